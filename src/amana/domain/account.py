@@ -1,0 +1,127 @@
+"""Accounts: where balances accumulate, and the chart of accounts that Amana itself uses.
+
+An account has four counters (debits and credits, pending and posted) that only grow. What is drawn on it is
+`debits_posted + debits_pending - credits_posted`; an account with a `credit_limit` may be drawn up to that limit and no
+further. So an exposure control account with limit 250,000.00 may owe that much, and a customer's wallet with limit 0
+never pays out more than came in. Pending credits are never spendable.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from amana.domain.ids import derived_id
+
+
+class Side(StrEnum):
+    """The side on which an account's balance normally stands."""
+
+    DEBIT = "debit"
+    CREDIT = "credit"
+
+
+class AccountStatus(StrEnum):
+    """A frozen account moves nothing until it is opened again; a closed one never moves again."""
+
+    OPEN = "open"
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+class AccountCode(StrEnum):
+    """The chart of accounts. `general` is for whatever else a lender keeps in the same ledger."""
+
+    FUNDING = "funding"
+    CAPITAL = "capital"
+    FEE_INCOME = "fee_income"
+    SUSPENSE = "suspense"
+    EXPOSURE = "exposure"
+    EXPOSURE_CONTRA = "exposure_contra"
+    WALLET = "wallet"
+    PRINCIPAL_RECEIVABLE = "principal_receivable"
+    FEE_RECEIVABLE = "fee_receivable"
+    GENERAL = "general"
+
+
+NORMAL_SIDE: dict[AccountCode, Side] = {
+    AccountCode.FUNDING: Side.DEBIT,
+    AccountCode.CAPITAL: Side.CREDIT,
+    AccountCode.FEE_INCOME: Side.CREDIT,
+    AccountCode.SUSPENSE: Side.CREDIT,
+    AccountCode.EXPOSURE: Side.DEBIT,
+    AccountCode.EXPOSURE_CONTRA: Side.CREDIT,
+    AccountCode.WALLET: Side.CREDIT,
+    AccountCode.PRINCIPAL_RECEIVABLE: Side.DEBIT,
+    AccountCode.FEE_RECEIVABLE: Side.DEBIT,
+}
+
+SYSTEM_CODES = (AccountCode.FUNDING, AccountCode.FEE_INCOME, AccountCode.EXPOSURE_CONTRA)
+"""Opened for a tenant, currency and shard at its first use, one sub-account in each shard."""
+
+RESERVED_CODES = frozenset(
+    {
+        AccountCode.EXPOSURE,
+        AccountCode.EXPOSURE_CONTRA,
+        AccountCode.PRINCIPAL_RECEIVABLE,
+        AccountCode.FEE_RECEIVABLE,
+    }
+)
+"""Move only with their loan, in one linked group: a plain transfer on one would part the loan from its accounts."""
+
+
+@dataclass(slots=True)
+class Account:
+    """One account as the ledger last saw it. Amounts in minor units; `version` counts the entries on it."""
+
+    tenant: int
+    id: UUID
+    owner: UUID
+    currency: str
+    code: str
+    normal_side: str
+    credit_limit: int | None
+    opened_at: datetime
+    last_posted_at: datetime
+    status: str = AccountStatus.OPEN
+    debits_pending: int = 0
+    debits_posted: int = 0
+    credits_pending: int = 0
+    credits_posted: int = 0
+    version: int = 0
+
+    @property
+    def balance(self) -> int:
+        """What stands posted on the normal side; negative where it stands on the other."""
+        net = self.debits_posted - self.credits_posted
+        return net if self.normal_side == Side.DEBIT else -net
+
+    @property
+    def drawn(self) -> int:
+        """What counts against the credit limit, pending debits included."""
+        return self.debits_posted + self.debits_pending - self.credits_posted
+
+    @property
+    def headroom(self) -> int | None:
+        """How much more may be drawn: 0 above the limit, None without one."""
+        return None if self.credit_limit is None else max(0, self.credit_limit - self.drawn)
+
+
+def exposure_account_id(customer: UUID, currency: str) -> UUID:
+    """The customer's exposure control account in `currency`: known without a look-up."""
+    return derived_id(customer, f"exposure/{currency}")
+
+
+def wallet_account_id(customer: UUID, currency: str) -> UUID:
+    """Where money that is the customer's own stands (an overpayment, say)."""
+    return derived_id(customer, f"wallet/{currency}")
+
+
+def principal_account_id(loan: UUID) -> UUID:
+    """The loan's principal receivable."""
+    return derived_id(loan, "principal")
+
+
+def fee_account_id(loan: UUID) -> UUID:
+    """The loan's fee receivable."""
+    return derived_id(loan, "fee")

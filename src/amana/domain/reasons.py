@@ -1,0 +1,120 @@
+"""The one table of refusals: code, HTTP status, whether it may be retried, meaning.
+
+Problem responses, per-item results, metric labels and the reference page all come from it. A refusal is an expected
+"no" and a value; it is final for its id. Whatever could not be tried at all (`retryable`) is not stored, and the same
+id may be sent again.
+
+Eligibility's reason codes (why a customer may not borrow) are policy data, not refusals, and live in the policy.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Stable public codes. Never renamed, never reused."""
+
+    # The request itself
+    MALFORMED_JSON = "malformed_json"
+    VALIDATION = "validation"
+    UNAUTHENTICATED = "unauthenticated"
+    SCOPE_MISSING = "scope_missing"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    NOT_ACCEPTABLE = "not_acceptable"
+    REQUEST_TIMEOUT = "request_timeout"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    INTERNAL = "internal"
+    UNAVAILABLE = "unavailable"
+    OVERLOADED = "overloaded"
+    # Ids and replays
+    ID_CONFLICT = "id_conflict"
+    ID_SHARD_MISMATCH = "id_shard_mismatch"
+    # Transfers
+    LINKED_FAILED = "linked_failed"
+    ACCOUNT_NOT_FOUND = "account_not_found"
+    ACCOUNT_RESERVED = "account_reserved"
+    SAME_ACCOUNT = "same_account"
+    CURRENCY_MISMATCH = "currency_mismatch"
+    ACCOUNT_CLOSED = "account_closed"
+    ACCOUNT_FROZEN = "account_frozen"
+    ORIGINAL_NOT_FOUND = "original_not_found"
+    ORIGINAL_IS_REVERSAL = "original_is_reversal"
+    ORIGINAL_RESERVED = "original_reserved"
+    EXCEEDS_ORIGINAL = "exceeds_original"
+    BALANCE_OVERFLOW = "balance_overflow"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    # Loans
+    CREDIT_LINE_NOT_FOUND = "credit_line_not_found"
+    OFFER_NOT_FOUND = "offer_not_found"
+    OFFER_EXPIRED = "offer_expired"
+    OFFER_USED = "offer_used"
+    DECISION_CHANGED = "decision_changed"
+    LOAN_NOT_FOUND = "loan_not_found"
+    REPAYMENT_NOT_FOUND = "repayment_not_found"
+    ALREADY_REVERSED = "already_reversed"
+    EFFECTIVE_IN_FUTURE = "effective_in_future"
+    EFFECTIVE_BEFORE_LOAN = "effective_before_loan"
+    # Eligibility
+    CUSTOMER_NOT_FOUND = "customer_not_found"
+    PRODUCT_NOT_FOUND = "product_not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One row of the table. `status` is the HTTP status where the refusal is the whole answer."""
+
+    reason: Reason
+    status: int
+    retryable: bool
+    meaning: str
+
+
+REFUSALS: dict[Reason, Refusal] = {
+    row.reason: row
+    for row in (
+        Refusal(Reason.MALFORMED_JSON, 400, False, "The body is not one well-formed JSON value in UTF-8."),
+        Refusal(Reason.VALIDATION, 400, False, "A field is missing, unknown or out of range; pointers name each."),
+        Refusal(Reason.UNAUTHENTICATED, 401, False, "No API key, or one that is unknown or revoked."),
+        Refusal(Reason.SCOPE_MISSING, 403, False, "The API key lacks the scope that this route needs."),
+        Refusal(Reason.NOT_FOUND, 404, False, "No such thing, or it belongs to somebody else."),
+        Refusal(Reason.METHOD_NOT_ALLOWED, 405, False, "The path exists; this method on it does not."),
+        Refusal(Reason.NOT_ACCEPTABLE, 406, False, "The Accept header allows nothing that this route can answer."),
+        Refusal(Reason.REQUEST_TIMEOUT, 408, True, "The request did not arrive in time."),
+        Refusal(Reason.BODY_TOO_LARGE, 413, False, "The body or the list in it is over its bound."),
+        Refusal(Reason.UNSUPPORTED_MEDIA_TYPE, 415, False, "The body must be application/json, not encoded."),
+        Refusal(Reason.QUOTA_EXCEEDED, 429, True, "The client's quota is used up for now."),
+        Refusal(Reason.INTERNAL, 500, False, "A bug in Amana. Nothing was acknowledged."),
+        Refusal(Reason.UNAVAILABLE, 503, True, "A server that this needs does not answer. Nothing was done."),
+        Refusal(Reason.OVERLOADED, 503, True, "Too much is queued already. Nothing was done."),
+        Refusal(Reason.ID_CONFLICT, 409, False, "The id was used before with another value of the named field."),
+        Refusal(Reason.ID_SHARD_MISMATCH, 422, False, "The id does not fall in the shard of what it moves."),
+        Refusal(Reason.LINKED_FAILED, 422, False, "Another member of its linked group was refused."),
+        Refusal(Reason.ACCOUNT_NOT_FOUND, 422, False, "An account does not exist."),
+        Refusal(Reason.ACCOUNT_RESERVED, 422, False, "The account moves only with its loan or credit line."),
+        Refusal(Reason.SAME_ACCOUNT, 422, False, "Debit and credit account are the same."),
+        Refusal(Reason.CURRENCY_MISMATCH, 422, False, "The transfer's currency is not the account's."),
+        Refusal(Reason.ACCOUNT_CLOSED, 422, False, "An account is closed."),
+        Refusal(Reason.ACCOUNT_FROZEN, 422, False, "An account is frozen."),
+        Refusal(Reason.ORIGINAL_NOT_FOUND, 404, False, "The transfer to reverse does not exist."),
+        Refusal(Reason.ORIGINAL_IS_REVERSAL, 422, False, "A reversal can't itself be reversed."),
+        Refusal(Reason.ORIGINAL_RESERVED, 422, False, "The transfer is a leg of a loan: reverse its repayment."),
+        Refusal(Reason.EXCEEDS_ORIGINAL, 422, False, "The reversals together would exceed the original."),
+        Refusal(Reason.BALANCE_OVERFLOW, 422, False, "A counter would pass 2^53 - 1."),
+        Refusal(Reason.LIMIT_EXCEEDED, 422, False, "The exposure would pass the credit limit."),
+        Refusal(Reason.CREDIT_LINE_NOT_FOUND, 422, False, "The customer has no credit line in this currency."),
+        Refusal(Reason.OFFER_NOT_FOUND, 404, False, "No approved offer with this id."),
+        Refusal(Reason.OFFER_EXPIRED, 409, False, "The offer's time is over."),
+        Refusal(Reason.OFFER_USED, 409, False, "The offer was booked before, under another loan id."),
+        Refusal(Reason.DECISION_CHANGED, 409, False, "A fresh decision no longer approves these terms."),
+        Refusal(Reason.LOAN_NOT_FOUND, 404, False, "The loan does not exist."),
+        Refusal(Reason.REPAYMENT_NOT_FOUND, 404, False, "The repayment does not exist on this loan."),
+        Refusal(Reason.ALREADY_REVERSED, 409, False, "The repayment was reversed before."),
+        Refusal(Reason.EFFECTIVE_IN_FUTURE, 422, False, "The business time is later than now."),
+        Refusal(Reason.EFFECTIVE_BEFORE_LOAN, 422, False, "The business time is before the loan's."),
+        Refusal(Reason.CUSTOMER_NOT_FOUND, 404, False, "The customer has no record."),
+        Refusal(Reason.PRODUCT_NOT_FOUND, 404, False, "No live policy for this product."),
+    )
+}

@@ -1,0 +1,63 @@
+"""Every setting, in one place, from environment variables named `AMANA_<FIELD>`.
+
+Nothing reads the environment anywhere else and nothing reads it at import. `amana up`, `amana demo` and the tests fill
+these in from the embedded servers; a deployment sets them.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class SettingsError(ValueError):
+    """A setting has a value that can't be used; the message names the variable."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process needs to know. URLs are empty where the process does not use that server.
+
+    `*_database_url` are `postgresql://role:password@host:port/database`; `owner_*` belong to the role that migrates.
+    """
+
+    owner_database_url: str = ""
+    owner_audit_database_url: str = ""
+    eligibility_database_url: str = ""
+    transactions_database_url: str = ""
+    audit_database_url: str = ""
+    relay_database_url: str = ""
+    gateway_database_url: str = ""
+    redis_url: str = ""
+    kafka_bootstrap: str = ""
+    eligibility_url: str = "http://127.0.0.1:7801"
+    transactions_url: str = "http://127.0.0.1:7802"
+    audit_url: str = "http://127.0.0.1:7803"
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 0
+    internal_key: str = ""
+    audit_key_file: str = ""
+    audit_origin: str = "amana.example/audit"
+    ledger_shards: int = 1
+    pool_connections: int = 8
+    log_level: str = "info"
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """`Settings` from variables such as `AMANA_REDIS_URL`. A malformed or unknown one raises `SettingsError`."""
+    known = {f"AMANA_{field.upper()}": field for field in Settings.__struct_fields__}
+    given = {name: value for name, value in environ.items() if name.startswith("AMANA_")}
+    unknown = sorted(name for name in given if name not in known and not name.startswith("AMANA_TEST_"))
+    if unknown:
+        raise SettingsError(f"unknown setting {unknown[0]}")
+    values = {known[name]: value for name, value in given.items() if name in known}
+    for name, value in values.items():
+        if Settings.__annotations__[name] is int and not value.isdecimal():
+            raise SettingsError(f"AMANA_{name.upper()} must be a whole number, not {value!r}")
+    settings = msgspec.convert(values, Settings, strict=False)
+    if not 1 <= settings.ledger_shards <= 4096:
+        raise SettingsError("AMANA_LEDGER_SHARDS must be between 1 and 4096")
+    return settings
+
+
+def to_environ(settings: Settings) -> dict[str, str]:
+    """The variables that `load_settings` would read back to the same settings, for child processes."""
+    return {f"AMANA_{name.upper()}": str(value) for name, value in msgspec.structs.asdict(settings).items()}

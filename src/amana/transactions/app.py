@@ -1,0 +1,49 @@
+"""Composes the transactions service: settings → pool → store → flow → routes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+
+from amana.gateway.edge import build_app
+from amana.gateway.keyring import KeyRing
+from amana.gateway.store import KeyStore
+from amana.infra.http import HttpClient
+from amana.infra.http_server import serve as serve_http
+from amana.infra.postgres import open_pool
+from amana.infra.settings import Settings
+from amana.transactions.flow import Flow
+from amana.transactions.http import ROUTES
+from amana.transactions.offers import Offers
+from amana.transactions.store import Store
+
+TRANSFERS_BODY_MAX_BYTES = 4 << 20
+
+
+def build(settings: Settings) -> Litestar:
+    """The application; everything that it opens is opened at start and closed at the end."""
+    keys = KeyRing(KeyStore(settings.gateway_database_url))
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        pool = await open_pool(settings.transactions_database_url, "transactions", settings.pool_connections)
+        async with HttpClient() as client:
+            flow = Flow(pool, Store(settings.ledger_shards))
+            app.state.flow = flow
+            app.state.offers = Offers(client, settings.eligibility_url, settings.internal_key)
+            yield
+            await flow.drain()
+        await pool.close()
+
+    return build_app(
+        service="transactions",
+        routes=ROUTES,
+        keys=keys,
+        lifespan=[lifespan],
+        body_max_by_path={"/v1/transfers": TRANSFERS_BODY_MAX_BYTES, "/v1/accounts": TRANSFERS_BODY_MAX_BYTES},
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM."""
+    await serve_http(build(settings), settings.listen_host, settings.listen_port)

@@ -1,0 +1,234 @@
+-- Statements of the transactions service. Arrays in, rows out: one round trip whatever the batch's size.
+
+-- name: lock_accounts
+-- Locks the accounts of a batch, in key order, so that two batches never wait for each other in a circle.
+SELECT a.tenant, a.id, a.owner, a.currency, a.code, a.normal_side, a.credit_limit, a.opened_at, a.last_posted_at,
+       a.status, a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, a.version
+FROM accounts a
+JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id)
+ORDER BY a.shard, a.tenant, a.id
+FOR NO KEY UPDATE OF a;
+
+-- name: clock
+-- The database's clock, read after the locks.
+SELECT clock_timestamp() AS now;
+
+-- name: find_answers
+-- What is kept under the ids of a batch.
+SELECT tenant, id, kind, request, reason, result
+FROM commands
+JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
+
+-- name: find_transfers
+-- Stored transfers by id.
+SELECT tenant, id, debit_account, credit_account, amount, currency, code, effective_on, reverses, command
+FROM transfers
+JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
+
+-- name: find_reversed_amounts
+-- How much of each original was reversed already.
+SELECT t.tenant, t.reverses AS id, sum(t.amount)::bigint AS amount
+FROM transfers t
+JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id)
+    ON t.shard = wanted.shard AND t.tenant = wanted.tenant AND t.reverses = wanted.id
+GROUP BY t.tenant, t.reverses;
+
+-- name: find_loans
+-- Loans by id.
+SELECT tenant, id, customer, product, currency, principal, fee, term_days, origin, decision_id, effective_at,
+       booked_at, principal_paid, fee_paid, closed_at, version
+FROM loans
+JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
+
+-- name: find_repayments
+-- Repayments by id.
+SELECT tenant, id, loan, amount, fee_part, principal_part, excess, inferred, effective_at, received_at, reversed_by
+FROM repayments
+JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
+
+-- name: find_offers_used
+-- Which of these offers were booked, and as which loan.
+SELECT l.tenant, l.decision_id AS id, l.id AS loan
+FROM loans l
+JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id)
+    ON l.shard = wanted.shard AND l.tenant = wanted.tenant AND l.decision_id = wanted.id
+WHERE l.origin = 'offer';
+
+-- name: insert_accounts
+-- Opens accounts with the counters that the batch left.
+INSERT INTO accounts (shard, tenant, id, owner, currency, code, normal_side, credit_limit, status, debits_pending,
+                      debits_posted, credits_pending, credits_posted, version, opened_at, last_posted_at)
+SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[],
+                     $8::bigint[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
+                     $14::bigint[], $15::timestamptz[], $16::timestamptz[]);
+
+-- name: update_accounts
+-- Writes the counters and limits that the batch left on accounts it had locked.
+UPDATE accounts a
+SET credit_limit = n.credit_limit, debits_pending = n.debits_pending, debits_posted = n.debits_posted,
+    credits_pending = n.credits_pending, credits_posted = n.credits_posted, version = n.version,
+    last_posted_at = n.last_posted_at
+FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+            $8::bigint[], $9::bigint[], $10::timestamptz[])
+    AS n (shard, tenant, id, credit_limit, debits_pending, debits_posted, credits_pending, credits_posted, version,
+          last_posted_at)
+WHERE a.shard = n.shard AND a.tenant = n.tenant AND a.id = n.id;
+
+-- name: insert_transfers
+-- Posted transfers.
+INSERT INTO transfers (shard, tenant, id, debit_account, credit_account, amount, currency, code, effective_on,
+                       posted_at, reverses, command)
+SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bigint[], $7::text[],
+                     $8::text[], $9::date[], $10::timestamptz[], $11::uuid[], $12::uuid[]);
+
+-- name: insert_entries
+-- Both sides of posted transfers, with the account's counters after each.
+INSERT INTO entries (shard, tenant, account, version, transfer, side, amount, debits_posted, credits_posted,
+                     posted_at, effective_on)
+SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::bigint[],
+                     $8::bigint[], $9::bigint[], $10::timestamptz[], $11::date[]);
+
+-- name: insert_answers
+-- Answers, for ever, under their ids.
+INSERT INTO commands (shard, tenant, id, kind, request, reason, result, recorded_at)
+SELECT shard, tenant, id, kind, request::jsonb, reason, result::jsonb, recorded_at
+FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
+            $8::timestamptz[]) AS n (shard, tenant, id, kind, request, reason, result, recorded_at);
+
+-- name: insert_loans
+-- New loans.
+INSERT INTO loans (shard, tenant, id, customer, product, currency, principal, fee, term_days, due_on, origin,
+                   decision_id, effective_at, booked_at, principal_paid, fee_paid, closed_at, version)
+SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bigint[],
+                     $8::bigint[], $9::integer[], $10::date[], $11::text[], $12::uuid[], $13::timestamptz[],
+                     $14::timestamptz[], $15::bigint[], $16::bigint[], $17::timestamptz[], $18::bigint[]);
+
+-- name: update_loans
+-- What repayments and their reversals left of loans.
+UPDATE loans l
+SET principal_paid = n.principal_paid, fee_paid = n.fee_paid, closed_at = n.closed_at, version = n.version
+FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::bigint[])
+    AS n (shard, tenant, id, principal_paid, fee_paid, closed_at, version)
+WHERE l.shard = n.shard AND l.tenant = n.tenant AND l.id = n.id;
+
+-- name: insert_repayments
+-- New repayments.
+INSERT INTO repayments (shard, tenant, id, loan, amount, fee_part, principal_part, excess, inferred, effective_at,
+                        received_at, reversed_by, reversal_effective_at)
+SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[],
+                     $8::bigint[], $9::boolean[], $10::timestamptz[], $11::timestamptz[], $12::uuid[],
+                     $13::timestamptz[]);
+
+-- name: reverse_repayments
+-- Marks repayments as taken back.
+UPDATE repayments r
+SET reversed_by = n.reversed_by, reversal_effective_at = n.effective_at
+FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::timestamptz[])
+    AS n (shard, tenant, id, reversed_by, effective_at)
+WHERE r.shard = n.shard AND r.tenant = n.tenant AND r.id = n.id AND r.reversed_by IS NULL;
+
+-- name: get_account
+-- One account.
+SELECT tenant, id, owner, currency, code, normal_side, credit_limit, opened_at, last_posted_at, status,
+       debits_pending, debits_posted, credits_pending, credits_posted, version
+FROM accounts
+WHERE shard = $1 AND tenant = $2 AND id = $3;
+
+-- name: list_accounts
+-- The accounts of an owner, after an id.
+SELECT tenant, id, owner, currency, code, normal_side, credit_limit, opened_at, last_posted_at, status,
+       debits_pending, debits_posted, credits_pending, credits_posted, version
+FROM accounts
+WHERE tenant = $1 AND owner = $2 AND id > $3
+ORDER BY id
+LIMIT $4;
+
+-- name: list_entries
+-- A page of an account's entries, oldest first, after a version.
+SELECT version, transfer, side, amount, debits_posted, credits_posted, posted_at, effective_on
+FROM entries
+WHERE shard = $1 AND tenant = $2 AND account = $3 AND version > $4
+ORDER BY version
+LIMIT $5;
+
+-- name: get_transfer
+-- One transfer with how much of it was reversed.
+SELECT t.id, t.debit_account, t.credit_account, t.amount, t.currency, t.code, t.effective_on, t.posted_at,
+       t.reverses, t.command,
+       (SELECT coalesce(sum(r.amount), 0)::bigint FROM transfers r
+        WHERE r.shard = t.shard AND r.tenant = t.tenant AND r.reverses = t.id) AS reversed_amount
+FROM transfers t
+WHERE t.shard = $1 AND t.tenant = $2 AND t.id = $3;
+
+-- name: list_loans
+-- A customer's loans, oldest first, after (effective_at, id).
+SELECT tenant, id, customer, product, currency, principal, fee, term_days, origin, decision_id, effective_at,
+       booked_at, principal_paid, fee_paid, closed_at, version
+FROM loans
+WHERE tenant = $1 AND customer = $2 AND shard = $3 AND id > $4
+ORDER BY id
+LIMIT $5;
+
+-- name: list_repayments
+-- A loan's repayments, in the order of their business time.
+SELECT tenant, id, loan, amount, fee_part, principal_part, excess, inferred, effective_at, received_at, reversed_by
+FROM repayments
+WHERE shard = $1 AND tenant = $2 AND loan = $3
+ORDER BY effective_at, id
+LIMIT $4;
+
+-- name: trial_balance
+-- Debits and credits of all accounts of a tenant, by currency and code.
+SELECT currency, code, count(*) AS accounts, sum(debits_posted)::bigint AS debits_posted,
+       sum(credits_posted)::bigint AS credits_posted, sum(debits_pending)::bigint AS debits_pending,
+       sum(credits_pending)::bigint AS credits_pending
+FROM accounts
+WHERE tenant = $1
+GROUP BY currency, code
+ORDER BY currency, code;
+
+-- name: standings
+-- What each customer owes and how they repaid, counting only what took effect before `as_of`.
+WITH wanted AS (
+    SELECT * FROM unnest($3::integer[], $4::smallint[], $5::uuid[], $6::uuid[], $7::timestamptz[])
+        AS w (ord, shard, customer, control, as_of)
+), known AS (
+    SELECT w.ord, w.as_of, l.principal, l.fee, l.due_on, l.effective_at,
+           coalesce(sum(r.fee_part + r.principal_part)
+               FILTER (WHERE r.reversal_effective_at IS NULL OR r.reversal_effective_at >= w.as_of), 0) AS paid,
+           coalesce(sum(r.principal_part)
+               FILTER (WHERE r.reversal_effective_at IS NULL OR r.reversal_effective_at >= w.as_of), 0)
+               AS principal_paid,
+           -- What was over, or taken back since, closed nothing.
+           max(r.effective_at) FILTER (WHERE r.fee_part + r.principal_part > 0
+               AND (r.reversal_effective_at IS NULL OR r.reversal_effective_at >= w.as_of)) AS last_repaid_at
+    FROM wanted w
+    JOIN loans l ON l.shard = w.shard AND l.tenant = $1 AND l.customer = w.customer AND l.currency = $2
+        AND l.effective_at < w.as_of
+    LEFT JOIN repayments r ON r.shard = l.shard AND r.tenant = l.tenant AND r.loan = l.id
+        AND r.effective_at < w.as_of
+    GROUP BY w.ord, w.as_of, l.shard, l.tenant, l.id
+), judged AS (
+    SELECT ord, principal, principal_paid, paid, effective_at, principal + fee - paid AS owed,
+           last_repaid_at AT TIME ZONE 'Africa/Lagos' AS last_repaid_local,
+           greatest(0, (CASE WHEN principal + fee - paid > 0 THEN as_of ELSE last_repaid_at END
+                        AT TIME ZONE 'Africa/Lagos')::date - due_on) AS days_past_due
+    FROM known
+), folded AS (
+    SELECT ord, sum(owed)::bigint AS owed, count(*) AS loans_total,
+           count(*) FILTER (WHERE owed > 0) AS loans_open,
+           count(*) FILTER (WHERE owed = 0) AS loans_closed,
+           max(days_past_due) AS worst_days_past_due,
+           max(days_past_due) FILTER (WHERE owed > 0) AS current_days_past_due,
+           max(principal) FILTER (WHERE owed = 0) AS largest_principal_repaid,
+           sum(paid)::bigint AS repaid_total,
+           min((effective_at AT TIME ZONE 'Africa/Lagos')::date) AS first_loan_on,
+           max(last_repaid_local::date) FILTER (WHERE owed = 0) AS last_closed_on
+    FROM judged
+    GROUP BY ord
+)
+SELECT w.customer, a.credit_limit, a.debits_posted + a.debits_pending - a.credits_posted AS drawn, f.*
+FROM wanted w
+LEFT JOIN accounts a ON a.shard = w.shard AND a.tenant = $1 AND a.id = w.control
+LEFT JOIN folded f ON f.ord = w.ord
+ORDER BY w.ord;
