@@ -211,7 +211,7 @@ async def get_loan(caller: Caller, state: State, loan_id: UUID) -> LoanView:
     async with reading(state.flow.pool) as connection:
         found = await state.flow.store.find_loans(connection, [(caller.tenant, loan_id)])
     if not found:
-        raise Refused(Reason.LOAN_NOT_FOUND)
+        raise Refused(Reason.NOT_FOUND)
     return msgspec.convert(loan_view(found[caller.tenant, loan_id]), LoanView)
 
 
@@ -231,7 +231,7 @@ async def list_repayments(caller: Caller, state: State, loan_id: UUID) -> Repaym
     async with reading(state.flow.pool) as connection:
         loan = (await state.flow.store.find_loans(connection, [key])).get(key)
         if loan is None:
-            raise Refused(Reason.LOAN_NOT_FOUND)
+            raise Refused(Reason.NOT_FOUND)
         rows = await state.flow.store.list_repayments(connection, caller.tenant, loan_id, REPAYMENTS_MAX)
     return RepaymentList(
         repayments=[msgspec.convert(repayment_view(repayment, loan), RepaymentView) for repayment in rows]

@@ -1,0 +1,101 @@
+"""The OpenAPI description and the page that shows it.
+
+Every page that Litestar can render loads its script from somewhere on the internet. Ours is one file without a single
+outside reference, held to that by its Content-Security-Policy.
+"""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Request, Router
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from amana.wire.problems import MEDIA_TYPE, Problem
+
+DOCS_PATH = "/schema"
+
+_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+_REF = "#/components/schemas/{name}"
+
+
+def package_version() -> str:
+    """Amana's version, as installed; `0` when it runs from a tree that is not."""
+    try:
+        return version("amana")
+    except PackageNotFoundError:
+        return "0"
+
+
+def openapi_config(service: str) -> OpenAPIConfig:
+    """Serves the page at `/schema` and the description at `/schema/openapi.json`, both without a key."""
+    page = files("amana.gateway").joinpath("docs.html").read_bytes()
+    headers = {"content-security-policy": content_security_policy(page), "cache-control": "no-cache"}
+    return OpenAPIConfig(
+        title=f"Amana {service}",
+        version=package_version(),
+        description="Amounts are integers in minor units. The `id` of a mutation is its idempotency key.",
+        openapi_router=Router(DOCS_PATH, route_handlers=[], include_in_schema=False, response_headers=headers),
+        render_plugins=[_Page(page), _Description()],
+        components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),
+        security=[{"key": []}],
+        use_handler_docstrings=True,
+    )
+
+
+def content_security_policy(page: bytes) -> str:
+    """Allows the page its own script, by hash, its styles and calls to the same origin; nothing else."""
+    hashes = (b64encode(sha256(script).digest()).decode() for script in _SCRIPT.findall(page))
+    scripts = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
+    """The description with every operation's errors as problems, in place of what Litestar assumes of them."""
+    _, components = msgspec.json.schema_components([Problem], ref_template=_REF)
+    schemas = schema["components"].setdefault("schemas", {}) | components
+    answer = {
+        "description": "A problem (RFC 9457); `code` is the reason, from the table of refusals.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name=Problem.__name__)}}},
+    }
+    paths = {
+        path: {method: _described(operation, answer) for method, operation in methods.items()}
+        for path, methods in schema["paths"].items()
+    }
+    return schema | {"paths": paths, "components": schema["components"] | {"schemas": schemas}}
+
+
+def _described(operation: Any, answer: dict[str, Any]) -> Any:
+    if not isinstance(operation, dict):
+        return operation
+    responses = {status: r for status, r in operation["responses"].items() if not status.startswith(("4", "5"))}
+    return operation | {"responses": responses | {"default": answer}}
+
+
+class _Page(OpenAPIRenderPlugin):
+    def __init__(self, page: bytes) -> None:
+        super().__init__(path="/", media_type=MediaType.HTML)
+        self._page = page
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return self._page
+
+
+class _Description(OpenAPIRenderPlugin):
+    def __init__(self) -> None:
+        super().__init__(path="/openapi.json", media_type=MediaType.JSON)
+        self._bytes = b""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        if not self._bytes:
+            self._bytes = msgspec.json.encode(describe_problems(openapi_schema))
+        return self._bytes

@@ -1,0 +1,144 @@
+"""The outermost layer: request id, trace, security headers, the duration metric and one access log line.
+
+It wraps everything else, so that an unknown path or a broken handler is counted and answered like any other request.
+The log names the route's template, never the path itself: paths carry ids.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import msgspec
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from amana.domain.reasons import Reason
+from amana.gateway.caller import Visit
+from amana.gateway.rules import is_open
+from amana.infra.telemetry import REQUEST_DURATION, Trace, enter_trace, logger, next_span, parse_traceparent
+from amana.wire.problems import MEDIA_TYPE, problem
+
+DISCARD_MAX_BYTES = 8 << 20
+"""An unread body up to this size is read and thrown away after an early refusal; a larger one costs the connection."""
+UNMATCHED = "unmatched"
+CLIENT_LEFT_STATUS = 499
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:-]{1,128}")
+_PARAMETER_TYPE = re.compile(r":[a-z]+\}")
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_SECURITY: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_DEFAULTS: Headers = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
+"""Unless the response says otherwise."""
+
+_log = logger(__name__)
+
+
+class Frame:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, clock_s: Callable[[], float] = time.perf_counter) -> None:
+        self._app = app
+        self._clock_s = clock_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, whatever the application does."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        began_s = self._clock_s()
+        received = dict(scope["headers"])
+        trace = next_span(parse_traceparent(received.get(b"traceparent", b"").decode("latin-1")))
+        enter_trace(trace)
+        visit = Visit(request_id=_request_id(received), trace_id=trace.trace_id)
+        scope["amana.visit"] = visit  # type: ignore[typeddict-unknown-key]
+        reply = _Reply(send, visit, trace, large=_announced_bytes(received) > DISCARD_MAX_BYTES)
+        try:
+            await self._app(scope, receive, reply)
+        except Exception as error:
+            _log.error("unhandled exception", request_id=visit.request_id, exc_info=error)
+            if reply.status:
+                raise
+            await reply.internal()
+        finally:
+            _tell(scope, visit, reply.status, self._clock_s() - began_s)
+
+
+class _Reply:
+    """The way back: adds the headers that every response has and notes its status."""
+
+    def __init__(self, send: Send, visit: Visit, trace: Trace, large: bool) -> None:
+        self._send = send
+        self._visit = visit
+        self._trace = trace
+        self._large = large
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = self._completed(list(message["headers"]))
+        await self._send(message)
+
+    async def internal(self) -> None:
+        """The answer when even the exception handlers failed."""
+        body = msgspec.json.encode(problem(Reason.INTERNAL, request_id=self._visit.request_id))
+        headers: Headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+        await self({"type": "http.response.start", "status": 500, "headers": headers})
+        await self({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _completed(self, headers: Headers) -> Headers:
+        given = {name.lower() for name, _ in headers}
+        headers += [
+            (b"x-request-id", self._visit.request_id.encode()),
+            (b"traceparent", self._trace.header().encode()),
+            *_SECURITY,
+            *(default for default in _DEFAULTS if default[0] not in given),
+        ]
+        if self._large and self.status >= 400 and b"connection" not in given:
+            headers.append((b"connection", b"close"))
+        return headers
+
+
+def _request_id(received: dict[bytes, bytes]) -> str:
+    sent = received.get(b"x-request-id", b"")
+    return sent.decode() if _REQUEST_ID.fullmatch(sent) else os.urandom(16).hex()
+
+
+def _announced_bytes(received: dict[bytes, bytes]) -> int:
+    """The body's length; one sent in chunks counts as endless."""
+    if b"transfer-encoding" in received:
+        return DISCARD_MAX_BYTES + 1
+    return int(received.get(b"content-length", b"0"))
+
+
+def _tell(scope: Any, visit: Visit, status: int, seconds: float) -> None:
+    route = _PARAMETER_TYPE.sub("}", scope.get("path_template", UNMATCHED))
+    method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+    status = CLIENT_LEFT_STATUS if visit.left else status
+    REQUEST_DURATION.labels(method, route, str(status)).observe(seconds)
+    if is_open(route):
+        return
+    caller = visit.caller
+    _log.info(
+        "request",
+        **{
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": status,
+            "duration_us": round(seconds * 1_000_000),
+            "request_id": visit.request_id,
+            "tenant_id": caller.tenant if caller else None,
+            "key_id": caller.key_id if caller else None,
+        },
+    )

@@ -1,0 +1,84 @@
+"""Who may pass, checked before a byte of the body is read: key, scope, tenant, query parameters, Accept."""
+
+import re
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+
+from amana.domain.reasons import Reason
+from amana.gateway.caller import INTERNAL, Caller, visit_of
+from amana.gateway.keyring import KeyRing
+from amana.gateway.query import query_errors
+from amana.gateway.rules import Rule, rule_of
+from amana.wire.problems import FieldError, Refused
+
+TENANT_HEADER = "Amana-Tenant"
+
+_TENANT = re.compile(r"0|[1-9][0-9]{0,8}")
+_ANSWERS = {"*/*", "application/*", "application/json", "application/problem+json"}
+_NO_QUALITY = re.compile(r"q=0(\.0*)?")
+
+Connection = ASGIConnection[HTTPRouteHandler, Any, Any, Any]
+
+
+class Guard:
+    """Litestar calls it for every request that found its route."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+
+    async def __call__(self, connection: Connection, _handler: BaseRouteHandler) -> None:
+        """Lets the request pass and notes its caller, or raises `Refused` or `DatabaseUnavailable`."""
+        rule = rule_of(connection.route_handler)
+        if not rule.scopes:
+            return
+        visit_of(connection.scope).caller = await self._authenticated(connection, rule)
+        if not accepts_json(connection.headers.get("accept", "")):
+            raise Refused(Reason.NOT_ACCEPTABLE)
+        if errors := query_errors(connection.scope["query_string"], rule.query):
+            raise Refused(Reason.VALIDATION, errors=errors)
+
+    async def _authenticated(self, connection: Connection, rule: Rule) -> Caller:
+        sent = connection.headers.getall("authorization", [])
+        stored = await self._keys.caller_for(sent[0]) if len(sent) == 1 else None
+        if stored is None:
+            raise Refused(Reason.UNAUTHENTICATED)
+        named = connection.headers.getall(TENANT_HEADER, [])
+        if named and INTERNAL not in stored.scopes:
+            raise Refused(Reason.SCOPE_MISSING, f"Only a key with scope {INTERNAL} may send {TENANT_HEADER}.")
+        if not rule.scopes & stored.scopes:
+            raise Refused(Reason.SCOPE_MISSING, f"The route needs the scope {' or '.join(sorted(rule.scopes))}.")
+        visit = visit_of(connection.scope)
+        return Caller(
+            tenant=_named_tenant(named) if named else stored.tenant,
+            key_id=stored.key_id,
+            scopes=stored.scopes,
+            trace=visit.trace_id,
+            request_id=visit.request_id,
+        )
+
+
+def provide_caller(request: Connection) -> Caller:
+    """The dependency `caller`. A handler that asks for it on an open route is a bug."""
+    caller = visit_of(request.scope).caller
+    assert caller is not None, "an open route has no caller"
+    return caller
+
+
+def accepts_json(accept: str) -> bool:
+    """Whether an `Accept` header (empty when absent) allows JSON. RFC 9110, 12.5.1."""
+    if not accept:
+        return True
+    for item in accept.split(","):
+        media, *parameters = (part.strip().lower() for part in item.split(";"))
+        if media in _ANSWERS and not any(_NO_QUALITY.fullmatch(p) for p in parameters):
+            return True
+    return False
+
+
+def _named_tenant(named: list[str]) -> int:
+    if len(named) != 1 or not _TENANT.fullmatch(named[0]):
+        error = FieldError(TENANT_HEADER, "invalid", "One tenant, as a decimal integer.")
+        raise Refused(Reason.VALIDATION, errors=[error])
+    return int(named[0])

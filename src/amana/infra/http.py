@@ -1,0 +1,121 @@
+"""One pooled HTTP client per process, for calls between services and for the command line's tools.
+
+aiohttp, because it costs a fraction of httpx's CPU for each request (docs/decisions/0002-aiohttp-between-services.md).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import aiohttp
+
+from amana.infra.telemetry import current_traceparent
+
+CONNECTIONS_MAX = 128
+CONNECT_TIMEOUT_S = 2.0
+CONNECT_TRIES = 3
+CONNECT_PAUSE_S = 0.05
+KEEP_ALIVE_S = 30
+"""Less than the server's 75 s, so that the side that sends is the side that gives a connection up."""
+ANSWER_MAX_BYTES = 64 << 20
+
+
+class UpstreamUnavailable(Exception):
+    """The other service can't be reached or did not answer in time. `outcome_known` is False when it may have acted."""
+
+    def __init__(self, detail: str, *, outcome_known: bool) -> None:
+        super().__init__(detail)
+        self.outcome_known = outcome_known
+
+
+class Reply(NamedTuple):
+    """What came back, whatever its status. `headers` may be asked in any case, `body` is whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpClient:
+    """Keep-alive connections, at most `connections_max`; further requests wait for one within their time-out.
+
+    Opens on first use, in the running event loop. `async with HttpClient() as client`, or `await client.close()`.
+    """
+
+    def __init__(self, connections_max: int = CONNECTIONS_MAX) -> None:
+        self._connections_max = connections_max
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_ms: int,
+    ) -> Reply:
+        """Sends one request and reads the whole answer; a body is sent as JSON. `timeout_ms` bounds all of it.
+
+        A connection that can't be made is tried again, twice. A kept connection that turns out to be closed is replaced
+        once for idempotent methods (GET, PUT, DELETE), by aiohttp itself, and never for POST. Redirects are not
+        followed. Raises `UpstreamUnavailable`.
+        """
+        sent = {"traceparent": current_traceparent(), **(headers or {})}
+        if body is not None:
+            sent = {"Content-Type": "application/json", **sent}
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await self._send(method, url, body, sent)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamUnavailable(f"{method} {url}: {_named(error)}", outcome_known=_untouched(error)) from error
+
+    async def close(self) -> None:
+        """Closes every connection. Safe to call twice; a later request opens anew."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    async def _send(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        for left in reversed(range(CONNECT_TRIES)):
+            try:
+                async with self._opened().request(
+                    method, url, data=body, headers=headers, allow_redirects=False
+                ) as response:
+                    if (response.content_length or 0) > ANSWER_MAX_BYTES:
+                        raise aiohttp.ClientPayloadError("the answer is too large")
+                    return Reply(response.status, response.headers, await response.read())
+            except aiohttp.ClientConnectorError:
+                if not left:
+                    raise
+                await asyncio.sleep(CONNECT_PAUSE_S)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections_max, keepalive_timeout=KEEP_ALIVE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+                auto_decompress=False,
+                skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            )
+        return self._session
+
+
+def _untouched(error: Exception) -> bool:
+    """Whether the request can't have reached the other side: no connection was ever made for it."""
+    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__} {error}".strip()

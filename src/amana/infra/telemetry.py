@@ -1,0 +1,135 @@
+"""Logs, metrics and trace ids, with the names that the rest of the world uses.
+
+Logs are JSON lines on stdout in the shape of the OpenTelemetry log model. Metrics follow its HTTP conventions as
+Prometheus spells them. Trace context is W3C: it comes in as `traceparent`, lives in a context variable while a request
+is answered, and goes out on every call to another service.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, Histogram, generate_latest
+
+DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
+
+REQUEST_DURATION = Histogram(
+    "http_server_request_duration_seconds",
+    "Time to answer an HTTP request.",
+    ("http_request_method", "http_route", "http_response_status_code"),
+    buckets=DURATION_BUCKETS_S,
+)
+BUILD_INFO = Gauge("amana_build_info", "Always 1; the labels say what runs.", ("service", "version"))
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_SEVERITY = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
+
+
+class Trace(NamedTuple):
+    """Where a request stands in its trace: lower-case hex ids of 16 and 8 bytes, and the flags byte."""
+
+    trace_id: str
+    span_id: str
+    flags: str = "01"
+
+    def header(self) -> str:
+        """The value of `traceparent`."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+_current: ContextVar[Trace | None] = ContextVar("amana_trace", default=None)
+
+
+def parse_traceparent(header: str) -> Trace | None:
+    """The trace in a `traceparent` header, or None when it is absent or not one (W3C Trace Context, 3.2)."""
+    match = _TRACEPARENT.fullmatch(header)
+    if match is None:
+        return None
+    version, trace_id, span_id, flags, more = match.groups()
+    if version == "ff" or (version == "00" and more) or not trace_id.strip("0") or not span_id.strip("0"):
+        return None
+    return Trace(trace_id, span_id, flags)
+
+
+def next_span(parent: Trace | None) -> Trace:
+    """A new span: below `parent`, or the first of a new trace."""
+    if parent is None:
+        return Trace(os.urandom(16).hex(), os.urandom(8).hex())
+    return parent._replace(span_id=os.urandom(8).hex())
+
+
+def enter_trace(trace: Trace) -> None:
+    """Makes `trace` the current one for what this task does from now on."""
+    _current.set(trace)
+
+
+def current_trace_id() -> str:
+    """The trace id of the request being answered (32 hex digits), or an empty string."""
+    trace = _current.get()
+    return trace.trace_id if trace else ""
+
+
+def current_traceparent() -> str:
+    """The `traceparent` header to send on: the current trace, a new span."""
+    return next_span(_current.get()).header()
+
+
+def render_metrics() -> bytes:
+    """Every metric of this process in Prometheus' text format, to be served as `METRICS_MEDIA_TYPE`."""
+    return generate_latest(REGISTRY)
+
+
+def configure_logging(service: str, level: str = "info") -> None:
+    """JSON lines on stdout from structlog and, in the same shape, warnings and worse from the standard library."""
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, _shaped(service), _encoded],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        cache_logger_on_first_use=True,
+    )
+    handler = _Forward()
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def logger(name: str) -> Any:
+    """A structlog logger; `name` is the module's. Pass figures and codes as keywords, never personal data."""
+    return structlog.get_logger(logger_name=name)
+
+
+class _Forward(logging.Handler):
+    """Hands records of libraries that use the standard library's logging to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info if record.exc_info and record.exc_info[0] else None
+        logger(record.name).log(record.levelno, record.getMessage(), exc_info=error)
+
+
+def _shaped(service: str) -> structlog.types.Processor:
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp")
+
+    def shape(target: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        level = {"warn": "warning", "exception": "error", "msg": "info"}.get(method, method)
+        shaped: dict[str, Any] = {
+            "severity_text": level,
+            "severity_number": _SEVERITY.get(level, 9),
+            "body": event.pop("event", ""),
+            "service.name": service,
+        }
+        if trace := _current.get():
+            shaped |= {"trace_id": trace.trace_id, "span_id": trace.span_id}
+        return stamp(target, method, shaped | dict(event))
+
+    return shape
+
+
+def _encoded(_target: Any, _method: str, event: MutableMapping[str, Any]) -> bytes:
+    """One line: JSON escapes every control character, so that no value can forge a second one."""
+    return msgspec.json.encode(event, enc_hook=str)
