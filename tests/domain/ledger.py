@@ -1,11 +1,11 @@
 """A small language for ledger tests: accounts as a text table, transfers as one line each.
 
-    account    side    limit   status
-    till       debit
-    wallet     credit  0
-    control    debit   500     frozen
+account    side    limit   status
+till       debit
+wallet     credit  0
+control    debit   500     frozen
 
-    till -> wallet 100         (debit till, credit wallet)
+till -> wallet 100         (debit till, credit wallet)
 """
 
 from datetime import UTC, date, datetime
@@ -52,9 +52,7 @@ def book_with(table: str) -> Book:
 def transfer(line: str, name: str = "t1", currency: str = "NGN") -> tuple[Asked, Transfer]:
     """`debit -> credit amount` as a client would ask for it under the id of `name`."""
     debit, _, credit, amount = line.split()
-    made = Transfer(
-        TENANT, id_for(name), id_for(debit), id_for(credit), int(amount), currency, "transfer", TODAY
-    )
+    made = Transfer(TENANT, id_for(name), id_for(debit), id_for(credit), int(amount), currency, "transfer", TODAY)
     fields = {
         "debit_account": str(made.debit_account),
         "credit_account": str(made.credit_account),

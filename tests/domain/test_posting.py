@@ -1,16 +1,17 @@
 """The ledger's own rules, told as a banker would."""
 
 import itertools
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.domain.ledger import TODAY, asked, balances, book_with, difference, id_for, transfer
+
 from amana.domain.book import Kind
 from amana.domain.commands import post_transfers, reverse_transfer
 from amana.domain.money import MAX_AMOUNT
 from amana.domain.reasons import Reason
-from hypothesis import given
-from hypothesis import strategies as st
-
-from tests.domain.ledger import TODAY, asked, balances, book_with, difference, id_for, transfer
 
 ACCOUNTS = """
     account    side    limit  status
@@ -76,7 +77,7 @@ def test_a_counter_never_passes_the_largest_amount():
 
 
 # In the order of the public table: whatever two causes meet, the earlier one is the answer.
-CAUSES = {
+CAUSES: dict[Reason, dict[str, Any]] = {
     Reason.ACCOUNT_NOT_FOUND: {"debit": "nobody"},
     Reason.ACCOUNT_RESERVED: {"debit": "reserved1"},
     Reason.CURRENCY_MISMATCH: {"currency": "USD"},
@@ -91,7 +92,9 @@ def test_of_two_causes_the_earlier_in_the_table_is_the_answer(pair):
     first, second = pair
     if CAUSES[first].keys() & CAUSES[second].keys():
         return  # one field can't carry both causes
-    setting = {"debit": "till", "credit": "income", "amount": 5, "currency": "NGN"} | CAUSES[second] | CAUSES[first]
+    setting: dict[str, Any] = (
+        {"debit": "till", "credit": "income", "amount": 5, "currency": "NGN"} | CAUSES[second] | CAUSES[first]
+    )
     line = f"{setting['debit']} -> {setting['credit']} {setting['amount']}"
     assert post(book_with(ACCOUNTS), line, currency=setting["currency"]).reason is first
 

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+
 from amana.domain.account import Account, exposure_account_id, principal_account_id
 from amana.domain.book import Answer, Asked, Kind
 from amana.domain.lending import Loan, LoanOrigin
@@ -61,9 +62,7 @@ class Bank:
 
 
 @pytest.fixture(scope="module", params=[1, 8], ids=["one shard", "eight shards"])
-async def pool_and_shards(
-    settings: Settings, request: pytest.FixtureRequest
-) -> AsyncIterator[tuple[Pool, int]]:
+async def pool_and_shards(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Pool, int]]:
     pool = await open_pool(settings.transactions_database_url, "transactions", 8)
     yield pool, request.param
     await pool.close()
@@ -113,9 +112,7 @@ async def test_racing_callers_with_one_id_and_other_accounts_see_one_effect(bank
 async def test_many_callers_on_one_limit_never_pass_it(bank: Bank) -> None:
     flows = [Flow(bank.pool, bank.flow.store) for _ in range(3)]
     limited, income = await bank.account(limit=1_000), await bank.account()
-    answers = await asyncio.gather(
-        *(flows[n % 3].submit([bank.group(limited, income, 7)]) for n in range(300))
-    )
+    answers = await asyncio.gather(*(flows[n % 3].submit([bank.group(limited, income, 7)]) for n in range(300)))
     assert sum(answer[0].reason is None for answer in answers) == 1_000 // 7
     assert await bank.balance(limited) == 1_000 // 7 * 7
 
@@ -215,6 +212,6 @@ async def test_nor_by_the_owner_by_mistake(settings: Settings, table: str) -> No
     connection = await asyncpg.connect(settings.owner_database_url)
     try:
         with pytest.raises(asyncpg.RestrictViolationError):
-            await connection.execute(f"DELETE FROM transactions.{table}")  # noqa: S608
+            await connection.execute(f"DELETE FROM transactions.{table}")
     finally:
         await connection.close()

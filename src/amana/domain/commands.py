@@ -1,21 +1,17 @@
-"""The commands of the transactions service, each a pure step over the book.
+"""The commands on accounts and transfers, each a pure step over the book.
 
 Every one is a top-down list of early refusals, then a line after which nothing may fail.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, datetime
 from uuid import UUID
 
 from amana.domain.account import (
     NORMAL_SIDE,
-    SYSTEM_CODES,
     Account,
     AccountCode,
     exposure_account_id,
-    fee_account_id,
-    principal_account_id,
     wallet_account_id,
 )
 from amana.domain.book import (
@@ -30,25 +26,10 @@ from amana.domain.book import (
     stored_fields,
     wrong_shard,
 )
-from amana.domain.events import Aggregate, utc_text
-from amana.domain.ids import shard_of, system_account_id
-from amana.domain.lending import (
-    Loan,
-    LoanOrigin,
-    Repayment,
-    allocate,
-    booking_legs,
-    business_date,
-    repayment_legs,
-    reversal_legs,
-)
-from amana.domain.money import MAX_AMOUNT
+from amana.domain.events import Aggregate
 from amana.domain.posting import post_linked
 from amana.domain.reasons import Reason
-from amana.domain.transfer import Key, Refused, Transfer
-
-NOBODY = UUID(int=0)
-"""The owner of system accounts: the tenant itself."""
+from amana.domain.transfer import Refused, Transfer
 
 
 def post_transfers(book: Book, group: Sequence[tuple[Asked, Transfer]]) -> list[Answer]:
@@ -127,7 +108,7 @@ def open_account(book: Book, asked: Asked, account: Account) -> Answer:
 
     def run() -> Json | Refused:
         book.open_account(account)
-        _draft_account(book, asked, account)
+        draft_opened(book, asked, account)
         return {}
 
     return once(book, asked, run)
@@ -164,7 +145,7 @@ def _ensure(book: Book, asked: Asked, code: AccountCode, customer: UUID, currenc
     if account is None:
         account = new_account(asked.tenant, id_, customer, currency, code, book.now)
         book.open_account(account)
-        _draft_account(book, asked, account)
+        draft_opened(book, asked, account)
     return account
 
 
@@ -199,7 +180,8 @@ def _change_limit(book: Book, asked: Asked, account: Account, credit_limit: int)
     book.drafts.append(Draft(asked, "AccountLimitChanged", aggregate, data))
 
 
-def _draft_account(book: Book, asked: Asked, account: Account) -> None:
+def draft_opened(book: Book, asked: Asked, account: Account) -> None:
+    """The event of an account that was opened."""
     data: Json = {
         "account": str(account.id),
         "owner": str(account.owner),
@@ -209,214 +191,3 @@ def _draft_account(book: Book, asked: Asked, account: Account) -> None:
         "credit_limit": account.credit_limit,
     }
     book.drafts.append(Draft(asked, "AccountOpened", Aggregate("account", account.id, 0), data))
-
-
-def book_loan(book: Book, asked: Asked, loan: Loan, exposure_cap: int | None) -> Answer:
-    """Books a loan from its offer, or an older book's loan as `imported`.
-
-    An offer is used once. `exposure_cap` is what the fresh decision allows the customer to owe in all; it and the
-    account's own limit are both held here, under the lock.
-    """
-
-    def run() -> Json | Refused:
-        refused = _refuse_booking(book, asked, loan, exposure_cap)
-        if refused is not None:
-            return refused
-        fee_account, principal_account = (
-            new_account(loan.tenant, id_, loan.id, loan.currency, code, book.now)
-            for code, id_ in (
-                (AccountCode.FEE_RECEIVABLE, fee_account_id(loan.id)),
-                (AccountCode.PRINCIPAL_RECEIVABLE, principal_account_id(loan.id)),
-            )
-        )
-        fresh = {(loan.tenant, account.id): account for account in (fee_account, principal_account)}
-        fresh |= _missing_system_accounts(book, loan)
-        book.accounts.update(fresh)
-        legs = booking_legs(loan, book.shards)
-        failed = post_linked(book, legs)
-        if failed is not None:
-            for key in fresh:
-                del book.accounts[key]
-            return failed[1]
-        # From here nothing may fail.
-        for account in fresh.values():
-            book.new_accounts.append(account)
-            _draft_account(book, asked, account)
-        book.loans[loan.tenant, loan.id] = loan
-        book.new_loans.append(loan)
-        if loan.origin == LoanOrigin.OFFER:
-            assert loan.decision_id is not None
-            book.offers_used[loan.tenant, loan.decision_id] = loan.id
-        draft_postings(book, asked, book.posted[-len(legs) :])
-        _draft_loan(book, asked, loan, "LoanBooked", {**_terms(loan), "transfers": [str(leg.id) for leg in legs]})
-        return loan_view(loan)
-
-    return once(book, asked, run)
-
-
-def _missing_system_accounts(book: Book, loan: Loan) -> dict[Key, Account]:
-    """The tenant's system sub-accounts of this currency and shard: opened with the first loan that needs them."""
-    shard = shard_of(loan.customer, book.shards)
-    missing = {}
-    for code in SYSTEM_CODES:
-        id_ = system_account_id(loan.tenant, loan.currency, code, shard, book.shards)
-        if book.account(loan.tenant, id_) is None:
-            missing[loan.tenant, id_] = new_account(loan.tenant, id_, NOBODY, loan.currency, code, book.now)
-    return missing
-
-
-def _refuse_booking(book: Book, asked: Asked, loan: Loan, exposure_cap: int | None) -> Refused | None:
-    refused = wrong_shard(book, asked, loan.customer)
-    if refused is not None:
-        return refused
-    control = book.account(loan.tenant, exposure_account_id(loan.customer, loan.currency))
-    if control is None:
-        return Refused(Reason.CREDIT_LINE_NOT_FOUND, {"customer": str(loan.customer), "currency": loan.currency})
-    if loan.origin == LoanOrigin.OFFER:
-        assert loan.decision_id is not None
-        used_by = book.offers_used.get((loan.tenant, loan.decision_id))
-        if used_by is not None:
-            return Refused(Reason.OFFER_USED, {"loan": str(used_by)})
-    due = loan.principal + loan.fee
-    if due > MAX_AMOUNT:
-        return Refused(Reason.BALANCE_OVERFLOW, {"requested": due})
-    if exposure_cap is not None and control.drawn + due > exposure_cap:
-        return Refused(Reason.LIMIT_EXCEEDED, {"headroom": max(0, exposure_cap - control.drawn), "requested": due})
-    return None
-
-
-def repay_loan(book: Book, asked: Asked, loan_id: UUID, amount: int, inferred: bool, effective_at: datetime) -> Answer:
-    """Records money received for a loan: fees first, then principal; what is over is the customer's."""
-
-    def run() -> Json | Refused:
-        loan = book.loans.get((asked.tenant, loan_id))
-        if loan is None:
-            return Refused(Reason.LOAN_NOT_FOUND, {"loan": str(loan_id)})
-        refused = wrong_shard(book, asked, loan.customer)
-        if refused is not None:
-            return refused
-        if effective_at < loan.effective_at:
-            return Refused(Reason.EFFECTIVE_BEFORE_LOAN, {"loan_effective_at": utc_text(loan.effective_at)})
-        fee_part, principal_part, excess = allocate(loan, amount)
-        repayment = Repayment(
-            asked.tenant, asked.id, loan.id, amount, fee_part, principal_part, excess, inferred, effective_at, book.now
-        )
-        legs = repayment_legs(loan, repayment, book.shards)
-        failed = post_linked(book, legs)
-        if failed is not None:
-            return failed[1]
-        # From here nothing may fail.
-        was_open = loan.outstanding > 0
-        loan.fee_paid += fee_part
-        loan.principal_paid += principal_part
-        loan.version += 1
-        if was_open and not loan.outstanding:
-            loan.closed_at = effective_at
-        book.changed_loans.add((loan.tenant, loan.id))
-        book.repayments[asked.key] = repayment
-        book.new_repayments.append(repayment)
-        draft_postings(book, asked, book.posted[-len(legs) :])
-        _draft_loan(book, asked, loan, "RepaymentReceived", _repayment_data(repayment))
-        if was_open and not loan.outstanding:
-            _draft_loan(book, asked, loan, "LoanClosed", {"effective_at": utc_text(effective_at)})
-        return repayment_view(repayment, loan)
-
-    return once(book, asked, run)
-
-
-def reverse_repayment(book: Book, asked: Asked, loan_id: UUID, repayment_id: UUID, effective_at: datetime) -> Answer:
-    """Takes a repayment back (a returned payment): every leg reversed in one linked group, the loan owes it again."""
-
-    def run() -> Json | Refused:
-        loan = book.loans.get((asked.tenant, loan_id))
-        if loan is None:
-            return Refused(Reason.LOAN_NOT_FOUND, {"loan": str(loan_id)})
-        refused = wrong_shard(book, asked, loan.customer)
-        if refused is not None:
-            return refused
-        repayment = book.repayments.get((asked.tenant, repayment_id))
-        if repayment is None or repayment.loan != loan_id:
-            return Refused(Reason.REPAYMENT_NOT_FOUND, {"repayment": str(repayment_id)})
-        if repayment.reversed_by is not None:
-            return Refused(Reason.ALREADY_REVERSED, {"reversal": str(repayment.reversed_by)})
-        if effective_at < repayment.effective_at:
-            return Refused(Reason.EFFECTIVE_BEFORE_LOAN, {"loan_effective_at": utc_text(repayment.effective_at)})
-        legs = reversal_legs(loan, repayment, asked.id, effective_at, book.shards)
-        failed = post_linked(book, legs)
-        if failed is not None:
-            return failed[1]
-        # From here nothing may fail.
-        loan.fee_paid -= repayment.fee_part
-        loan.principal_paid -= repayment.principal_part
-        loan.version += 1
-        if loan.outstanding:
-            loan.closed_at = None
-        repayment.reversed_by = asked.id
-        reversed_at = replace(repayment, effective_at=effective_at, received_at=book.now)
-        book.changed_loans.add((loan.tenant, loan.id))
-        book.new_reversals.append(reversed_at)
-        draft_postings(book, asked, book.posted[-len(legs) :])
-        data = _repayment_data(repayment) | {"reversal": str(asked.id), "effective_at": utc_text(effective_at)}
-        _draft_loan(book, asked, loan, "RepaymentReversed", data)
-        return {"id": str(asked.id), **repayment_view(repayment, loan)}
-
-    return once(book, asked, run)
-
-
-def _draft_loan(book: Book, asked: Asked, loan: Loan, type_: str, data: Json) -> None:
-    whole = {"loan": str(loan.id), "customer": str(loan.customer), "outstanding": loan.outstanding, **data}
-    book.drafts.append(Draft(asked, type_, Aggregate("loan", loan.id, loan.version), whole))
-
-
-def _terms(loan: Loan) -> Json:
-    return {
-        "product": loan.product,
-        "currency": loan.currency,
-        "principal": loan.principal,
-        "fee": loan.fee,
-        "term_days": loan.term_days,
-        "origin": loan.origin,
-        "decision_id": None if loan.decision_id is None else str(loan.decision_id),
-        "effective_at": utc_text(loan.effective_at),
-        "effective_on": loan.effective_on.isoformat(),
-        "due_on": loan.due_on.isoformat(),
-    }
-
-
-def loan_view(loan: Loan) -> Json:
-    """A loan as the API shows it."""
-    return {
-        "id": str(loan.id),
-        "customer": str(loan.customer),
-        **_terms(loan),
-        "principal_outstanding": loan.principal - loan.principal_paid,
-        "fee_outstanding": loan.fee - loan.fee_paid,
-        "outstanding": loan.outstanding,
-        "status": loan.status,
-        "closed_at": None if loan.closed_at is None else utc_text(loan.closed_at),
-        "booked_at": utc_text(loan.booked_at),
-    }
-
-
-def _repayment_data(repayment: Repayment) -> Json:
-    return {
-        "repayment": str(repayment.id),
-        "amount": repayment.amount,
-        "fee_part": repayment.fee_part,
-        "principal_part": repayment.principal_part,
-        "excess": repayment.excess,
-        "inferred": repayment.inferred,
-        "effective_at": utc_text(repayment.effective_at),
-        "effective_on": business_date(repayment.effective_at).isoformat(),
-    }
-
-
-def repayment_view(repayment: Repayment, loan: Loan) -> Json:
-    """A repayment as the API shows it, with what it left of its loan."""
-    return {
-        **_repayment_data(repayment),
-        "loan": str(loan.id),
-        "loan_outstanding": loan.outstanding,
-        "loan_status": loan.status,
-        "reversed_by": None if repayment.reversed_by is None else str(repayment.reversed_by),
-    }

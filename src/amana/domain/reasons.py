@@ -60,6 +60,8 @@ class Reason(StrEnum):
     # Eligibility
     CUSTOMER_NOT_FOUND = "customer_not_found"
     PRODUCT_NOT_FOUND = "product_not_found"
+    # Audit
+    NOT_SEALED = "not_sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +118,6 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.EFFECTIVE_BEFORE_LOAN, 422, False, "The business time is before the loan's."),
         Refusal(Reason.CUSTOMER_NOT_FOUND, 404, False, "The customer has no record."),
         Refusal(Reason.PRODUCT_NOT_FOUND, 404, False, "No live policy for this product."),
+        Refusal(Reason.NOT_SEALED, 409, True, "The event is stored; the checkpoint that covers it comes in a second."),
     )
 }

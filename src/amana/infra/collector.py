@@ -65,7 +65,8 @@ class Collector(Generic[Item, Result]):
         """Waits until nothing is queued or running: for a clean stop."""
         while self._queue or self._running:
             self._start_batches()
-            await asyncio.wait(list(self._running))
+            if self._running:
+                await asyncio.wait(list(self._running))
 
     def _start_batches(self) -> None:
         self._scheduled = False

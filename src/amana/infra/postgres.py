@@ -26,6 +26,18 @@ RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03", "23505"})
 of times."""
 
 
+CONNECTION_TROUBLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    # Raised for a session that the server ended while it was idle, when a query comes between the server's farewell
+    # and the end of the connection.
+    asyncpg.InternalClientError,
+)
+"""The connection broke, or there is none: it passes by itself."""
+
+
 class DatabaseUnavailable(Exception):
     """The database does not answer, or answered that it can't. `outcome_known` is False when a COMMIT was under way."""
 
@@ -34,7 +46,9 @@ class DatabaseUnavailable(Exception):
         self.outcome_known = outcome_known
 
 
-async def open_pool(dsn: str, schema: str, connections: int = 8) -> Pool:
+async def open_pool(
+    dsn: str, schema: str, connections: int = 8, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS
+) -> Pool:
     """A pool whose connections see `schema` first. Raises `DatabaseUnavailable` when the server does not answer."""
     try:
         return await asyncpg.create_pool(
@@ -42,12 +56,12 @@ async def open_pool(dsn: str, schema: str, connections: int = 8) -> Pool:
             min_size=1,
             max_size=connections,
             timeout=CONNECT_TIMEOUT_S,
-            command_timeout=STATEMENT_TIMEOUT_MS / 1000,
+            command_timeout=statement_timeout_ms / 1000,
             server_settings={
                 "search_path": schema,
                 "timezone": "UTC",
                 "application_name": f"amana-{schema}",
-                "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+                "statement_timeout": str(statement_timeout_ms),
                 "lock_timeout": str(LOCK_TIMEOUT_MS),
                 "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
             },
@@ -62,7 +76,7 @@ async def reading(pool: Pool) -> AsyncIterator[Connection]:
     try:
         async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
             yield connection
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+    except CONNECTION_TROUBLE as error:
         raise DatabaseUnavailable(str(error)) from error
     except asyncpg.PostgresError as error:
         raise _translated(error) from error
@@ -102,13 +116,12 @@ async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]])
                     raise
                 await transaction.commit()
                 return result
-        except asyncpg.PostgresError as error:
-            problem = _translated(error)
-            again = (error.sqlstate or "") in RETRYABLE_SQLSTATES or isinstance(problem, DatabaseUnavailable)
-            if not again:
-                raise
+        except CONNECTION_TROUBLE as error:
             failure: Exception = error
-        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+        except asyncpg.PostgresError as error:
+            again = (error.sqlstate or "") in RETRYABLE_SQLSTATES
+            if not again and not isinstance(_translated(error), DatabaseUnavailable):
+                raise
             failure = error
         commit_in_doubt = commit_in_doubt or committing
         if attempt < ATTEMPTS_MAX:

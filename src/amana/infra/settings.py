@@ -50,7 +50,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError(f"unknown setting {unknown[0]}")
     values = {known[name]: value for name, value in given.items() if name in known}
     for name, value in values.items():
-        if Settings.__annotations__[name] is int and not value.isdecimal():
+        if Settings.__annotations__[name] is int and not (value.isascii() and value.isdecimal() and len(value) < 10):
             raise SettingsError(f"AMANA_{name.upper()} must be a whole number, not {value!r}")
     settings = msgspec.convert(values, Settings, strict=False)
     if not 1 <= settings.ledger_shards <= 4096:

@@ -8,13 +8,13 @@ from uuid import UUID
 import msgspec
 from litestar import get, post
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from amana.domain.account import exposure_account_id
 from amana.domain.book import Answer, Kind
-from amana.domain.commands import loan_view, repayment_view
 from amana.domain.lending import business_date
+from amana.domain.loan_commands import loan_view, repayment_view
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
 from amana.gateway.caller import Caller
@@ -59,7 +59,7 @@ from amana.wire.transactions import (
 TAPE_IMPORT = "tape:import"
 REPAYMENTS_MAX = 1_000
 FIRST = UUID(int=0)
-PageLimit = Annotated[int, Parameter(query="limit", ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]
+PageLimit = Annotated[int, QueryParameter(name="limit", ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]
 
 
 @post("/v1/credit-lines", opt={"scope": "accounts:write"}, tags=["Accounts"])
@@ -108,7 +108,7 @@ async def list_entries(
     caller: Caller,
     state: State,
     account_id: UUID,
-    after: Annotated[int, Parameter(ge=0, le=2**53 - 1)] = 0,
+    after: Annotated[int, QueryParameter(ge=0, le=2**53 - 1)] = 0,
     limit: PageLimit = PAGE_SIZE_DEFAULT,
 ) -> EntryPage:
     """An account's entries, oldest first; `after` is the version of the last one seen."""
@@ -288,8 +288,8 @@ async def get_standings(caller: Caller, state: State, data: StandingsRequest) ->
 @get("/v1/events", opt={"scope": "internal"}, tags=["Internal"])
 async def list_events(
     state: State,
-    after: Annotated[int, Parameter(ge=-1, le=2**53 - 1)] = -1,
-    limit: Annotated[int, Parameter(ge=1, le=EVENTS_PAGE_MAX)] = EVENTS_PAGE_MAX,
+    after: Annotated[int, QueryParameter(ge=-1, le=2**53 - 1)] = -1,
+    limit: Annotated[int, QueryParameter(ge=1, le=EVENTS_PAGE_MAX)] = EVENTS_PAGE_MAX,
 ) -> EventPage:
     """The service's stream by position: how a consumer fetches what the broker lost."""
     page = await read_events(state.flow.pool, after, limit)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from uuid import UUID
 
-from amana.domain import commands
+from amana.domain import commands, loan_commands
 from amana.domain.account import Account, exposure_account_id, wallet_account_id
 from amana.domain.book import Answer, Asked, Book, once
 from amana.domain.ids import derived_id
@@ -154,7 +154,7 @@ class BookLoan:
         loan = replace(self.loan, booked_at=book.now)
         if not self.effective_at_given:
             loan.effective_at = book.now
-        return [commands.book_loan(book, self.asked, loan, self.exposure_cap)]
+        return [loan_commands.book_loan(book, self.asked, loan, self.exposure_cap)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class Repay:
     def run(self, book: Book) -> list[Answer]:
         """One answer."""
         effective_at = self.effective_at or book.now
-        return [commands.repay_loan(book, self.asked, self.loan, self.amount, self.inferred, effective_at)]
+        return [loan_commands.repay_loan(book, self.asked, self.loan, self.amount, self.inferred, effective_at)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class ReverseRepayment:
     def run(self, book: Book) -> list[Answer]:
         """One answer."""
         effective_at = self.effective_at or book.now
-        return [commands.reverse_repayment(book, self.asked, self.loan, self.repayment, effective_at)]
+        return [loan_commands.reverse_repayment(book, self.asked, self.loan, self.repayment, effective_at)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ CREATE TABLE transactions.stream (
     lease_until    timestamptz
 );
 
-INSERT INTO transactions.stream (stream, since) VALUES ('transactions', pg_current_snapshot());
+INSERT INTO transactions.stream (stream, since) VALUES ('transactions', '1:1:');
 
 -- What is written once stays as it is, whoever asks.
 CREATE FUNCTION transactions.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$

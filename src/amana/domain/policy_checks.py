@@ -1,0 +1,229 @@
+"""What can be wrong with a policy that has the right shape: found before it is published, each with its pointer."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from amana.domain.facts import FACTS, FactSpec, FactValue, Kind, fits
+from amana.domain.policy import (
+    Amounts,
+    Attribute,
+    Band,
+    Caps,
+    FeeMode,
+    OnMissing,
+    Op,
+    Outcome,
+    Policy,
+    PriceTable,
+    Rule,
+    SystemReason,
+    Term,
+)
+
+
+class PolicyFault(msgspec.Struct, frozen=True):
+    """One thing wrong with a policy: an RFC 6901 pointer into the document, a stable code, words for people."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class _Range(Protocol):
+    @property
+    def from_(self) -> int | None: ...
+    @property
+    def to(self) -> int | None: ...
+
+
+def check_policy(policy: Policy) -> list[PolicyFault]:
+    """Every fault of the policy, in the order of the document; empty when it may be published."""
+    return [
+        *_amount_faults(policy.amounts),
+        *_rules_faults(policy.rules),
+        *_unique("/scorecard/attributes", "id", [item.id for item in policy.scorecard.attributes]),
+        *_unique("/scorecard/attributes", "reason", [item.reason for item in policy.scorecard.attributes]),
+        *(fault for at, item in enumerate(policy.scorecard.attributes) for fault in _attribute_faults(at, item)),
+        *_band_faults(policy.scorecard.bands),
+        *_cap_faults(policy.caps),
+        *_price_faults(policy.price, policy.amounts),
+        *_reason_faults(policy),
+    ]
+
+
+def _amount_faults(amounts: Amounts) -> Iterator[PolicyFault]:
+    if amounts.minimum > amounts.maximum:
+        yield PolicyFault("/amounts/maximum", "order", "The maximum is below the minimum.")
+    for name, amount in (("minimum", amounts.minimum), ("maximum", amounts.maximum)):
+        if amount % amounts.denomination:
+            yield PolicyFault(f"/amounts/{name}", "denomination", "Not a multiple of the denomination.")
+    if list(amounts.listed) != sorted(set(amounts.listed)):
+        yield PolicyFault("/amounts/listed", "order", "Listed amounts must grow.")
+    for at, amount in enumerate(amounts.listed):
+        if not amounts.minimum <= amount <= amounts.maximum:
+            yield PolicyFault(f"/amounts/listed/{at}", "unreachable", "Outside the minimum and the maximum.")
+
+
+def _rules_faults(rules: Sequence[Rule]) -> Iterator[PolicyFault]:
+    yield from _unique("/rules", "id", [rule.id for rule in rules])
+    for at, rule in enumerate(rules):
+        pointer = f"/rules/{at}"
+        spec = FACTS.get(rule.fact)
+        if spec is None:
+            yield PolicyFault(f"{pointer}/fact", "unknown_fact", f"No fact is called {rule.fact}.")
+            continue
+        fault = _value_fault(rule, spec)
+        if fault is not None:
+            yield PolicyFault(f"{pointer}/value", "type", fault)
+        elif _never_fails(rule, spec):
+            yield PolicyFault(pointer, "unreachable", "No value of the fact can fail this rule.")
+        if rule.on_missing is OnMissing.SKIP and rule.missing_reason != SystemReason.MISSING_INFORMATION:
+            yield PolicyFault(f"{pointer}/missing_reason", "unreachable", "A skipped rule gives no reason.")
+        for earlier, other in enumerate(rules[:at]):
+            if (other.fact, other.op, other.value) == (rule.fact, rule.op, rule.value):
+                yield PolicyFault(pointer, "unreachable", f"Says the same as /rules/{earlier}.")
+
+
+def _value_fault(rule: Rule, spec: FactSpec) -> str | None:
+    """What is wrong with a rule's value for its fact, or None."""
+    if rule.op in (Op.LT, Op.LE, Op.GT, Op.GE) and spec.kind is not Kind.INTEGER:
+        return f"Only an integer can be compared with {rule.op}."
+    many = rule.op in (Op.IN, Op.NOT_IN)
+    if many != isinstance(rule.value, tuple):
+        return f"{rule.op} takes {'a list' if many else 'one value'}."
+    given: Iterable[FactValue] = rule.value if isinstance(rule.value, tuple) else (rule.value,)
+    for value in given:
+        if value is None or not fits(spec, value):
+            return f"{value!r} is not a value that {spec.name} may have."
+    return None
+
+
+def _never_fails(rule: Rule, spec: FactSpec) -> bool:
+    """Whether the comparison can hold for no value at all: every integer fact is 0 or more, a text fact is listed."""
+    match rule.value:
+        case tuple():
+            empty = not rule.value
+            everything = spec.kind is Kind.TEXT and set(rule.value) >= set(spec.values)
+            return empty if rule.op is Op.IN else everything
+        case bool() | str():
+            return False
+        case int():
+            return (rule.op is Op.LT and rule.value <= 0) or (rule.op in (Op.LE, Op.EQ) and rule.value < 0)
+
+
+def _attribute_faults(at: int, attribute: Attribute) -> Iterator[PolicyFault]:
+    pointer = f"/scorecard/attributes/{at}"
+    spec = FACTS.get(attribute.fact)
+    if spec is None:
+        yield PolicyFault(f"{pointer}/fact", "unknown_fact", f"No fact is called {attribute.fact}.")
+        return
+    for index, item in enumerate(attribute.bins):
+        ranged = item.from_ is not None or item.to is not None
+        if spec.kind is Kind.INTEGER and item.values:
+            yield PolicyFault(f"{pointer}/bins/{index}/values", "type", f"{spec.name} is binned by from and to.")
+        if spec.kind is not Kind.INTEGER and (ranged or not item.values):
+            yield PolicyFault(f"{pointer}/bins/{index}", "type", f"{spec.name} is binned by values.")
+    if spec.kind is Kind.INTEGER:
+        yield from _range_faults(f"{pointer}/bins", attribute.bins)
+    else:
+        yield from _listing_faults(f"{pointer}/bins", attribute, spec)
+
+
+def _listing_faults(pointer: str, attribute: Attribute, spec: FactSpec) -> Iterator[PolicyFault]:
+    possible: tuple[bool | str, ...] = (False, True) if spec.kind is Kind.BOOLEAN else spec.values
+    listed = [(index, value) for index, item in enumerate(attribute.bins) for value in item.values]
+    for at, (index, value) in enumerate(listed):
+        if not fits(spec, value):
+            yield PolicyFault(f"{pointer}/{index}/values", "type", f"{value!r} is no value of {spec.name}.")
+        if any(value == other for _, other in listed[:at]):
+            yield PolicyFault(f"{pointer}/{index}/values", "overlap", f"{value!r} is in two bins.")
+    for value in possible:
+        if all(value != other for _, other in listed):
+            yield PolicyFault(pointer, "gap", f"{value!r} is in no bin.")
+
+
+def _range_faults(pointer: str, ranges: Sequence[_Range], *, closed: bool = False) -> Iterator[PolicyFault]:
+    """Ranges must follow one another without gap or overlap, from no start to no end (unless `closed`)."""
+    for at, item in enumerate(ranges):
+        if item.from_ is not None and item.to is not None and item.from_ >= item.to:
+            yield PolicyFault(f"{pointer}/{at}", "unreachable", "The range is empty.")
+        if at == 0:
+            continue
+        end, start = ranges[at - 1].to, item.from_
+        if end is None or start is None or start < end:
+            yield PolicyFault(f"{pointer}/{at}", "overlap", "Begins before the one before it ends.")
+        elif start > end:
+            yield PolicyFault(f"{pointer}/{at}", "gap", f"Nothing covers {end} to {start - 1}.")
+    if not closed and ranges and ranges[0].from_ is not None:
+        yield PolicyFault(f"{pointer}/0/from", "gap", "The first range must have no start.")
+    if not closed and ranges and ranges[-1].to is not None:
+        yield PolicyFault(f"{pointer}/{len(ranges) - 1}/to", "gap", "The last range must have no end.")
+
+
+def _band_faults(bands: Sequence[Band]) -> Iterator[PolicyFault]:
+    yield from _unique("/scorecard/bands", "id", [band.id for band in bands])
+    yield from _range_faults("/scorecard/bands", bands)
+    severity = {Outcome.DECLINE: 0, Outcome.REFER: 1, Outcome.APPROVE: 2}
+    for at, band in enumerate(bands):
+        if (band.reason is None) != (band.outcome is Outcome.APPROVE):
+            yield PolicyFault(f"/scorecard/bands/{at}/reason", "reason", "Needed exactly where not approved.")
+        if at and band.cap < bands[at - 1].cap:
+            yield PolicyFault(f"/scorecard/bands/{at}/cap", "order", "A better score may not have a lower cap.")
+        if at and severity[band.outcome] < severity[bands[at - 1].outcome]:
+            yield PolicyFault(f"/scorecard/bands/{at}/outcome", "order", "A better score may not fare worse.")
+
+
+def _cap_faults(caps: Caps) -> Iterator[PolicyFault]:
+    if [item.tier for item in caps.kyc] != [1, 2, 3]:
+        yield PolicyFault("/caps/kyc", "gap", "Each of the tiers 1, 2 and 3 needs its cap, in this order.")
+    for at in range(1, len(caps.kyc)):
+        if caps.kyc[at].cap < caps.kyc[at - 1].cap:
+            yield PolicyFault(f"/caps/kyc/{at}/cap", "order", "A higher tier may not have a lower cap.")
+    yield from _range_faults("/caps/repeat", caps.repeat)
+    for at in range(1, len(caps.repeat)):
+        if caps.repeat[at].cap < caps.repeat[at - 1].cap:
+            yield PolicyFault(f"/caps/repeat/{at}/cap", "order", "More repaid may not have a lower cap.")
+
+
+def _price_faults(price: PriceTable, amounts: Amounts) -> Iterator[PolicyFault]:
+    yield from _unique("/price/terms", "term_days", [term.term_days for term in price.terms])
+    if all(term.term_days != price.default_term_days for term in price.terms):
+        yield PolicyFault("/price/default_term_days", "unknown_term", "The default term has no price.")
+    for at, term in enumerate(price.terms):
+        pointer = f"/price/terms/{at}/steps"
+        yield from _range_faults(pointer, term.steps, closed=True)
+        yield from _step_faults(pointer, term, price, amounts)
+
+
+def _step_faults(pointer: str, term: Term, price: PriceTable, amounts: Amounts) -> Iterator[PolicyFault]:
+    first, last = term.steps[0], term.steps[-1]
+    if term.term_days == price.default_term_days:
+        if first.from_ is not None and first.from_ > amounts.minimum:
+            yield PolicyFault(f"{pointer}/0/from", "gap", "The default term must price the minimum.")
+        if last.to is not None and last.to <= amounts.maximum:
+            yield PolicyFault(f"{pointer}/{len(term.steps) - 1}/to", "gap", "… and the maximum.")
+    for at, step in enumerate(term.steps):
+        if (step.to is not None and step.to <= amounts.minimum) or (step.from_ or 0) > amounts.maximum:
+            yield PolicyFault(f"{pointer}/{at}", "unreachable", "No amount on offer falls in this step.")
+        if price.fee_mode is FeeMode.DEDUCTED and step.fee_bps >= 10_000:
+            yield PolicyFault(f"{pointer}/{at}/fee_bps", "fee", "A deducted fee must leave something to pay out.")
+
+
+def _reason_faults(policy: Policy) -> Iterator[PolicyFault]:
+    """Every code that a decision can give is worded, and nothing is worded that can't be given."""
+    given = {str(code) for code in SystemReason}
+    given |= {rule.reason for rule in policy.rules} | {rule.missing_reason for rule in policy.rules}
+    given |= {item.reason for item in policy.scorecard.attributes}
+    given |= {band.reason for band in policy.scorecard.bands if band.reason is not None}
+    for code in sorted(given - policy.reasons.keys()):
+        yield PolicyFault("/reasons", "unworded", f"The reason {code} has no wording.")
+    for code in sorted(policy.reasons.keys() - given):
+        yield PolicyFault(f"/reasons/{code}", "unreachable", f"Nothing gives the reason {code}.")
+
+
+def _unique(pointer: str, name: str, values: Sequence[str | int]) -> Iterator[PolicyFault]:
+    for at, value in enumerate(values):
+        if value in values[:at]:
+            yield PolicyFault(f"{pointer}/{at}/{name}", "duplicate", f"{value} is used before.")

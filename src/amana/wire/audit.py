@@ -1,0 +1,90 @@
+"""What the audit service answers. Hashes are 64 lower-case hex digits; notes and keys are C2SP texts."""
+
+from datetime import datetime
+from uuid import UUID
+
+from amana.wire.common import Response
+
+
+class StreamKey(Response):
+    """The key of one stream: `verifier_key` is `name+id+key` of a C2SP signed note, its name the log's origin."""
+
+    stream: str
+    verifier_key: str
+
+
+class AuditKeys(Response):
+    """The keys that checkpoints are signed with. Keep them apart from the log: they are what a verifier trusts."""
+
+    keys: list[StreamKey]
+
+
+class CheckpointView(Response):
+    """A signed checkpoint: `size` leaves under `root`; `note` is what was signed, whole."""
+
+    stream: str
+    size: int
+    root: str
+    note: str
+    signed_at: datetime
+    verifier_key: str
+
+
+class AuditEventView(Response):
+    """An event in the log. `body` holds the exact bytes (UTF-8) that the leaf at `position` is the hash of."""
+
+    stream: str
+    position: int
+    event_id: UUID
+    received_at: datetime
+    body: str
+
+
+class AuditEventPage(Response):
+    """Events in order of time. `next`, when there may be more, is the `after` of the next page."""
+
+    events: list[AuditEventView]
+    next: str | None
+
+
+class InclusionProofView(Response):
+    """That leaf `position` is in the log of `tree_size` leaves that `checkpoint` signs (RFC 9162, 2.1.3).
+
+    To check: SHA-256(0x00 || body of the event) is `leaf_hash`; `hashes` lead from it to the root in `checkpoint`,
+    whose signature is by `verifier_key`.
+    """
+
+    stream: str
+    position: int
+    tree_size: int
+    leaf_hash: str
+    hashes: list[str]
+    checkpoint: str
+    verifier_key: str
+
+
+class ConsistencyProofView(Response):
+    """That the log of `new_size` leaves begins with that of `old_size` leaves (RFC 9162, 2.1.4)."""
+
+    stream: str
+    old_size: int
+    new_size: int
+    hashes: list[str]
+    checkpoint: str
+    verifier_key: str
+
+
+class StreamStatus(Response):
+    """How far a stream is. `received` and `source_last` are highest positions, -1 for none, null for not known yet."""
+
+    stream: str
+    received: int
+    source_last: int | None
+    sealed_size: int
+    checkpoint: str | None
+
+
+class StreamStatuses(Response):
+    """Every stream."""
+
+    streams: list[StreamStatus]

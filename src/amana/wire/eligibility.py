@@ -1,0 +1,227 @@
+"""Requests and responses of the eligibility service."""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta
+
+from amana.domain.decision import RuleState
+from amana.domain.facts import Employment, FactValue, Source
+from amana.domain.money import Currency
+from amana.domain.policy import Op, Outcome, Policy
+from amana.wire.common import Amount, AmountOrZero, Instant, Request, Response
+
+Product = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9_-]*$")]
+TermDays = Annotated[int, Meta(ge=1, le=3_650)]
+KycTier = Annotated[int, Meta(ge=1, le=3, description="How well the customer's identity is verified (CBN tiers).")]
+ShortText = Annotated[str, Meta(min_length=1, max_length=40)]
+
+
+class CustomerFactsRequest(Request):
+    """All that the lender says of a customer. What is left out is unknown from now on."""
+
+    kyc_tier: KycTier
+    birth_date: date | None = None
+    employment: Employment | None = None
+    monthly_income: AmountOrZero | None = None
+    bank_code: ShortText | None = None
+    phone: ShortText | None = None
+    blocked: bool = False
+
+
+class CustomerFactsRecorded(Response):
+    """The version of the customer's facts; it grows with every change."""
+
+    customer: UUID
+    facts_version: int
+
+
+class CustomerView(Response):
+    """A customer's record as it stands."""
+
+    customer: UUID
+    facts_version: int
+    recorded_at: datetime
+    kyc_tier: int
+    birth_date: date | None
+    employment: Employment | None
+    monthly_income: int | None
+    bank_code: str | None
+    phone: str | None
+    blocked: bool
+
+
+class PolicyRequest(Request):
+    """A policy to publish. Its `product` says what it decides."""
+
+    document: Policy
+
+
+class PolicyPublication(Response):
+    """The version that decides now. `replayed`: the same document was live already."""
+
+    product: str
+    version: int
+    hash: str
+    replayed: bool
+
+
+class PolicyView(Response):
+    """A published policy. `hash` is the SHA-256 of the document's canonical JSON (RFC 8785)."""
+
+    product: str
+    version: int
+    hash: str
+    published_by: str
+    published_at: datetime
+    document: Policy
+
+
+class GivenTerms(Request):
+    """The price that an older book charged for the amount. Needs the scope `tape:import`."""
+
+    fee: AmountOrZero
+    term_days: TermDays
+
+
+class CheckRequest(Request):
+    """May this customer borrow this amount?
+
+    With an `id` it is a request to borrow: decided afresh, recorded, and an offer when approved. `as_of` looks back
+    to a past instant; it and `terms` need the scope `tape:import`.
+    """
+
+    customer: UUID
+    product: Product
+    amount: Amount
+    currency: Currency
+    id: UUID | None = None
+    term_days: TermDays | None = None
+    as_of: Instant | None = None
+    terms: GivenTerms | None = None
+
+
+class ReasonView(Response):
+    """Why not: a stable code and the policy's words for the customer."""
+
+    code: str
+    text: str
+
+
+class PriceView(Response):
+    """What the amount would cost. `principal` is paid out; `total_due` = `principal` + `fee` is owed."""
+
+    principal: int
+    fee: int
+    total_due: int
+    rate_bps: int
+    term_days: int
+
+
+class PolicyReference(Response):
+    """Which policy decided."""
+
+    name: str
+    version: int
+    hash: str
+
+
+class OfferView(Response):
+    """An offer to book before it expires. Its id is the decision's."""
+
+    id: UUID
+    expires_at: datetime
+
+
+class CheckView(Response):
+    """The answer to a check. `limit` is the largest amount that would be lent now; caps bound `exposure`.
+
+    From the cache, `decision_id` is the decision that recorded the assessment, `age_ms` old.
+    """
+
+    decision_id: UUID
+    outcome: Outcome
+    limit: int
+    exposure: int
+    exposure_cap: int
+    price: PriceView | None
+    reasons: list[ReasonView]
+    policy: PolicyReference
+    as_of: datetime
+    age_ms: int
+    source: Literal["fresh", "cache"]
+    offer: OfferView | None
+    replayed: bool
+
+
+class FactView(Response):
+    """One input: who says so, and as of when."""
+
+    name: str
+    value: FactValue
+    source: Source
+    as_of: datetime
+
+
+class RuleView(Response):
+    """One rule and what it found. It fails the customer when `fact op value` holds."""
+
+    id: str
+    fact: str
+    op: Op
+    value: bool | int | str | tuple[int | str, ...]
+    found: FactValue
+    state: RuleState
+    reason: str | None
+
+
+class PointsView(Response):
+    """The points of one attribute, of the `best` that it gives."""
+
+    attribute: str
+    fact: str
+    found: FactValue
+    points: int
+    best: int
+
+
+class StepView(Response):
+    """One step of the arithmetic of the limit; null where a cap does not apply."""
+
+    step: str
+    amount: int | None
+
+
+class DecisionView(Response):
+    """A recorded decision, explained whole."""
+
+    decision_id: UUID
+    customer: UUID
+    product: str
+    currency: str
+    amount: int
+    outcome: Outcome
+    limit: int
+    price: PriceView | None
+    reasons: list[ReasonView]
+    policy: PolicyReference
+    facts: list[FactView]
+    rules: list[RuleView]
+    base_points: int
+    points: list[PointsView]
+    score: int
+    band: str
+    limit_steps: list[StepView]
+    request_to_borrow: bool
+    confirms_offer: UUID | None
+    as_of: datetime
+    as_of_past: bool
+    decided_at: datetime
+    offer: OfferView | None
+
+
+class ConfirmationRequest(Request):
+    """Asks whether an offer still stands: now, or at the past instant of a booking from a tape."""
+
+    as_of: Instant | None = None

@@ -1,0 +1,195 @@
+"""Policies: what may be published, and how a document gets its name."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+import rfc8785
+from tests.domain.policy_model import SHIPPED, shipped
+
+from amana.domain.policy import Policy, policy_bytes, policy_from, policy_hash
+from amana.domain.policy_checks import check_policy
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def document(name: str = "nano") -> dict[str, Any]:
+    """A shipped policy as plain values."""
+    plain: dict[str, Any] = json.loads(policy_bytes(shipped(name)))
+    return plain
+
+
+def faults_after(change: Change, name: str = "nano") -> list[tuple[str, str]]:
+    changed = document(name)
+    change(changed)
+    return [(fault.pointer, fault.code) for fault in check_policy(msgspec.convert(changed, Policy, strict=True))]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_policies_have_no_fault(name: str) -> None:
+    assert check_policy(shipped(name)) == []
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_hash_is_of_the_canonical_json(name: str) -> None:
+    policy = shipped(name)
+    assert policy_bytes(policy) == rfc8785.dumps(document(name))
+    assert policy_from(policy_bytes(policy)) == policy
+    assert len(policy_hash(policy_bytes(policy))) == 64
+
+
+def test_white_space_order_and_spelled_out_defaults_do_not_change_the_hash() -> None:
+    plain = document()
+    shuffled = dict(reversed(plain.items()))
+    again = policy_from(json.dumps(shuffled, indent=3).encode())
+    assert policy_hash(policy_bytes(again)) == policy_hash(policy_bytes(shipped("nano")))
+
+
+def test_another_number_is_another_hash() -> None:
+    plain = document()
+    plain["caps"]["product"] += 1
+    assert policy_hash(policy_bytes(msgspec.convert(plain, Policy))) != policy_hash(policy_bytes(shipped("nano")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["caps"].update(product=1.5),
+        lambda d: d["caps"].update(product=7500000.0),
+        lambda d: d["caps"].update(product="7500000"),
+        lambda d: d["caps"].update(product=True),
+        lambda d: d["caps"].update(product=-1),
+        lambda d: d["caps"].update(product=2**53),
+        lambda d: d.update(surprise=1),
+        lambda d: d["rules"][0].update(on_missing="approve"),
+        lambda d: d["rules"][0].update(value=None),
+        lambda d: d["rules"][0].update(id="Bad Id"),
+        lambda d: d["price"]["terms"][0]["steps"][0].pop("rounding"),
+        lambda d: d.pop("reasons"),
+    ],
+)
+def test_a_document_of_another_shape_is_not_a_policy(change: Change) -> None:
+    changed = document()
+    change(changed)
+    with pytest.raises(msgspec.ValidationError):
+        policy_from(json.dumps(changed).encode())
+
+
+FAULTS: list[tuple[str, Change, tuple[str, str]]] = [
+    ("bins with a gap",
+     lambda d: d["scorecard"]["attributes"][0]["bins"][1].update({"from": 2}),
+     ("/scorecard/attributes/0/bins/1", "gap")),
+    ("bins that overlap",
+     lambda d: d["scorecard"]["attributes"][0]["bins"][1].update({"from": 0}),
+     ("/scorecard/attributes/0/bins/1", "overlap")),
+    ("an empty bin",
+     lambda d: d["scorecard"]["attributes"][0]["bins"][1].update({"to": 1}),
+     ("/scorecard/attributes/0/bins/1", "unreachable")),
+    ("bins that begin somewhere",
+     lambda d: d["scorecard"]["attributes"][0]["bins"][0].update({"from": 0}),
+     ("/scorecard/attributes/0/bins/0/from", "gap")),
+    ("bins that end",
+     lambda d: d["scorecard"]["attributes"][0]["bins"][-1].update({"to": 900}),
+     ("/scorecard/attributes/0/bins/3/to", "gap")),
+    ("a value in two bins",
+     lambda d: d["scorecard"]["attributes"][5]["bins"][1]["values"].append("permanent"),
+     ("/scorecard/attributes/5/bins/1/values", "overlap")),
+    ("a value in no bin",
+     lambda d: d["scorecard"]["attributes"][5]["bins"][1]["values"].remove("retired"),
+     ("/scorecard/attributes/5/bins", "gap")),
+    ("ranges for a text fact",
+     lambda d: d["scorecard"]["attributes"][0].update(fact="employment"),
+     ("/scorecard/attributes/0/bins/0", "type")),
+    ("an attribute of no fact",
+     lambda d: d["scorecard"]["attributes"][0].update(fact="star_sign"),
+     ("/scorecard/attributes/0/fact", "unknown_fact")),
+    ("a rule of no fact",
+     lambda d: d["rules"][1].update(fact="star_sign"),
+     ("/rules/1/fact", "unknown_fact")),
+    ("a rule that compares a number with text",
+     lambda d: d["rules"][1].update(value="18"),
+     ("/rules/1/value", "type")),
+    ("a boolean where a number belongs",
+     lambda d: d["rules"][1].update(value=True),
+     ("/rules/1/value", "type")),
+    ("a list for one value",
+     lambda d: d["rules"][1].update(value=[18]),
+     ("/rules/1/value", "type")),
+    ("an order of text",
+     lambda d: d["rules"][6].update(op="lt", value="student"),
+     ("/rules/6/value", "type")),
+    ("a rule that nobody can fail",
+     lambda d: d["rules"][1].update(value=0),
+     ("/rules/1", "unreachable")),
+    ("the same rule twice",
+     lambda d: d["rules"].append(d["rules"][1] | {"id": "adult_again"}),
+     ("/rules/8", "unreachable")),
+    ("a rule's id twice",
+     lambda d: d["rules"][1].update(id="customer_blocked"),
+     ("/rules/1/id", "duplicate")),
+    ("bands with a gap",
+     lambda d: d["scorecard"]["bands"][2].update({"from": 510}),
+     ("/scorecard/bands/2", "gap")),
+    ("a better band with a lower cap",
+     lambda d: d["scorecard"]["bands"][3].update(cap=1),
+     ("/scorecard/bands/3/cap", "order")),
+    ("a better band that fares worse",
+     lambda d: d["scorecard"]["bands"][4].update(outcome="refer", reason="score_needs_review"),
+     ("/scorecard/bands/4/outcome", "order")),
+    ("a declining band without a reason",
+     lambda d: d["scorecard"]["bands"][0].update(reason=None),
+     ("/scorecard/bands/0/reason", "reason")),
+    ("a tier without a cap",
+     lambda d: d["caps"]["kyc"].pop(),
+     ("/caps/kyc", "gap")),
+    ("a higher tier with a lower cap",
+     lambda d: d["caps"]["kyc"][1].update(cap=5),
+     ("/caps/kyc/1/cap", "order")),
+    ("repeat steps that fall",
+     lambda d: d["caps"]["repeat"][1].update(cap=5),
+     ("/caps/repeat/1/cap", "order")),
+    ("a default term without a price",
+     lambda d: d["price"].update(default_term_days=45),
+     ("/price/default_term_days", "unknown_term")),
+    ("a term priced twice",
+     lambda d: d["price"]["terms"][0].update(term_days=30),
+     ("/price/terms/1/term_days", "duplicate")),
+    ("a price with a gap",
+     lambda d: d["price"]["terms"][1]["steps"][1].update({"from": 1_600_000}),
+     ("/price/terms/1/steps/1", "gap")),
+    ("a default term that does not price the minimum",
+     lambda d: d["price"]["terms"][1]["steps"][0].update({"from": 400_000}),
+     ("/price/terms/1/steps/0/from", "gap")),
+    ("a minimum above the maximum",
+     lambda d: d["amounts"].update(minimum=9_000_000),
+     ("/amounts/maximum", "order")),
+    ("a maximum that is no whole denomination",
+     lambda d: d["amounts"].update(maximum=6_050_000),
+     ("/amounts/maximum", "denomination")),
+    ("a reason without wording",
+     lambda d: d["reasons"].pop("loan_open"),
+     ("/reasons", "unworded")),
+    ("a system reason without wording",
+     lambda d: d["reasons"].pop("amount_above_limit"),
+     ("/reasons", "unworded")),
+    ("wording for nothing",
+     lambda d: d["reasons"].update(moon_phase="The moon."),
+     ("/reasons/moon_phase", "unreachable")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "fault"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS])
+def test_a_fault_is_found_before_publishing(change: Change, fault: tuple[str, str]) -> None:
+    assert fault in faults_after(change)
+
+
+def test_a_deducted_fee_must_leave_something_to_pay_out() -> None:
+    change: Change = lambda d: d["price"]["terms"][0]["steps"][0].update(fee_bps=10_000)  # noqa: E731
+    assert ("/price/terms/0/steps/0/fee_bps", "fee") in faults_after(change, "airtime")
+
+
+def test_listed_amounts_grow_within_the_bounds() -> None:
+    change: Change = lambda d: d["amounts"]["listed"].append(2_500)  # noqa: E731
+    assert ("/amounts/listed", "order") in faults_after(change, "airtime")
