@@ -1,0 +1,198 @@
+"""Kafka through librdkafka: topics, a producer that keeps order, a consumer in batches.
+
+The client blocks, so each producer and consumer has a worker thread of its own and asyncio in front: with one thread,
+calls run in the order in which they were made.
+
+What has been seen of the embedded broker (Tansu 0.6, memory only), and what we do about it. Nothing here needs more
+than Apache Kafka's protocol promises, but only Tansu has been tried.
+- Headers, the idempotent producer and committed offsets work. A restarted broker has neither topics, nor offsets, nor
+  the producer's id: an old producer then waits for ever and an old consumer goes on at its old offset in a new log. So
+  a client that loses every broker is thrown away and made anew.
+- Joining a group took 3 s with `max.poll.interval.ms` at 6 s, and had not happened after 20 s with the default of
+  300 s. So consumers don't join: they assign themselves every partition, and the group only names the committed
+  offsets.
+- The metadata field of a committed offset is not kept, so a topic's incarnation can't be written there; a consumer
+  remembers it in memory.
+- A synchronous commit blocked for 45 s when the broker was gone; so commits are asynchronous. Losing one only means
+  that a batch comes twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from typing import NamedTuple
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from amana.infra.breaker import Backoff, pause
+from amana.infra.kafka_client import ADMIN_TIMEOUT_S, KafkaUnavailable, Worker, common, ensure_topics
+from amana.infra.kafka_producer import Producer, Record, Sent
+
+__all__ = ["Consumer", "KafkaUnavailable", "Message", "Producer", "Record", "Sent", "ensure_topics"]
+
+FETCH_KBYTES_MAX = 16 * 1024
+"""What a consumer may hold in memory, fetched but not yet asked for."""
+FETCH_WAIT_MS = 100
+REOPEN_FIRST_S = 0.1
+REOPEN_MAX_S = 2.0
+
+log = logging.getLogger("amana.kafka")
+
+
+class Message(NamedTuple):
+    """A message received."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    headers: dict[str, bytes]
+
+
+class Consumer:
+    """Reads every partition of `topics` from where `group` committed, else from the beginning; at least once.
+
+    All partitions go to each consumer: a second one of the same group reads the same messages. Whoever handles them
+    drops duplicates by (stream, position). New partitions are seen when the consumer is opened next.
+
+    A topic that is not there yet is waited for. When every broker was lost the client is opened anew: at the committed
+    offsets when the topic is still the same one, at the beginning when the broker came back with a new one.
+    """
+
+    def __init__(self, bootstrap: str, group: str, topics: Sequence[str]) -> None:
+        self._bootstrap = bootstrap
+        self._group = group
+        self._topics = list(topics)
+        self._worker = Worker("kafka-consumer")
+        self._client: confluent_kafka.Consumer | None = None
+        self._lost = False
+        self._incarnations: dict[str, str] = {}
+
+    async def batches(
+        self, stop: asyncio.Event, size_max: int = 500, wait_ms: int = 200
+    ) -> AsyncGenerator[list[Message], None]:
+        """Batches of 1 to `size_max` messages, each gathered for at most `wait_ms`, until `stop` is set.
+
+        A broker that is away is waited for. Call `commit` when a batch's effects are durable, before taking the next.
+        """
+        backoff = Backoff(REOPEN_FIRST_S, REOPEN_MAX_S)
+        while not stop.is_set():
+            try:
+                batch = await self._worker.run(self._next, size_max, wait_ms / 1000)
+            except KafkaUnavailable as error:
+                log.info("consumer %s waits: %s", self._group, error)
+                await pause(backoff.next_s(), stop)
+                continue
+            backoff.reset()
+            if batch:
+                yield batch
+
+    async def commit(self, batch: Sequence[Message]) -> None:
+        """Say that the effects of `batch`, the last one yielded, are durable. Never fails: at worst it comes again."""
+        await self._worker.run(self._commit, batch)
+
+    async def close(self) -> None:
+        """Hand over commits under way and free the client."""
+        await self._worker.finish(self._discard)
+
+    def _next(self, size_max: int, wait_s: float) -> list[Message]:
+        if self._client is None:
+            self._client = self._open()
+        received = self._client.consume(size_max, wait_s)
+        for message in received:
+            problem = message.error()
+            if problem is not None:
+                log.warning("consumer %s: %s", self._group, problem)
+                self._lost = True
+        if self._lost:
+            # Whatever came with the bad news is dropped too: it was not committed and comes again.
+            self._discard()
+            raise KafkaUnavailable("the connection to the brokers was lost")
+        return [_message(message) for message in received]
+
+    def _open(self) -> confluent_kafka.Consumer:
+        partitions, incarnations = _describe(self._bootstrap, self._topics)
+        client = confluent_kafka.Consumer(
+            {
+                **common(self._bootstrap),
+                "group.id": self._group,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": FETCH_WAIT_MS,
+                "queued.max.messages.kbytes": FETCH_KBYTES_MAX,
+                "error_cb": self._on_error,
+            },
+        )
+        try:
+            committed = client.committed(partitions, timeout=ADMIN_TIMEOUT_S)
+            client.assign([self._start(place, incarnations[place.topic]) for place in committed])
+        except KafkaException as error:
+            client.close()
+            raise KafkaUnavailable(f"committed offsets of {self._group}: {error}") from error
+        self._incarnations = incarnations
+        self._lost = False
+        return client
+
+    def _start(self, place: TopicPartition, incarnation: str) -> TopicPartition:
+        """Where to begin. An offset that may belong to an earlier topic of the same name is not trusted."""
+        renewed = self._incarnations.get(place.topic, incarnation) != incarnation
+        offset = confluent_kafka.OFFSET_BEGINNING if renewed or place.offset < 0 else place.offset
+        return TopicPartition(place.topic, place.partition, offset)
+
+    def _commit(self, batch: Sequence[Message]) -> None:
+        ends = {(message.topic, message.partition): message.offset + 1 for message in batch}
+        if self._client is None or not ends:
+            return
+        try:
+            offsets = [TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()]
+            self._client.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            log.info("consumer %s: commit: %s", self._group, error)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._lost = True
+
+    def _discard(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+def _describe(bootstrap: str, topics: list[str]) -> tuple[list[TopicPartition], dict[str, str]]:
+    """Every partition of `topics`, and each topic's id, which is new when a topic is made anew."""
+    admin = AdminClient(common(bootstrap))
+    partitions: list[TopicPartition] = []
+    incarnations: dict[str, str] = {}
+    for topic, answer in admin.describe_topics(TopicCollection(topics), request_timeout=ADMIN_TIMEOUT_S).items():
+        try:
+            description = answer.result()
+        except KafkaException as error:
+            raise KafkaUnavailable(f"topic {topic}: {error}") from error
+        partitions += [TopicPartition(topic, partition.id) for partition in description.partitions]
+        incarnations[topic] = str(description.topic_id)
+    return partitions, incarnations
+
+
+def _message(message: confluent_kafka.Message) -> Message:
+    return Message(
+        message.topic() or "",
+        _known(message.partition()),
+        _known(message.offset()),
+        message.key() or b"",
+        message.value() or b"",
+        {name: value for name, value in _headers(message) if isinstance(value, bytes)},
+    )
+
+
+def _headers(message: confluent_kafka.Message) -> list[tuple[str, str | bytes | None]]:
+    headers = message.headers() or []
+    return list(headers.items()) if isinstance(headers, dict) else headers
+
+
+def _known(number: int | None) -> int:
+    assert number is not None, "a message without a place"
+    return number

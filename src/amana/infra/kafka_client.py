@@ -1,0 +1,64 @@
+"""What the Kafka producer and consumer share: settings of librdkafka, a thread, topics, the one error."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+ADMIN_TIMEOUT_S = 3.0
+
+T = TypeVar("T")
+
+
+class KafkaUnavailable(Exception):
+    """The broker does not answer, or not as it should. It may be tried again."""
+
+
+async def ensure_topics(bootstrap: str, names: Sequence[str], partitions: int = 4) -> None:
+    """Create the topics that are absent, with the broker's default replication. Raises `KafkaUnavailable`."""
+    await asyncio.to_thread(_ensure_topics, bootstrap, names, partitions)
+
+
+def _ensure_topics(bootstrap: str, names: Sequence[str], partitions: int) -> None:
+    admin = AdminClient(common(bootstrap))
+    wanted = [NewTopic(name, num_partitions=partitions) for name in names]
+    for name, made in admin.create_topics(wanted, request_timeout=ADMIN_TIMEOUT_S).items():
+        try:
+            made.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise KafkaUnavailable(f"create topic {name}: {error}") from error
+
+
+class Worker:
+    """One thread for one blocking client: calls run one at a time, in order."""
+
+    def __init__(self, name: str) -> None:
+        self.closing = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def run(self, call: Callable[..., T], *arguments: object) -> T:
+        """What `call` gives, run in the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+    async def finish(self, call: Callable[[], None]) -> None:
+        """Run the last call, once; what runs now sees `closing` and comes back soon."""
+        if self.closing:
+            return
+        self.closing = True
+        await self.run(call)
+        self._thread.shutdown(wait=False)
+
+
+def common(bootstrap: str) -> dict[str, str | int | float | bool]:
+    """The settings of every client."""
+    return {
+        "bootstrap.servers": bootstrap,
+        "log_level": 2,  # librdkafka repeats itself on stderr while a broker is down; errors reach us through error_cb
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 1_000,
+    }

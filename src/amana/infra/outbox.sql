@@ -1,0 +1,39 @@
+-- The outbox of a schema, written by its service and read by the relay. Names are unqualified: search_path decides.
+--
+-- The row of `stream` is inserted by the schema's migration:
+--     INSERT INTO stream (stream, since) VALUES ('transactions', '1:1:');
+-- '1:1:' is the snapshot in which nothing is visible (xmin = xmax = 1, and real transactions begin at 3), so that every
+-- row of the outbox is new to it, whatever ran during the migration.
+--
+-- Grants. The service's role: INSERT, SELECT on outbox; SELECT on positions and stream. The role amana_relay: SELECT on
+-- outbox; SELECT, INSERT on positions; SELECT, UPDATE on stream.
+--
+-- outbox.seq must keep CACHE 1 (the default): a session that draws numbers in advance would break the order.
+-- A dump restored into another cluster starts a new count of transactions. Let a relay sequence everything first; then,
+-- in the new cluster and before any service starts, make all that is there count as seen (owner, triggers disabled):
+--     UPDATE outbox SET xid = '3';  UPDATE stream SET since = pg_current_snapshot();
+-- Physical backups need nothing.
+
+-- name: append_events
+-- One array-shaped insert; seq is drawn in the order of the input, after the caller's row locks.
+INSERT INTO outbox (tenant, event_id, aggregate_id, type, body)
+SELECT tenant, event_id, aggregate_id, type, body
+FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::text[], $5::bytea[])
+     WITH ORDINALITY AS event (tenant, event_id, aggregate_id, type, body, place)
+ORDER BY place;
+
+-- name: events_after
+-- Sequenced events after a position, in order: at most $2 of them and, past the first, at most $3 bytes of bodies.
+SELECT position, tenant, event_id, aggregate_id, type, body
+FROM (
+    SELECT position, tenant, event_id, aggregate_id, type, body,
+           sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before
+    FROM (SELECT position, seq FROM positions WHERE position > $1 ORDER BY position LIMIT $2) AS page
+    JOIN outbox USING (seq)
+) AS event
+WHERE bytes_before = 0 OR bytes_before + octet_length(body) <= $3
+ORDER BY position;
+
+-- name: stream_end
+-- The name of this schema's stream and the highest position given so far.
+SELECT stream, last_position FROM stream;

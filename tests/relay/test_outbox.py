@@ -1,0 +1,75 @@
+"""Appending events and reading the sequenced ones back by position."""
+
+from uuid import uuid4
+
+import msgspec
+import pytest
+from tests.relay.source import Source, event
+
+from amana.infra.lease import Lease
+from amana.infra.outbox import EVENTS_PAGE_BYTES_MAX, EVENTS_PAGE_MAX, OutboxRow, append, read_events
+from amana.infra.sequencer import Sequencer
+from amana.wire.events import EventPage, SequencedEvent
+
+
+async def sequence_all(source: Source) -> None:
+    lease = Lease(source.pool, source.stream)
+    assert await lease.hold()
+    sequencer = Sequencer(source.pool, lease)
+    while await sequencer.step():
+        pass
+
+
+async def test_rows_are_numbered_in_the_order_given(source: Source) -> None:
+    rows = [event(uuid4(), version) for version in range(EVENTS_PAGE_MAX)]
+    async with source.pool.acquire() as connection:
+        await append(connection, rows)
+        await append(connection, [])
+    stored = await source.pool.fetch("SELECT tenant, event_id, aggregate_id, type, body FROM outbox ORDER BY seq")
+    assert [OutboxRow(*row) for row in stored] == rows
+
+
+async def test_an_event_is_not_read_before_it_has_a_position(source: Source) -> None:
+    await source.write(3)
+    assert await read_events(source.pool, -1, 10) == (source.stream, [], -1)
+    await sequence_all(source)
+    page = await read_events(source.pool, -1, 10)
+    assert [position for position, _ in page.events] == [0, 1, 2]
+    assert page.last == 2
+
+
+async def test_pages_follow_each_other_by_position(source: Source) -> None:
+    thing = await source.write(25)
+    await sequence_all(source)
+    bodies: list[bytes] = []
+    after, page = -1, await read_events(source.pool, -1, 10)
+    while page.events:
+        assert page.last == 24
+        bodies += [body for _, body in page.events]
+        after = page.events[-1][0]
+        page = await read_events(source.pool, after, 10)
+    assert after == 24
+    assert bodies == [f"{thing} {version}".encode() for version in range(1, 26)]
+
+
+async def test_a_page_is_bounded_in_bytes_but_never_empty_before_the_end(source: Source) -> None:
+    large = b"x" * (EVENTS_PAGE_BYTES_MAX // 2)
+    rows = [event(uuid4(), 1)._replace(body=body) for body in (large * 3, large, large, large)]
+    async with source.pool.acquire() as connection:
+        await append(connection, rows)
+    await sequence_all(source)
+    sizes = [len((await read_events(source.pool, after, 100)).events) for after in (-1, 0, 2, 3)]
+    assert sizes == [1, 2, 1, 0]
+
+
+async def test_a_limit_beyond_the_bound_is_a_bug(source: Source) -> None:
+    with pytest.raises(AssertionError):
+        await read_events(source.pool, -1, EVENTS_PAGE_MAX + 1)
+
+
+def test_the_reply_gives_back_the_exact_bytes() -> None:
+    body = '{"data":{"note":"₦ \\" \\\\ \u2028"},"version":1}'.encode()
+    page = EventPage("transactions", [SequencedEvent(7, body.decode())], 9)
+    again = msgspec.json.decode(msgspec.json.encode(page), type=EventPage)
+    assert again.events[0].body.encode() == body
+    assert again.last == 9
