@@ -1,0 +1,289 @@
+"""A check, from the question to the recorded decision.
+
+    cache (plain questions only)  →  records, policies, earlier answers  →  standings  →  decide purely  →  record
+
+Round trips of a batch: three reads on one connection; one call to the ledger for each tenant and currency in the batch;
+then BEGIN, decisions, events, COMMIT. No database connection is held while the ledger is asked. A check that the cache
+answers costs one round trip to it. A batch is bounded by `BATCH_MAX`, and by what arrives while a slot is taken.
+
+Nothing is locked: a decision is a new row, and two checks with one id meet at its primary key. The first to commit is
+the answer to both.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from amana.domain.decision import (
+    Assessment,
+    CompiledPolicy,
+    Decision,
+    DecisionInputs,
+    assess,
+    decide,
+)
+from amana.domain.facts import CustomerStanding, facts_of
+from amana.domain.ids import uuid7
+from amana.domain.money import Currency
+from amana.domain.reasons import Reason
+from amana.domain.transfer import Refused
+from amana.eligibility import store
+from amana.eligibility.cache import AssessmentCache, Slot
+from amana.eligibility.events import decision_made
+from amana.eligibility.policies import Policies
+from amana.eligibility.records import Check, Customer, Key, Made, ProductKey, Recorded
+from amana.eligibility.standings import Ledger
+from amana.infra import clock
+from amana.infra.collector import Collector
+from amana.infra.http import UpstreamUnavailable
+from amana.infra.outbox import append
+from amana.infra.postgres import Connection, Pool, reading
+from amana.wire.transactions import StandingItem
+
+BATCH_MAX = 200
+BATCHES_IN_FLIGHT = 4
+QUEUE_MAX = 4_000
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check comes to. `as_of` is the instant that it speaks of, `expires_at` the end of its offer if it is one.
+
+    `assessed_at` tells its age. From the cache, `decision_id` is the decision that recorded the assessment.
+    """
+
+    decision_id: UUID
+    policy: CompiledPolicy
+    assessment: Assessment
+    decision: Decision
+    as_of: datetime
+    decided_at: datetime
+    expires_at: datetime | None
+    source: Literal["fresh", "cache"]
+    replayed: bool
+
+    def age(self, now: datetime) -> timedelta:
+        """How old the assessment is; never below zero, whatever two clocks say."""
+        return max(timedelta(0), now - self.assessment.assessed_at)
+
+
+Result: TypeAlias = Answer | Refused
+
+
+class Flow:
+    """Answers checks: from the cache where that is allowed, else in batches."""
+
+    def __init__(self, pool: Pool, ledger: Ledger, cache: AssessmentCache, policies: Policies) -> None:
+        self.pool = pool
+        self.cache = cache
+        self.policies = policies
+        self._ledger = ledger
+        self._checks: Collector[Check, Result] = Collector(
+            self._run, batch_max=BATCH_MAX, batches_in_flight=BATCHES_IN_FLIGHT, queue_max=QUEUE_MAX
+        )
+
+    async def check(self, check: Check) -> Result:
+        """The answer to one check. Raises `Overloaded`, `DatabaseUnavailable` or `UpstreamUnavailable`."""
+        if not check.is_cacheable:
+            return await self._checks.submit(check)
+        cached, slot = await self._from_cache(check)
+        if cached is not None:
+            return cached
+        answer = await self._checks.submit(check)
+        if slot is not None and isinstance(answer, Answer) and slot.field.endswith(answer.policy.hash):
+            await self.cache.put(slot, answer.decision_id, answer.assessment)
+        return answer
+
+    async def drain(self) -> None:
+        """Answers what is queued: for a clean stop."""
+        await self._checks.drain()
+
+    async def _from_cache(self, check: Check) -> tuple[Result | None, Slot | None]:
+        policy = await self.policies.recent(check.tenant, check.product)
+        if refused := _policy_refusal(check, policy):
+            return refused, None
+        assert policy is not None
+        cached, slot = await self.cache.find(check.tenant, check.customer, check.product, policy.hash, clock.now())
+        if cached is None:
+            return None, slot
+        assessment = cached.assessment
+        answer = Answer(
+            decision_id=cached.decision_id,
+            policy=policy,
+            assessment=assessment,
+            decision=decide(policy, assessment, check.amount, check.term_days),
+            as_of=assessment.assessed_at,
+            decided_at=assessment.assessed_at,
+            expires_at=None,
+            source="cache",
+            replayed=False,
+        )
+        return answer, slot
+
+    async def _run(self, checks: list[Check]) -> list[Result | Exception]:
+        """One batch, in the phases that the module's docstring names."""
+        now = clock.now()
+        async with reading(self.pool) as connection:
+            known = await _find_known(connection, checks)
+            customers = await store.find_customers(connection, {(c.tenant, c.customer) for c in checks})
+            policies = await self.policies.live(connection, {(c.tenant, c.product) for c in checks})
+            used = await self._policies_of(connection, known)
+        results: dict[int, Result | Exception] = {}
+        for at, check in enumerate(checks):
+            result = _answered(check, known, used) or _refusal(check, customers, policies)
+            if result is not None:
+                results[at] = result
+        open_ = {at: check for at, check in enumerate(checks) if at not in results}
+        standings, failures = await self._standings(open_)
+        results |= failures
+        made = [
+            _make(check, customers[check.tenant, check.customer], policies[check.tenant, check.product], standing, now)
+            for at, standing in standings.items()
+            for check in [checks[at]]
+        ]
+        results |= dict(zip(standings, await self._record(made), strict=True))
+        return [results[at] for at in range(len(checks))]
+
+    async def _policies_of(self, connection: Connection, known: Mapping[Key, Recorded]) -> dict[UUID, CompiledPolicy]:
+        """The policies under which earlier decisions were made, by decision."""
+        return {
+            id_: await self.policies.version(connection, tenant, found.product, found.assessment.policy_version)
+            for (tenant, id_), found in known.items()
+        }
+
+    async def _standings(self, checks: Mapping[int, Check]) -> tuple[dict[int, CustomerStanding], dict[int, Exception]]:
+        """Each check's standing, by its place in the batch; where the ledger did not answer, why."""
+        groups: dict[tuple[int, Currency], list[int]] = {}
+        for at, check in checks.items():
+            groups.setdefault((check.tenant, check.currency), []).append(at)
+        replies = await asyncio.gather(
+            *(
+                self._ledger.standings(*group, [_wanted(checks[at]) for at in members])
+                for group, members in groups.items()
+            ),
+            return_exceptions=True,
+        )
+        found: dict[int, CustomerStanding] = {}
+        failed: dict[int, Exception] = {}
+        for members, reply in zip(groups.values(), replies, strict=True):
+            if isinstance(reply, UpstreamUnavailable):
+                failed |= dict.fromkeys(members, reply)
+            elif isinstance(reply, BaseException):
+                raise reply
+            else:
+                found |= dict(zip(members, reply, strict=True))
+        return dict(sorted(found.items())), failed
+
+    async def _record(self, made: Sequence[Made]) -> list[Result]:
+        """Stores decisions with their events; where an id was taken meanwhile, what is stored under it answers."""
+        if not made:
+            return []
+        first = {_key(item): item for item in reversed(made)}
+        async with reading(self.pool) as connection:
+            async with connection.transaction():
+                stored = await store.insert_decisions(connection, list(first.values()))
+                fresh = [first[_key(item)] is item and _key(item) in stored for item in made]
+                rows = [decision_made(item) for item, is_fresh in zip(made, fresh, strict=True) if is_fresh]
+                await append(connection, rows)
+            late = [_key(item) for item, is_fresh in zip(made, fresh, strict=True) if not is_fresh]
+            known = await store.find_decisions(connection, late) if late else {}
+            used = await self._policies_of(connection, known)
+        return [
+            _fresh(item, *stored[_key(item)]) if is_fresh else _replayed(item.check, known[_key(item)], used)
+            for item, is_fresh in zip(made, fresh, strict=True)
+        ]
+
+
+def _wanted(check: Check) -> StandingItem:
+    return StandingItem(customer=check.customer, as_of=check.as_of)
+
+
+async def _find_known(connection: Connection, checks: Sequence[Check]) -> dict[Key, Recorded]:
+    ids = {(check.tenant, check.id) for check in checks if check.id is not None}
+    return await store.find_decisions(connection, ids) if ids else {}
+
+
+def _answered(check: Check, known: Mapping[Key, Recorded], used: Mapping[UUID, CompiledPolicy]) -> Result | None:
+    """What this id came to before, or None where it is new."""
+    found = None if check.id is None else known.get((check.tenant, check.id))
+    return None if found is None else _replayed(check, found, used)
+
+
+def _refusal(
+    check: Check, customers: Mapping[Key, Customer], policies: Mapping[ProductKey, CompiledPolicy]
+) -> Refused | None:
+    """Why a check can't be decided at all; the first that applies."""
+    refused = _policy_refusal(check, policies.get((check.tenant, check.product)))
+    if refused is None and (check.tenant, check.customer) not in customers:
+        return Refused(Reason.CUSTOMER_NOT_FOUND)
+    return refused
+
+
+def _policy_refusal(check: Check, policy: CompiledPolicy | None) -> Refused | None:
+    if policy is None:
+        return Refused(Reason.PRODUCT_NOT_FOUND)
+    if policy.document.currency != check.currency:
+        return Refused(Reason.CURRENCY_MISMATCH, {"currency": str(policy.document.currency)})
+    return None
+
+
+def _make(check: Check, customer: Customer, policy: CompiledPolicy, standing: CustomerStanding, now: datetime) -> Made:
+    """Decides, purely."""
+    facts = facts_of(customer.record, customer.recorded_at, customer.facts_version, standing, check.as_of or now)
+    assessment = assess(policy, facts, now)
+    return Made(
+        check=check,
+        decision_id=check.id or uuid7(clock.unix_ms(), clock.random_74_bits()),
+        policy=policy,
+        inputs=DecisionInputs(
+            facts=facts,
+            now=now,
+            amount=check.amount,
+            term_days=check.term_days,
+            terms=check.terms,
+            policy_hash=policy.hash,
+            policy_version=policy.version,
+        ),
+        assessment=assessment,
+        decision=decide(policy, assessment, check.amount, check.term_days, check.terms),
+    )
+
+
+def _key(made: Made) -> Key:
+    return made.check.tenant, made.decision_id
+
+
+def _fresh(made: Made, decided_at: datetime, expires_at: datetime | None) -> Answer:
+    return Answer(
+        decision_id=made.decision_id,
+        policy=made.policy,
+        assessment=made.assessment,
+        decision=made.decision,
+        as_of=made.check.as_of or made.inputs.now,
+        decided_at=decided_at,
+        expires_at=expires_at,
+        source="fresh",
+        replayed=False,
+    )
+
+
+def _replayed(check: Check, found: Recorded, used: Mapping[UUID, CompiledPolicy]) -> Result:
+    """The first result again, or which field differs from the first request under this id."""
+    before = found.asked()
+    for name, value in check.asked().items():
+        if value != before[name]:
+            return Refused(Reason.ID_CONFLICT, {"field": name})
+    return Answer(
+        decision_id=found.decision_id,
+        policy=used[found.decision_id],
+        assessment=found.assessment,
+        decision=found.decision,
+        as_of=found.as_of or found.inputs.now,
+        decided_at=found.decided_at,
+        expires_at=found.expires_at,
+        source="fresh",
+        replayed=True,
+    )

@@ -1,0 +1,133 @@
+"""What eligibility keeps: customers, policy versions and decisions, as values."""
+
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from amana.domain.decision import Assessment, CompiledPolicy, Decision, DecisionInputs
+from amana.domain.facts import CustomerRecord
+from amana.domain.money import Currency
+from amana.domain.pricing import Terms
+
+Key: TypeAlias = tuple[int, UUID]
+"""(tenant, id): nothing is ever looked up without its tenant."""
+ProductKey: TypeAlias = tuple[int, str]
+"""(tenant, product)."""
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's record, the version of it, and when it was recorded."""
+
+    customer: UUID
+    facts_version: int
+    record: CustomerRecord
+    recorded_at: datetime
+
+
+class PolicyVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A published policy: its canonical bytes, who published it and when."""
+
+    product: str
+    version: int
+    hash: str
+    document: bytes
+    published_by: str
+    published_at: datetime
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One eligibility request, once its caller is known.
+
+    With an `id` it is a request to borrow. `offer_id` is set where an offer is looked at again before it is booked.
+    """
+
+    tenant: int
+    actor: str
+    trace: str
+    id: UUID | None
+    customer: UUID
+    product: str
+    amount: int
+    currency: Currency
+    term_days: int | None = None
+    terms: Terms | None = None
+    as_of: datetime | None = None
+    offer_id: UUID | None = None
+
+    @property
+    def is_cacheable(self) -> bool:
+        """Only a plain question about now may be answered from the cache."""
+        return self.id is None and self.as_of is None and self.terms is None and self.offer_id is None
+
+    def asked(self) -> dict[str, object]:
+        """The fields that a replay under the same id must repeat, by their names in the request."""
+        return {
+            "customer": self.customer,
+            "product": self.product,
+            "amount": self.amount,
+            "currency": self.currency,
+            "as_of": self.as_of,
+            "term_days": self.term_days if self.terms is None else None,
+            "terms": self.terms,
+        }
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision as it is stored: the request, what it came from, what it says, and its offer's end if it is one."""
+
+    tenant: int
+    decision_id: UUID
+    customer: UUID
+    product: str
+    currency: Currency
+    as_of: datetime | None
+    to_borrow: bool
+    offer_id: UUID | None
+    inputs: DecisionInputs
+    assessment: Assessment
+    decision: Decision
+    decided_at: datetime
+    expires_at: datetime | None
+
+    def asked(self) -> dict[str, object]:
+        """The request's fields, as `Check.asked` gives them."""
+        return {
+            "customer": self.customer,
+            "product": self.product,
+            "amount": self.inputs.amount,
+            "currency": self.currency,
+            "as_of": self.as_of,
+            "term_days": self.inputs.term_days,
+            "terms": self.inputs.terms,
+        }
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that is computed and not yet stored."""
+
+    check: Check
+    decision_id: UUID
+    policy: CompiledPolicy
+    inputs: DecisionInputs
+    assessment: Assessment
+    decision: Decision
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer and the newest decision on it: its own, or one made when it was looked at again."""
+
+    offer_id: UUID
+    customer: UUID
+    product: str
+    currency: Currency
+    decision: Decision
+    expires_at: datetime
+    expired: bool
+    newest_id: UUID
+    newest_as_of: datetime | None
+    newest_assessment: Assessment
+    newest_decision: Decision
+    decided_at: datetime
+    age_ms: int

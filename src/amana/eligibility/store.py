@@ -1,0 +1,168 @@
+"""One method per SQL statement. Rows become values here and nowhere else."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from amana.domain.decision import Assessment, Decision, DecisionInputs, canonical
+from amana.domain.facts import CustomerRecord, Employment
+from amana.domain.money import Currency
+from amana.eligibility.records import Customer, Key, Made, Offer, PolicyVersion, ProductKey, Recorded
+from amana.infra.postgres import Connection, Record
+from amana.infra.sql import load_queries
+
+SQL = load_queries("amana.eligibility")
+
+_inputs = msgspec.json.Decoder(DecisionInputs)
+_assessment = msgspec.json.Decoder(Assessment)
+_decision = msgspec.json.Decoder(Decision)
+
+
+async def find_customers(connection: Connection, keys: Collection[Key]) -> dict[Key, Customer]:
+    """The records of these customers; one that has none is not in the answer."""
+    rows = await connection.fetch(SQL["find_customers"], [tenant for tenant, _ in keys], [id_ for _, id_ in keys])
+    return {(row["tenant"], row["customer"]): _customer(row) for row in rows}
+
+
+async def put_customer(connection: Connection, tenant: int, customer: UUID, record: CustomerRecord) -> int | None:
+    """The record's new version; None when it said the same before."""
+    version: int | None = await connection.fetchval(
+        SQL["put_customer"],
+        tenant,
+        customer,
+        record.kyc_tier,
+        record.birth_date,
+        record.employment,
+        record.monthly_income,
+        record.bank_code,
+        record.phone,
+        record.blocked,
+    )
+    return version
+
+
+async def find_live_versions(connection: Connection, keys: Collection[ProductKey]) -> dict[ProductKey, int]:
+    """The versions that decide now; a product without one is not in the answer."""
+    rows = await connection.fetch(SQL["find_live_versions"], [tenant for tenant, _ in keys], [name for _, name in keys])
+    return {(row["tenant"], row["product"]): row["version"] for row in rows}
+
+
+async def lock_live_policy(connection: Connection, tenant: int, product: str) -> int | None:
+    """The version that decides now, its pointer locked; None where the product has none."""
+    version: int | None = await connection.fetchval(SQL["lock_live_policy"], tenant, product)
+    return version
+
+
+async def find_policy(connection: Connection, tenant: int, product: str, version: int) -> PolicyVersion | None:
+    """One published version."""
+    row = await connection.fetchrow(SQL["find_policy"], tenant, product, version)
+    return None if row is None else PolicyVersion(**row)
+
+
+async def insert_policy(
+    connection: Connection, tenant: int, product: str, version: int, digest: str, document: bytes, actor: str
+) -> bool:
+    """Adds a version; False when the number is taken by now."""
+    added = await connection.fetchval(SQL["insert_policy"], tenant, product, version, digest, document, actor)
+    return added is not None
+
+
+async def set_live_policy(connection: Connection, tenant: int, product: str, version: int) -> None:
+    """Makes a version the one that decides."""
+    await connection.execute(SQL["set_live_policy"], tenant, product, version)
+
+
+async def find_decisions(connection: Connection, keys: Collection[Key]) -> dict[Key, Recorded]:
+    """Recorded decisions by id."""
+    rows = await connection.fetch(SQL["find_decisions"], [tenant for tenant, _ in keys], [id_ for _, id_ in keys])
+    return {(row["tenant"], row["decision_id"]): _recorded(row) for row in rows}
+
+
+async def find_offer(connection: Connection, tenant: int, offer_id: UUID) -> Offer | None:
+    """The offer and the newest decision on it; None where no approved request to borrow has the id."""
+    row = await connection.fetchrow(SQL["find_offer"], tenant, offer_id)
+    if row is None:
+        return None
+    return Offer(
+        offer_id=row["decision_id"],
+        customer=row["customer"],
+        product=row["product"],
+        currency=Currency(row["currency"]),
+        decision=_decision.decode(row["decision"]),
+        expires_at=row["expires_at"],
+        expired=row["expired"],
+        newest_id=row["newest_id"],
+        newest_as_of=row["as_of"],
+        newest_assessment=_assessment.decode(row["newest_assessment"]),
+        newest_decision=_decision.decode(row["newest_decision"]),
+        decided_at=row["decided_at"],
+        age_ms=row["age_ms"],
+    )
+
+
+async def insert_decisions(connection: Connection, made: Sequence[Made]) -> dict[Key, tuple[datetime, datetime | None]]:
+    """Records decisions: (decided_at, expires_at) of each; one whose id was taken is not in the answer."""
+    columns = zip(*(_columns(item) for item in made), strict=True)
+    rows = await connection.fetch(SQL["insert_decisions"], *(list(column) for column in columns))
+    return {(row["tenant"], row["decision_id"]): (row["decided_at"], row["expires_at"]) for row in rows}
+
+
+def _columns(made: Made) -> tuple[object, ...]:
+    check = made.check
+    return (
+        check.tenant,
+        made.decision_id,
+        check.customer,
+        check.product,
+        check.amount,
+        check.currency,
+        check.term_days if check.terms is None else check.terms.term_days,
+        None if check.terms is None else check.terms.fee,
+        check.as_of,
+        check.id is not None,
+        check.offer_id,
+        made.decision.outcome,
+        made.policy.version,
+        made.policy.hash,
+        canonical(made.inputs),
+        canonical(made.assessment),
+        canonical(made.decision),
+        made.policy.document.offer_ttl_s,
+    )
+
+
+def _customer(row: Record) -> Customer:
+    return Customer(
+        customer=row["customer"],
+        facts_version=row["facts_version"],
+        record=CustomerRecord(
+            kyc_tier=row["kyc_tier"],
+            birth_date=row["birth_date"],
+            employment=None if row["employment"] is None else Employment(row["employment"]),
+            monthly_income=row["monthly_income"],
+            bank_code=row["bank_code"],
+            phone=row["phone"],
+            blocked=row["blocked"],
+        ),
+        recorded_at=row["recorded_at"],
+    )
+
+
+def _recorded(row: Record) -> Recorded:
+    return Recorded(
+        tenant=row["tenant"],
+        decision_id=row["decision_id"],
+        customer=row["customer"],
+        product=row["product"],
+        currency=Currency(row["currency"]),
+        as_of=row["as_of"],
+        to_borrow=row["to_borrow"],
+        offer_id=row["offer_id"],
+        inputs=_inputs.decode(row["inputs"]),
+        assessment=_assessment.decode(row["assessment"]),
+        decision=_decision.decode(row["decision"]),
+        decided_at=row["decided_at"],
+        expires_at=row["expires_at"],
+    )

@@ -1,0 +1,150 @@
+"""The eligibility service on a real socket, over real PostgreSQL and Valkey, beside a ledger of the tests' own."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+import pytest
+from tests.eligibility.standings_server import StandingsServer, running, served
+
+from amana.eligibility.app import build
+from amana.gateway.provision import ALL_SCOPES, create_key, create_tenant
+from amana.infra.http import HttpClient, Reply
+from amana.infra.settings import Settings
+
+RECORD = {
+    "kyc_tier": 3,
+    "birth_date": "1990-05-17",
+    "employment": "permanent",
+    "monthly_income": 30_000_000,
+    "bank_code": "058",
+    "phone": "0803 123 4567",
+}
+GOOD_STANDING = {"loans_total": 8, "loans_closed": 8, "largest_principal_repaid": 6_000_000, "repaid_total": 40_000_000}
+
+_numbers = count(1)
+
+
+class Lender:
+    """One tenant's client of the service."""
+
+    def __init__(self, http: HttpClient, url: str, tenant: int, key: str, internal_key: str) -> None:
+        self.http = http
+        self.url = url
+        self.tenant = tenant
+        self.key = key
+        self.internal_key = internal_key
+
+    async def send(self, method: str, path: str, body: object = None, key: str | None = None) -> tuple[int, Any]:
+        """(status, body) of one request with the tenant's own key, unless another is given."""
+        headers = {"Authorization": f"Bearer {key or self.key}"}
+        return _read(await self._send(method, path, body, headers))
+
+    async def internally(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """The same with the internal key, on behalf of the tenant."""
+        headers = {"Authorization": f"Bearer {self.internal_key}", "Amana-Tenant": str(self.tenant)}
+        return _read(await self._send(method, path, body, headers))
+
+    async def customer(self, **changes: object) -> str:
+        """A new customer's id, recorded."""
+        id_ = str(uuid4())
+        status, answer = await self.send("PUT", f"/v1/customers/{id_}", RECORD | changes)
+        assert status == 200, answer
+        return id_
+
+    async def check(self, customer: str, amount: int = 1_000_000, **more: object) -> Any:
+        """The answer to a check that is well-formed."""
+        status, answer = await self.ask(customer, amount, **more)
+        assert status == 200, answer
+        return answer
+
+    async def ask(self, customer: str, amount: int = 1_000_000, **more: object) -> tuple[int, Any]:
+        """(status, body) of a check."""
+        body = {"customer": customer, "product": "nano", "currency": "NGN", "amount": amount} | more
+        return await self.send("POST", "/v1/eligibility/checks", body)
+
+    async def _send(self, method: str, path: str, body: object, headers: dict[str, str]) -> Reply:
+        sent = None if body is None else msgspec.json.encode(body)
+        return await self.http.request(method, self.url + path, body=sent, headers=headers, timeout_ms=5_000)
+
+
+def _read(reply: Reply) -> tuple[int, Any]:
+    return reply.status, msgspec.json.decode(reply.body)
+
+
+@pytest.fixture(scope="session")
+async def http() -> AsyncIterator[HttpClient]:
+    async with HttpClient() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def shared_ledger() -> AsyncIterator[StandingsServer]:
+    async with running() as server:
+        yield server
+
+
+@pytest.fixture
+def ledger(shared_ledger: StandingsServer) -> StandingsServer:
+    """The tests' ledger, in order and with nothing noted."""
+    shared_ledger.down, shared_ledger.hold = False, None
+    shared_ledger.calls.clear()
+    shared_ledger.asked.clear()
+    return shared_ledger
+
+
+@pytest.fixture(scope="session")
+def service_settings(settings: Settings, shared_ledger: StandingsServer) -> Settings:
+    """The stack's, with the tests' ledger, and no broker: events of the ledger come from tests themselves."""
+    return msgspec.structs.replace(
+        settings,
+        gateway_database_url=settings.gateway_database_url or settings.eligibility_database_url,
+        transactions_url=shared_ledger.url,
+        kafka_bootstrap="",
+    )
+
+
+@pytest.fixture(scope="session")
+async def service_url(service_settings: Settings) -> AsyncIterator[str]:
+    async with served(build(service_settings)) as url:
+        yield url
+
+
+@pytest.fixture
+def new_lender(
+    settings: Settings, http: HttpClient, service_url: str, ledger: StandingsServer
+) -> Callable[[], Awaitable[Lender]]:
+    """Makes a tenant with a key for everything."""
+
+    async def make() -> Lender:
+        slug = f"eligibility-{next(_numbers)}-{uuid4().hex[:6]}"
+        tenant = await create_tenant(settings.owner_database_url, slug, slug)
+        key = await create_key(settings.owner_database_url, tenant, ALL_SCOPES)
+        return Lender(http, service_url, tenant, key, settings.internal_key)
+
+    return make
+
+
+@pytest.fixture
+async def lender(new_lender: Callable[[], Awaitable[Lender]]) -> Lender:
+    """A tenant of the test's own."""
+    return await new_lender()
+
+
+@pytest.fixture
+async def good(lender: Lender, ledger: StandingsServer) -> str:
+    """A customer with a spotless record and history."""
+    id_ = await lender.customer()
+    ledger.known[lender.tenant, UUID(id_)] = dict(GOOD_STANDING)
+    return id_
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """The owner's connection, seeing the service's schema."""
+    connection = await asyncpg.connect(settings.owner_database_url, server_settings={"search_path": "eligibility"})
+    yield connection
+    await connection.close()
