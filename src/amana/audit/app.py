@@ -1,0 +1,149 @@
+"""Composes the audit service: settings → key and pool → store → loops (consume, pull, seal) → routes.
+
+The loops run beside the routes for as long as the application does. None of them ends on an error: what is away is
+tried again, and what is broken is logged and shown in the metrics while everything else goes on. Without a broker in
+the settings events come from the sources alone.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from litestar import Litestar
+
+from amana.audit import meters
+from amana.audit.checkpoint import Signer
+from amana.audit.consumer import GROUP, TOPICS, Puller, Source, consume
+from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder, load_key
+from amana.audit.http import ROUTES
+from amana.audit.leaf import STREAMS
+from amana.audit.sealer import STEP_LEAVES_MAX, LogBroken, Sealer
+from amana.audit.store import Store
+from amana.gateway.edge import build_app
+from amana.gateway.keyring import KeyRing
+from amana.gateway.store import KeyStore
+from amana.infra.breaker import pause
+from amana.infra.http import HttpClient, UpstreamUnavailable
+from amana.infra.http_server import serve as serve_http
+from amana.infra.kafka import Consumer
+from amana.infra.postgres import DatabaseUnavailable, open_pool
+from amana.infra.settings import Settings
+from amana.infra.telemetry import logger
+
+SEAL_EVERY_S = 0.2
+AWAY_PAUSE_S = 1.0
+BROKEN_PAUSE_S = 5.0
+STOP_TIMEOUT_S = 10.0
+
+Step = Callable[[], Awaitable[float]]
+"""A bit of a loop's work; gives the seconds to wait before the next."""
+
+log = logger("amana.audit.app")
+
+
+def build(settings: Settings) -> Litestar:
+    """The application; everything that it opens is opened at start and closed at the end.
+
+    Start fails with `CustodyError` without a signing key and with `DatabaseUnavailable` without the database.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        signers = make_signers(settings)
+        pool = await open_pool(settings.audit_database_url, "audit", settings.pool_connections)
+        store = Store(pool)
+        app.state.store = store
+        app.state.verifier_keys = {stream: signer.key for stream, signer in signers.items()}
+        async with HttpClient() as client, _running(_steps(settings, store, signers, client)):
+            yield
+        await pool.close()
+
+    keys = KeyRing(KeyStore(settings.gateway_database_url))
+    return build_app(service="audit", routes=ROUTES, keys=keys, lifespan=[lifespan])
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM."""
+    await serve_http(build(settings), settings.listen_host, settings.listen_port)
+
+
+def make_signers(settings: Settings) -> dict[str, Signer]:
+    """What signs each stream. Raises `CustodyError` without a usable key."""
+    private = load_key(Path(settings.audit_key_file))
+    return {stream: Signer(f"{settings.audit_origin}/{stream}", private) for stream in STREAMS}
+
+
+def _steps(
+    settings: Settings, store: Store, signers: dict[str, Signer], client: HttpClient
+) -> Callable[[asyncio.Event], dict[str, Step]]:
+    """The loops by name, each as its step."""
+    urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
+    folder = checkpoint_folder(Path(settings.audit_key_file))
+
+    def steps(stop: asyncio.Event) -> dict[str, Step]:
+        async def consume_step() -> float:
+            await consume(store, Consumer(settings.kafka_bootstrap, GROUP, TOPICS), stop)
+            return 0.0
+
+        made: dict[str, Step] = {"consume": consume_step} if settings.kafka_bootstrap else {}
+        for stream in STREAMS:
+            source = Source(stream, urls[stream], settings.internal_key, client)
+            made[f"pull {stream}"] = Puller(source, store).pull
+            sealer = Sealer(stream, store, signers[stream], CheckpointFile(folder, stream))
+            made[f"seal {stream}"] = _seal_step(sealer, store)
+        return made
+
+    return steps
+
+
+def _seal_step(sealer: Sealer, store: Store) -> Step:
+    stream = sealer.stream
+
+    async def step() -> float:
+        try:
+            sealed = await sealer.seal()
+        except (LogBroken, CustodyError):
+            meters.REFUSING.labels(stream).set(1)
+            raise
+        meters.REFUSING.labels(stream).set(0)
+        if sealed == STEP_LEAVES_MAX:
+            return 0.0
+        meters.all_sealed(stream)
+        async with store.rows() as rows:
+            given = max(await rows.highest_position(stream), await rows.source_last(stream) or -1) + 1
+        meters.UNSEALED.labels(stream).set(given - sealer.size)
+        return SEAL_EVERY_S
+
+    return step
+
+
+@asynccontextmanager
+async def _running(steps: Callable[[asyncio.Event], dict[str, Step]]) -> AsyncIterator[None]:
+    """Runs the loops around the block; at its end they are asked to stop, and after a while made to."""
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(_loop(name, step, stop), name=name) for name, step in steps(stop).items()]
+    try:
+        yield
+    finally:
+        stop.set()
+        _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _loop(name: str, step: Step, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            pause_s = await step()
+        except (DatabaseUnavailable, UpstreamUnavailable) as error:
+            log.warning("loop_waits", loop=name, detail=str(error))
+            pause_s = AWAY_PAUSE_S
+        except (LogBroken, CustodyError) as error:
+            log.critical("refuses_to_sign", loop=name, detail=str(error))
+            pause_s = BROKEN_PAUSE_S
+        except Exception:
+            log.exception("loop_failed", loop=name)
+            pause_s = BROKEN_PAUSE_S
+        await pause(pause_s, stop)

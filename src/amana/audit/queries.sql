@@ -1,0 +1,156 @@
+-- name: add_leaves
+-- Stores leaves of stream $1, unless their positions are taken. Returns the positions stored.
+INSERT INTO leaves (stream, position, tenant, event_id, type, occurred_at, aggregate_type, aggregate_id,
+                    aggregate_version, customer, actor, trace, bytes)
+SELECT $1, given.*
+FROM unnest($2::bigint[], $3::integer[], $4::uuid[], $5::text[], $6::timestamptz[], $7::text[], $8::uuid[],
+            $9::bigint[], $10::uuid[], $11::text[], $12::text[], $13::bytea[]) AS given
+ON CONFLICT ON CONSTRAINT leaves_pkey DO NOTHING
+RETURNING position;
+
+-- name: differing
+-- Which of the given positions of stream $1 are stored with other bytes than the given ones.
+SELECT given.position
+FROM unnest($2::bigint[], $3::bytea[]) AS given (position, bytes)
+JOIN leaves ON leaves.stream = $1 AND leaves.position = given.position
+WHERE leaves.bytes <> given.bytes
+ORDER BY given.position;
+
+-- name: highest_position
+-- The highest position stored of stream $1, -1 for none.
+SELECT coalesce(max(position), -1) FROM leaves WHERE stream = $1;
+
+-- name: first_missing
+-- The first position from $2 on that stream $1 lacks. Costs a walk over the unbroken run from $2.
+SELECT CASE
+  WHEN NOT EXISTS (SELECT FROM leaves WHERE stream = $1 AND position = $2::bigint) THEN $2::bigint
+  ELSE (
+    SELECT here.position + 1
+    FROM leaves AS here
+    WHERE here.stream = $1 AND here.position >= $2::bigint
+      AND NOT EXISTS (SELECT FROM leaves AS next
+                      WHERE next.stream = $1 AND next.position = here.position + 1)
+    ORDER BY here.position
+    LIMIT 1)
+END;
+
+-- name: note_source_last
+-- Remembers how far the source of stream $1 says it is.
+INSERT INTO progress (stream, source_last, polled_at) VALUES ($1, $2, clock_timestamp())
+ON CONFLICT ON CONSTRAINT progress_pkey
+DO UPDATE SET source_last = greatest(progress.source_last, excluded.source_last), polled_at = excluded.polled_at;
+
+-- name: lock_sealing
+-- One sealer per stream at a time, until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended('amana audit seal ' || $1, 0));
+
+-- name: newest_checkpoint
+-- The largest checkpoint of stream $1.
+SELECT size, root, note, signed_at FROM checkpoints WHERE stream = $1 ORDER BY size DESC LIMIT 1;
+
+-- name: hashes_from
+-- Leaf hashes of stream $1 from position $2 on, at most $3, if there is one at $2; the caller stops at a gap.
+SELECT position, leaf_hash
+FROM leaves
+WHERE stream = $1 AND position >= $2
+  AND EXISTS (SELECT FROM leaves WHERE stream = $1 AND position = $2)
+ORDER BY position
+LIMIT $3;
+
+-- name: add_nodes
+-- Stores full subtrees of stream $1: levels $2, numbers $3, hashes $4.
+INSERT INTO nodes (stream, level, number, hash)
+SELECT $1, given.* FROM unnest($2::smallint[], $3::bigint[], $4::bytea[]) AS given;
+
+-- name: add_checkpoint
+-- Stores a signed checkpoint of stream $1: size $2, root $3, note $4, hashes of the leaves that it added $5.
+INSERT INTO checkpoints (stream, size, root, note, leaf_hashes) VALUES ($1, $2, $3, $4, $5);
+
+-- name: leaf_hashes_in
+-- Leaf hashes of stream $1 in the ranges that begin at $2 and end before $3, at most 128 leaves each (LIMIT: it makes
+-- each range a walk along the key, whatever the planner thinks of the table).
+SELECT found.position, found.leaf_hash
+FROM unnest($2::bigint[], $3::bigint[]) AS wanted (first, stop)
+CROSS JOIN LATERAL (
+  SELECT position, leaf_hash FROM leaves
+  WHERE stream = $1 AND position >= wanted.first AND position < wanted.stop
+  ORDER BY position
+  LIMIT 128
+) AS found;
+
+-- name: nodes_in
+-- Stored full subtrees of stream $1: on each level of $2 those numbered from $3 to before $4, at most 128 each.
+SELECT found.level, found.number, found.hash
+FROM unnest($2::smallint[], $3::bigint[], $4::bigint[]) AS wanted (level, first, stop)
+CROSS JOIN LATERAL (
+  SELECT level, number, hash FROM nodes
+  WHERE stream = $1 AND level = wanted.level AND number >= wanted.first AND number < wanted.stop
+  ORDER BY number
+  LIMIT 128
+) AS found;
+
+-- name: find_event
+-- Where event $2 of tenant $1 is; the first place if its source ever sent it under two positions.
+SELECT stream, position, event_id, occurred_at, received_at, bytes
+FROM leaves
+WHERE tenant = $1 AND event_id = $2
+ORDER BY stream, position
+LIMIT 1;
+
+-- name: list_by_aggregate
+-- Events of tenant $1 about aggregate $2 after ($5, $6, $7), at most $8; of customer $3 and type $4 where given.
+SELECT stream, position, event_id, occurred_at, received_at, bytes
+FROM leaves
+WHERE tenant = $1 AND aggregate_id = $2
+  AND ($3::uuid IS NULL OR customer = $3) AND ($4::text IS NULL OR type = $4)
+  AND (occurred_at, stream, position) > ($5, $6, $7)
+ORDER BY occurred_at, stream, position
+LIMIT $8;
+
+-- name: list_by_customer
+-- Events of tenant $1 about customer $2 after ($4, $5, $6), at most $7; of type $3 where given.
+SELECT stream, position, event_id, occurred_at, received_at, bytes
+FROM leaves
+WHERE tenant = $1 AND customer = $2
+  AND ($3::text IS NULL OR type = $3)
+  AND (occurred_at, stream, position) > ($4, $5, $6)
+ORDER BY occurred_at, stream, position
+LIMIT $7;
+
+-- name: list_by_type
+-- Events of tenant $1 of type $2 after ($3, $4, $5), at most $6.
+SELECT stream, position, event_id, occurred_at, received_at, bytes
+FROM leaves
+WHERE tenant = $1 AND type = $2
+  AND (occurred_at, stream, position) > ($3, $4, $5)
+ORDER BY occurred_at, stream, position
+LIMIT $6;
+
+-- name: list_all
+-- Events of tenant $1 after ($2, $3, $4), at most $5.
+SELECT stream, position, event_id, occurred_at, received_at, bytes
+FROM leaves
+WHERE tenant = $1 AND (occurred_at, stream, position) > ($2, $3, $4)
+ORDER BY occurred_at, stream, position
+LIMIT $5;
+
+-- name: source_last
+-- How far the source of stream $1 was when last asked.
+SELECT source_last FROM progress WHERE stream = $1;
+
+-- name: checkpoints_after
+-- Checkpoints of stream $1 with a size over $2, smallest first, at most $3.
+SELECT size, root, note, leaf_hashes FROM checkpoints WHERE stream = $1 AND size > $2 ORDER BY size LIMIT $3;
+
+-- name: leaves_from
+-- Whole leaves of stream $1 from position $2 on and before $3, at most $4, in order.
+SELECT position, tenant, event_id, type, occurred_at, aggregate_type, aggregate_id, aggregate_version, customer,
+       actor, trace, bytes, leaf_hash
+FROM leaves
+WHERE stream = $1 AND position >= $2 AND position < $3
+ORDER BY position
+LIMIT $4;
+
+-- name: where_is_hash
+-- Where the leaf with hash $2 of stream $1 is now. Walks the stream: only for saying what became of a lost leaf.
+SELECT position FROM leaves WHERE stream = $1 AND leaf_hash = $2 ORDER BY position LIMIT 1;

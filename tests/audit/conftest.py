@@ -1,0 +1,48 @@
+"""An audit database and a signing key of its own for a test: a log only grows, so tests can't share one."""
+
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from amana.infra.migrate import drop_database, ensure_database, load_migrations, with_database
+from amana.infra.settings import Settings
+
+
+@pytest.fixture
+async def log_settings(settings: Settings, tmp_path: Path) -> AsyncIterator[Settings]:
+    """The settings of the run, with an audit database and key file of this test."""
+    name = f"amana_audit_test_{uuid4().hex}"
+    owner = with_database(settings.owner_audit_database_url, name)
+    key_file = tmp_path / "audit" / "signing.key"
+    key_file.parent.mkdir()
+    key = Ed25519PrivateKey.generate()
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    await ensure_database(owner)
+    try:
+        await _migrate_audit(owner)
+        yield msgspec.structs.replace(
+            settings,
+            owner_audit_database_url=owner,
+            audit_database_url=with_database(settings.audit_database_url, name),
+            audit_key_file=str(key_file),
+            audit_origin="amana.test/audit",
+        )
+    finally:
+        await drop_database(owner)
+
+
+async def _migrate_audit(owner: str) -> None:
+    connection = await asyncpg.connect(owner)
+    try:
+        await connection.execute("CREATE SCHEMA audit")
+        for migration in load_migrations(files("amana").joinpath("migrations"), "audit"):
+            await connection.execute(migration.statements)
+    finally:
+        await connection.close()

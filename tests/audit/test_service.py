@@ -1,0 +1,376 @@
+"""The audit service as a client sees it: a real source over HTTP, the whole application, keys in the real database."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID, uuid4, uuid5
+
+import msgspec
+import pytest
+
+from amana.audit.app import build
+from amana.audit.checkpoint import open_note, parse_verifier_key
+from amana.audit.consumer import PULL_EVERY_S, Puller, Source, consume
+from amana.audit.flow import receive
+from amana.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
+from amana.audit.store import Store
+from amana.audit.verify import run_verify
+from amana.domain.events import Aggregate, Event, event_bytes
+from amana.gateway import provision
+from amana.infra.http import HttpClient, UpstreamUnavailable
+from amana.infra.http_server import serve
+from amana.infra.kafka import Consumer, Producer, Record, ensure_topics
+from amana.infra.postgres import open_pool
+from amana.infra.settings import Settings
+from amana.wire.events import EventPage, SequencedEvent
+
+NAMES = UUID(int=11)
+START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+LOOKS_MAX = 300
+INTERNAL_KEY = "the key that the sources accept"
+
+
+def event_id(stream: str, position: int) -> UUID:
+    return uuid5(NAMES, f"{stream} {position}")
+
+
+def customer(number: int) -> UUID:
+    return uuid5(NAMES, f"customer {number}")
+
+
+def aggregate(number: int) -> UUID:
+    return uuid5(NAMES, f"aggregate {number}")
+
+
+def body(stream: str, position: int, tenant: int) -> bytes:
+    """Events of two kinds, three customers and five aggregates, one each minute."""
+    return event_bytes(
+        Event(
+            event_id=event_id(stream, position),
+            tenant=tenant,
+            type="DecisionMade" if position % 2 else "OfferMade",
+            version=1,
+            occurred_at=START + timedelta(minutes=position),
+            aggregate=Aggregate("decision", aggregate(position % 5), position),
+            actor="system:test",
+            trace="",
+            data={"customer": str(customer(position % 3)), "amount": 100 * position},
+        )
+    )
+
+
+class ListedSource:
+    """A source of events on a real socket: `GET /v1/events`, as the services answer it."""
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self.bodies: list[bytes] = []
+        self.asked: list[tuple[int, int]] = []
+        self.url = ""
+
+    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        query = parse_qs(scope["query_string"].decode())
+        after, limit = int(query["after"][0]), int(query["limit"][0])
+        self.asked.append((after, limit))
+        known = dict(scope["headers"]).get(b"authorization") == f"Bearer {INTERNAL_KEY}".encode()
+        events = [
+            SequencedEvent(at, self.bodies[at].decode())
+            for at in range(after + 1, min(after + 1 + limit, len(self.bodies)))
+        ]
+        page = EventPage(self.stream, events, len(self.bodies) - 1)
+        await send({"type": "http.response.start", "status": 200 if known else 401, "headers": []})
+        await send({"type": "http.response.body", "body": msgspec.json.encode(page)})
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """The application on a free port, stopped at the end."""
+    stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(serve(app, "127.0.0.1", 0, on_started=started.set_result, stop=stop))
+    await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+    try:
+        yield started.result()
+    finally:
+        stop.set()
+        await task
+
+
+@asynccontextmanager
+async def source(stream: str) -> AsyncIterator[ListedSource]:
+    made = ListedSource(stream)
+    async with serving(made) as made.url:
+        yield made
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    """Waits for something that the service does in the background."""
+    for _ in range(LOOKS_MAX):
+        if await true():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never happened")
+
+
+# --- from the broker
+
+
+async def test_what_the_broker_brings_is_stored_once_and_nonsense_left_out(settings: Settings, store: Store) -> None:
+    topic = f"amana.audit-test.{uuid4()}"
+    await ensure_topics(settings.kafka_bootstrap, [topic])
+
+    def record(position: int, value: bytes | None = None, stream: str = "eligibility") -> Record:
+        headers: list[tuple[str, str | bytes | None]] = [("stream", stream), ("position", str(position))]
+        return Record(str(position % 7).encode(), value or body("eligibility", position, 1), headers)
+
+    records = [record(at) for at in (3, 1, 0, 1, 2)]
+    records += [record(4, b"nonsense"), record(5, stream="elsewhere"), Record(b"", b"", []), record(-6)]
+    records += [record(2, body("eligibility", 2, 9)), *(record(at) for at in range(1_500))]
+    producer = Producer(settings.kafka_bootstrap)
+    assert (await producer.send(topic, records, 20.0)).acknowledged == len(records)
+    await producer.close()
+
+    stop = asyncio.Event()
+    task = asyncio.create_task(consume(store, Consumer(settings.kafka_bootstrap, topic, [topic]), stop))
+
+    async def all_stored() -> bool:
+        return await stored(store, "eligibility") == 1_500
+
+    await until(all_stored)
+    stop.set()
+    await task
+    async with store.rows() as rows:
+        leaves = await rows.leaves_from("eligibility", 0, 2_000, 2_000)
+    assert [leaf.leaf.body for leaf in leaves] == [body("eligibility", at, 1) for at in range(1_500)]
+
+
+# --- pulling from a source
+
+
+@pytest.fixture
+async def store(log_settings: Settings) -> AsyncIterator[Store]:
+    pool = await open_pool(log_settings.audit_database_url, "audit", 4)
+    yield Store(pool)
+    await pool.close()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[HttpClient]:
+    async with HttpClient() as opened:
+        yield opened
+
+
+async def stored(store: Store, stream: str) -> int:
+    async with store.rows() as rows:
+        return await rows.first_missing(stream, 0)
+
+
+async def test_a_log_that_starts_fetches_everything(store: Store, client: HttpClient) -> None:
+    async with source("eligibility") as from_:
+        from_.bodies = [body("eligibility", at, 1) for at in range(2_345)]
+        puller = Puller(Source("eligibility", from_.url, INTERNAL_KEY, client), store)
+        assert await puller.pull() == PULL_EVERY_S
+        assert await stored(store, "eligibility") == 2_345
+        assert from_.asked == [(-1, 1_000), (999, 1_000), (1_999, 1_000)]
+
+
+async def test_a_gap_is_filled_once_it_has_stayed_open_and_not_before(store: Store, client: HttpClient) -> None:
+    async with source("eligibility") as from_:
+        from_.bodies = [body("eligibility", 0, 1)]
+        puller = Puller(Source("eligibility", from_.url, INTERNAL_KEY, client), store)
+        await puller.pull()
+        from_.bodies = [body("eligibility", at, 1) for at in range(12)]
+        await receive(store, "eligibility", [(at, from_.bodies[at]) for at in (1, 2, 9, 10)])  # 3 to 8 and 11 got lost
+        await puller.pull()
+        assert from_.asked[-1] == (2, 1)  # the broker was bringing things: only asks how far the source is
+        await puller.pull()
+        assert await stored(store, "eligibility") == 12
+        async with store.rows() as rows:
+            assert await rows.source_last("eligibility") == 11
+
+
+async def test_without_a_broker_new_events_come_with_the_next_pull(store: Store, client: HttpClient) -> None:
+    async with source("eligibility") as from_:
+        puller = Puller(Source("eligibility", from_.url, INTERNAL_KEY, client), store)
+        for size in (0, 1, 3, 7):
+            from_.bodies = [body("eligibility", at, 1) for at in range(size)]
+            await puller.pull()
+            assert await stored(store, "eligibility") == size
+
+
+async def test_a_source_that_refuses_or_is_another_one_is_unavailable(store: Store, client: HttpClient) -> None:
+    async with source("transactions") as from_:
+        for stream, key in (("transactions", "wrong key"), ("eligibility", INTERNAL_KEY)):
+            with pytest.raises(UpstreamUnavailable):
+                await Puller(Source(stream, from_.url, key, client), store).pull()
+    with pytest.raises(UpstreamUnavailable):
+        await Puller(Source("transactions", from_.url, INTERNAL_KEY, client), store).pull()
+
+
+# --- the whole service
+
+
+class Service:
+    """The running service, its two sources, and a tenant's key."""
+
+    def __init__(self, url: str, settings: Settings, client: HttpClient) -> None:
+        self.url = url
+        self.settings = settings
+        self.client = client
+        self.tenant = 0
+        self.key = ""
+        self.other_key = ""
+
+    async def get(self, path: str, key: str | None = None) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self.key if key is None else key}"}
+        reply = await self.client.request("GET", f"{self.url}/v1/audit/{path}", headers=headers, timeout_ms=5_000)
+        return reply.status, msgspec.json.decode(reply.body)
+
+    async def ok(self, path: str, key: str | None = None) -> Any:
+        status, answer = await self.get(path, key)
+        assert status == 200, answer
+        return answer
+
+
+COUNTS = {"eligibility": 20, "transactions": 400}
+
+
+@pytest.fixture
+async def service(log_settings: Settings, client: HttpClient) -> AsyncIterator[Service]:
+    owner = log_settings.owner_database_url
+    run = uuid5(NAMES, log_settings.audit_database_url)
+    tenants = [await provision.create_tenant(owner, f"audit-{run}-{name}", "Audit") for name in ("one", "other")]
+    async with source("eligibility") as eligibility, source("transactions") as transactions:
+        for from_ in (eligibility, transactions):
+            from_.bodies = [body(from_.stream, at, tenants[at % 10 == 9]) for at in range(COUNTS[from_.stream])]
+        settings = msgspec.structs.replace(
+            log_settings,
+            eligibility_url=eligibility.url,
+            transactions_url=transactions.url,
+            internal_key=INTERNAL_KEY,
+            kafka_bootstrap="",  # its topics belong to everybody; the consumer has a test with a topic of its own
+            gateway_database_url=log_settings.gateway_database_url or owner,
+        )
+        async with serving(build(settings)) as url:
+            made = Service(url, settings, client)
+            made.tenant = tenants[0]
+            made.key = await provision.create_key(owner, tenants[0], ["audit:read"])
+            made.other_key = await provision.create_key(owner, tenants[1], ["audit:read"])
+
+            async def all_sealed() -> bool:
+                streams = (await made.ok("streams", log_settings.internal_key))["streams"]
+                return all(stream["sealed_size"] == COUNTS[stream["stream"]] for stream in streams)
+
+            await until(all_sealed)
+            yield made
+
+
+async def test_events_are_sealed_and_anyone_with_the_key_can_check_a_proof(service: Service) -> None:
+    keys = {key["stream"]: key["verifier_key"] for key in (await service.ok("key"))["keys"]}
+    for stream, position in (("transactions", 123), ("eligibility", 7)):
+        event = await service.ok(f"events/{event_id(stream, position)}")
+        proof = await service.ok(f"events/{event_id(stream, position)}/proof")
+        assert (proof["stream"], proof["position"], proof["tree_size"]) == (stream, position, COUNTS[stream])
+        assert proof["verifier_key"] == keys[stream]
+        hashed = leaf_hash(event["body"].encode())
+        assert hashed.hex() == proof["leaf_hash"]
+        signed = open_note(proof["checkpoint"], parse_verifier_key(keys[stream]))
+        hashes = [bytes.fromhex(part) for part in proof["hashes"]]
+        assert verify_inclusion(hashed, position, signed.size, hashes, signed.root)
+    assert (await run_verify(service.settings)).ok
+
+
+async def test_the_newest_checkpoint_is_consistent_with_every_older_one(service: Service) -> None:
+    newest = await service.ok("checkpoints/latest?stream=transactions")
+    signed = open_note(newest["note"], parse_verifier_key(newest["verifier_key"]))
+    assert (newest["size"], newest["root"]) == (signed.size, signed.root.hex())
+    proof = await service.ok("checkpoints/consistency?stream=transactions&old_size=400")
+    assert proof["hashes"] == []
+    proof = await service.ok("checkpoints/consistency?stream=transactions&old_size=0")
+    hashes = [bytes.fromhex(part) for part in proof["hashes"]]
+    assert verify_consistency(400, signed.root, proof["new_size"], signed.root, hashes)
+
+
+async def test_a_tenant_sees_its_own_events_and_nothing_of_another(service: Service) -> None:
+    mine, theirs = event_id("transactions", 8), event_id("transactions", 9)
+    assert (await service.get(f"events/{mine}"))[0] == 200
+    assert (await service.get(f"events/{theirs}", service.other_key))[0] == 200
+    unknown = event_id("transactions", 9_999)
+    for path in ("events/{}", "events/{}/proof"):
+        (status, foreign), (_, absent) = [await service.get(path.format(id_)) for id_ in (theirs, unknown)]
+        assert (status, foreign["code"], foreign["detail"]) == (404, absent["code"], absent["detail"])
+    listed = (await service.ok("events?limit=1000"))["events"]
+    assert len(listed) == 420 - 42
+    assert {msgspec.json.decode(event["body"])["tenant"] for event in listed} == {service.tenant}
+
+
+@pytest.mark.parametrize("limit", [7, 1_000])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"customer": str(customer(1))},
+        {"aggregate": str(aggregate(3))},
+        {"type": "OfferMade"},
+        {"customer": str(customer(1)), "type": "OfferMade"},
+        {"aggregate": str(aggregate(3)), "type": "DecisionMade", "customer": str(customer(0))},
+        {"customer": str(customer(77))},
+    ],
+)
+async def test_pages_together_are_what_was_asked_for_in_order_of_time(
+    service: Service, given: dict[str, str], limit: int
+) -> None:
+    expected = []
+    for stream in COUNTS:
+        for at in range(COUNTS[stream]):
+            event = msgspec.json.decode(body(stream, at, service.tenant))
+            has = {"customer": event["data"]["customer"], "aggregate": event["aggregate"]["id"], "type": event["type"]}
+            if at % 10 != 9 and given.items() <= has.items():
+                expected.append((event["occurred_at"], stream, at))
+    found, after = [], ""
+    query = "".join(f"&{name}={value}" for name, value in given.items())
+    for _ in range(len(expected) // limit + 2):
+        page = await service.ok(f"events?limit={limit}{query}{after}")
+        found += [
+            (msgspec.json.decode(event["body"])["occurred_at"], event["stream"], event["position"])
+            for event in page["events"]
+        ]
+        if page["next"] is None:
+            break
+        after = f"&after={page['next']}"
+    assert found == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("events?after=nonsense", 400),
+        ("events?after=-99999999999999999.x.1", 400),
+        ("events?limit=0", 400),
+        ("events?limit=1001", 400),
+        ("events?customer=me", 400),
+        ("events?type=%00", 400),
+        ("events?unknown=1", 400),
+        ("events/not-a-uuid", 404),
+        ("checkpoints/latest?stream=other", 400),
+        ("checkpoints/latest", 400),
+        ("checkpoints/consistency?stream=eligibility&old_size=21", 400),
+        ("checkpoints/consistency?stream=eligibility&old_size=-1", 400),
+        ("streams", 403),
+    ],
+)
+async def test_a_bad_request_is_a_problem_and_never_a_500(service: Service, path: str, status: int) -> None:
+    found, problem = await service.get(path)
+    assert (found, problem["status"]) == (status, status), problem
+
+
+async def test_the_metrics_tell_how_far_behind_each_stream_is(service: Service) -> None:
+    reply = await service.client.request("GET", f"{service.url}/metrics", timeout_ms=5_000)
+    text = reply.body.decode()
+    assert 'amana_audit_unsealed_leaves{stream="transactions"} 0.0' in text
+    assert 'amana_audit_refusing{stream="transactions"} 0.0' in text
+    assert 'amana_audit_checkpoint_age_seconds{stream="eligibility"}' in text
