@@ -1,11 +1,11 @@
 """Looks at an offer again just before it is booked.
 
-One read, when a decision at most 5 s old already speaks of the same instant. Else the check's phases once more, at the
+One read, when a decision at most 5 s old already speaks of that instant. Else the check's phases once more, at the
 price that was offered, and the new decision is recorded whatever it says. Facts that change inside the 5 s, and between
 this answer and the booking, are the documented residual; the exposure itself is checked again by the ledger under lock.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from amana.gateway.caller import Caller
 from amana.infra.postgres import reading
 
 DECISION_AGE_MAX_MS = 5_000
+"""For a booking now by the clock, and for one from a tape by the tape's own time too."""
 
 
 class Confirmed(NamedTuple):
@@ -42,12 +43,19 @@ async def confirm(flow: Flow, caller: Caller, offer_id: UUID, as_of: datetime | 
         return Refused(Reason.OFFER_EXPIRED)
     price = offer.decision.price
     assert price is not None, "an approved decision has a price"
-    if offer.newest_as_of != as_of or offer.age_ms > DECISION_AGE_MAX_MS:
+    if not _speaks_of(offer.newest_as_of, as_of) or offer.age_ms > DECISION_AGE_MAX_MS:
         return await _decide_again(flow, caller, offer, price, as_of)
     if offer.newest_decision.outcome is not Outcome.APPROVE:
         return Refused(Reason.DECISION_CHANGED, {"decision_id": str(offer.newest_id)})
     cap = offer.newest_assessment.exposure_cap
     return Confirmed(offer, price, cap, offer.newest_id, offer.decided_at)
+
+
+def _speaks_of(decided: datetime | None, wanted: datetime | None) -> bool:
+    """Whether a decision as of `decided` (None is "as of when it was made") still holds at `wanted` (None is now)."""
+    if decided is None or wanted is None:
+        return decided is wanted
+    return timedelta(0) <= wanted - decided <= timedelta(milliseconds=DECISION_AGE_MAX_MS)
 
 
 async def _decide_again(

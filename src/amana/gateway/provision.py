@@ -4,6 +4,7 @@ Not on any request's path: each call opens one connection and closes it.
 """
 
 import os
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -27,6 +28,8 @@ ALL_SCOPES = (
 )
 """Every scope that a lender's key may carry (`internal` is not among them)."""
 
+_SLUG = re.compile(r"[a-z][a-z0-9-]{1,62}")
+
 
 def new_internal_key() -> str:
     """The text of a new key for calls between services: for `AMANA_INTERNAL_KEY`."""
@@ -47,6 +50,8 @@ async def ensure_internal_key(owner_dsn: str, key: str) -> None:
 
 async def create_tenant(owner_dsn: str, slug: str, name: str) -> int:
     """The tenant called `slug`, made if absent; `name` is kept from the first time."""
+    if not _SLUG.fullmatch(slug) or not name.strip():
+        raise ValueError("a slug is 2 to 63 of a-z, 0-9 and -, beginning with a letter; a name is not blank")
     async with _connected(owner_dsn) as connection:
         tenant = await connection.fetchval(SQL["insert_tenant"], slug, name)
         if tenant is None:

@@ -25,10 +25,13 @@ SOURCES = ("eligibility", "transactions")
 """Schemas with an outbox; the stream of each has the schema's name."""
 CONNECTIONS = 4
 """Per source: lease, sequencer, publisher, gauges."""
-POLL_BUSY_S = 0.005
+POLL_BUSY_S = 0.02
 POLL_IDLE_S = 0.2
-"""The wait after a step that found nothing doubles from the first to the second."""
+"""A step that was not full waits the first before the next, so that steps are few and full under load; after a step
+that found nothing the wait doubles up to the second."""
 GAUGES_EVERY_S = 2.0
+FULL_STEP = 500
+"""A step that did as much has probably left more."""
 LAG_COUNT_MAX = 50_000
 """Counting unsequenced events stops here."""
 
@@ -92,7 +95,7 @@ class Relay:
             if done:
                 idle.reset()
                 broken.reset()
-                await asyncio.sleep(0)
+                await asyncio.sleep(0 if done >= FULL_STEP else POLL_BUSY_S)
             else:
                 await pause((broken if done is None else idle).next_s(), stop)
 

@@ -159,7 +159,7 @@ def _loan(
         fee=fee,
         term_days=term_days,
         applied_at=applied_at,
-        disbursed_at=applied_at + timedelta(seconds=random.randrange(2, 90)),
+        disbursed_at=applied_at + timedelta(seconds=random.randrange(1, 6)),
     )
 
 

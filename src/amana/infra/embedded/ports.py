@@ -1,0 +1,72 @@
+"""Loopback ports: find free ones, and say plainly when one is taken."""
+
+import asyncio
+import random
+import socket
+
+from amana.infra.embedded.process import ServerError
+
+LOOPBACK = "127.0.0.1"
+FREE_FROM, FREE_UNTIL = 20_000, 30_000
+"""Below what operating systems give to outgoing connections, so that only another such search can be faster."""
+TRIES_MAX = 500
+PROBE_TIMEOUT_S = 2.0
+ANSWER_BYTES_MAX = 4096
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def find_free(count: int) -> list[int]:
+    """`count` different free loopback ports. `ServerError` after a bounded number of tries."""
+    found: set[int] = set()
+    for _ in range(TRIES_MAX):
+        if len(found) == count:
+            return sorted(found)
+        port = random.SystemRandom().randrange(FREE_FROM, FREE_UNTIL)
+        if is_free(port):
+            found.add(port)
+    raise ServerError(f"no {count} free ports between {FREE_FROM} and {FREE_UNTIL} on {LOOPBACK}")
+
+
+def require_free(port: int, name: str) -> None:
+    """`ServerError` naming the port, who wanted it and what to do, when it is taken."""
+    if not is_free(port):
+        raise ServerError(
+            f"port {port}, wanted for {name}, is taken by another program: stop that program "
+            f"(`ss -ltnp 'sport = :{port}'` shows it) or choose other ports with --port-base"
+        )
+
+
+async def exchange(port: int, request: bytes) -> bytes:
+    """What a loopback server answers first to `request`; empty when it does not answer in time. For probes only."""
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            try:
+                writer.write(request)
+                return await reader.read(ANSWER_BYTES_MAX)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return b""
+
+
+async def listens(port: int) -> bool:
+    """Whether something accepts connections on this loopback port."""
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return True

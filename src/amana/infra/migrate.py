@@ -1,0 +1,237 @@
+"""Plain SQL migrations: `amana/migrations/<schema>/NNNN_name.sql`, applied in order, once, each in one transaction.
+
+Each database keeps a journal, `public.schema_migrations`. An advisory lock makes two runners take turns. A file that
+changed after it was applied, or that was applied and is no longer shipped, stops the run before anything is done to
+that schema. Roles are made first, because the files grant them rights.
+"""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import asyncpg
+
+from amana.infra.postgres import CONNECT_TIMEOUT_S, Connection, DatabaseUnavailable
+from amana.infra.settings import Settings
+from amana.infra.sql import load_queries
+
+MAIN_SCHEMAS = ("gateway", "eligibility", "transactions")
+AUDIT_SCHEMAS = ("audit",)
+LOCK_TIMEOUT_MS = 60_000
+"""How long to wait for another runner, or for a lock that a migration needs."""
+MAINTENANCE_DATABASE = "postgres"
+
+_FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
+
+
+class MigrationError(Exception):
+    """The database and the shipped migrations do not fit, or a statement failed. The message names the file."""
+
+
+class Migration(NamedTuple):
+    """One file."""
+
+    schema: str
+    version: int
+    name: str
+    statements: str
+
+    @property
+    def label(self) -> str:
+        """`transactions/0001_ledger`."""
+        return f"{self.schema}/{self.version:04}_{self.name}"
+
+    @property
+    def sha256(self) -> str:
+        """The checksum that the journal keeps."""
+        return hashlib.sha256(self.statements.encode()).hexdigest()
+
+
+async def migrate(settings: Settings, source: Traversable | None = None) -> list[str]:
+    """Bring both databases up to date; the labels of the files applied now, in order.
+
+    `source` is a folder of migrations other than the shipped one. Raises `MigrationError`, and `DatabaseUnavailable`
+    when a server does not answer.
+    """
+    folder = source or files("amana").joinpath("migrations")
+    applied: list[str] = []
+    for dsn, schemas in (
+        (settings.owner_database_url, MAIN_SCHEMAS),
+        (settings.owner_audit_database_url, AUDIT_SCHEMAS),
+    ):
+        async with _locked(dsn) as connection:
+            await _ensure_roles(connection, role_urls(settings))
+            for schema in schemas:
+                applied += await _migrate_schema(connection, schema, load_migrations(folder, schema))
+    return applied
+
+
+def role_urls(settings: Settings) -> dict[str, str]:
+    """The DSN of each service role, by the role's name."""
+    return {
+        "amana_eligibility": settings.eligibility_database_url,
+        "amana_transactions": settings.transactions_database_url,
+        "amana_relay": settings.relay_database_url,
+        "amana_audit": settings.audit_database_url,
+    }
+
+
+def load_migrations(folder: Traversable, schema: str) -> list[Migration]:
+    """The files of one schema by version; an absent folder has none. `MigrationError` for a bad or doubled name."""
+    place = folder.joinpath(schema)
+    if not place.is_dir():
+        return []
+    found: dict[int, Migration] = {}
+    for file in place.iterdir():
+        if not file.name.endswith(".sql"):
+            continue
+        match = _FILE_NAME.fullmatch(file.name)
+        if match is None:
+            raise MigrationError(f"{schema}/{file.name} is not named NNNN_name.sql")
+        migration = Migration(schema, int(match[1]), match[2], file.read_text(encoding="utf-8"))
+        if migration.version in found:
+            raise MigrationError(f"{migration.label} and {found[migration.version].label} have the same number")
+        found[migration.version] = migration
+    return [found[version] for version in sorted(found)]
+
+
+async def ensure_database(dsn: str) -> bool:
+    """Create the database that `dsn` names if it is absent; whether it was. Needs CREATEDB only then."""
+    name = database_of(dsn)
+    async with _connected(with_database(dsn, MAINTENANCE_DATABASE)) as connection:
+        statement = await connection.fetchval(_sql("database_statement"), name)
+        if statement is None:
+            return False
+        try:
+            await connection.execute(statement)
+        except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+            return False  # another process was first
+        return True
+
+
+async def drop_database(dsn: str) -> None:
+    """Remove the database that `dsn` names, with everything in it. For the databases of tests."""
+    async with _connected(with_database(dsn, MAINTENANCE_DATABASE)) as connection:
+        statement = await connection.fetchval(_sql("drop_statement"), database_of(dsn))
+        await connection.execute(statement)
+
+
+def database_of(dsn: str) -> str:
+    """The name of the database in a DSN."""
+    return unquote(urlsplit(dsn).path.lstrip("/"))
+
+
+def with_database(dsn: str, database: str) -> str:
+    """The same DSN for another database."""
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{database}"))
+
+
+def with_role(dsn: str, role: str, password: str, database: str | None = None) -> str:
+    """The same server (and database) for another role; `password` must need no escaping in a URL."""
+    parts = urlsplit(with_database(dsn, database) if database else dsn)
+    return urlunsplit(parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}"))
+
+
+@asynccontextmanager
+async def _connected(dsn: str) -> AsyncIterator[Connection]:
+    try:
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            server_settings={"application_name": "amana-migrate", "lock_timeout": str(LOCK_TIMEOUT_MS)},
+        )
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise DatabaseUnavailable(f"PostgreSQL (database {database_of(dsn)}): {error}") from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _locked(dsn: str) -> AsyncIterator[Connection]:
+    """A connection that alone may migrate its database, with the journal in place."""
+    async with _connected(dsn) as connection:
+        try:
+            await connection.execute(_sql("lock"))
+        except asyncpg.LockNotAvailableError as error:
+            waited_s = LOCK_TIMEOUT_MS // 1000
+            raise MigrationError(f"another migration has been running for {waited_s} s; try again later") from error
+        await connection.execute(_sql("create_journal"))
+        yield connection
+
+
+async def _ensure_roles(connection: Connection, urls: Mapping[str, str]) -> None:
+    """Each role exists and its DSN's password works. Roles that are right already are not touched."""
+    for role, dsn in urls.items():
+        parts = urlsplit(dsn)
+        password = unquote(parts.password) if parts.username == role and parts.password else None
+        exists = await connection.fetchval(_sql("role_exists"), role)
+        if exists and (password is None or await _can_log_in(dsn)):
+            continue
+        statement = await connection.fetchval(_sql("role_statement"), role, password)
+        try:
+            await connection.execute(statement)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise MigrationError(
+                f"role {role} is absent or has another password, and the owner can't set it"
+            ) from error
+
+
+async def _can_log_in(dsn: str) -> bool:
+    try:
+        async with _connected(dsn):
+            return True
+    except DatabaseUnavailable:
+        return False
+
+
+async def _migrate_schema(connection: Connection, schema: str, shipped: Sequence[Migration]) -> list[str]:
+    """Apply what the journal does not have yet; the labels."""
+    done = await _check_journal(connection, schema, shipped)
+    waiting = [migration for migration in shipped if migration.version not in done]
+    await connection.execute(await connection.fetchval(_sql("schema_statement"), schema))
+    for migration in waiting:
+        await _apply(connection, migration)
+    return [migration.label for migration in waiting]
+
+
+async def _check_journal(connection: Connection, schema: str, shipped: Sequence[Migration]) -> set[int]:
+    """The versions applied already. `MigrationError` where one differs from what is shipped."""
+    by_version = {migration.version: migration for migration in shipped}
+    rows = await connection.fetch(_sql("list_applied"), schema)
+    for row in rows:
+        label = f"{schema}/{row['version']:04}_{row['name']}"
+        migration = by_version.get(row["version"])
+        if migration is None:
+            raise MigrationError(f"{label} was applied and is not shipped: the database is newer than this program")
+        if migration.sha256 != row["sha256"]:
+            raise MigrationError(f"{label} was changed after it was applied; put it back and add a new file instead")
+    highest = max((row["version"] for row in rows), default=0)
+    done = {row["version"] for row in rows}
+    for migration in shipped:
+        if migration.version < highest and migration.version not in done:
+            raise MigrationError(f"{migration.label} comes before what is applied already; give it a higher number")
+    return done
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(migration.statements)
+            await connection.execute(
+                _sql("insert_applied"), migration.schema, migration.version, migration.name, migration.sha256
+            )
+    except asyncpg.PostgresError as error:
+        raise MigrationError(f"{migration.label} failed and changed nothing: {error}") from error
+
+
+@cache
+def _sql(name: str) -> str:
+    return load_queries("amana.infra", "migrate.sql")[name]

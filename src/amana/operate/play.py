@@ -1,0 +1,94 @@
+"""Plays a loan book on a running stack and proves the result: what `amana demo` and `amana tape replay` share."""
+
+import time
+from collections import Counter
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from amana.audit.verify import VerifyReport, run_verify
+from amana.operate.reconcile import Reconciliation, reconcile
+from amana.operate.stack import Stack
+from amana.tape.book import Book
+from amana.tape.client import Urls
+from amana.tape.replay import CONCURRENCY_DEFAULT, replay
+from amana.tape.result import ReplayResult
+
+QUIET = "warning"
+"""The log level of a stack that is thrown away: nobody reads a line per request of it."""
+SETTLE_S = 60.0
+"""How long the events of a replay may take to reach the audit log before that counts as a difference."""
+
+
+class Proof(msgspec.Struct):
+    """What was checked after the play, and how it came out."""
+
+    reconciliation: Reconciliation
+    verification: VerifyReport
+
+    @property
+    def ok(self) -> bool:
+        """Everything agrees and every checkpoint verifies."""
+        return self.reconciliation.ok and self.verification.ok
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys that every report of a play has."""
+        found = self.reconciliation
+        return {
+            "transfers": found.counts["transfers"],
+            "trial_balance": found.trial_balance,
+            "events": sum(found.events.values()),
+            "leaves": sum(found.sealed.values()),
+            "checkpoint_verified": self.verification.ok,
+            "reconciliation": msgspec.to_builtins(found),
+        }
+
+
+async def play(
+    stack: Stack, book: Book, key: str, console: Console, title: str, concurrency: int = CONCURRENCY_DEFAULT
+) -> ReplayResult:
+    """Replays `book` with a progress bar."""
+    urls = Urls(stack.urls["eligibility"], stack.urls["transactions"])
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        return await replay(
+            book,
+            urls=urls,
+            key=key,
+            concurrency=concurrency,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+async def prove(stack: Stack, console: Console) -> Proof:
+    """Waits until the log has everything, reconciles, and verifies the whole log with its key."""
+    begun = time.monotonic()
+    with console.status("Reconciling: counters, entries, loans, exposures, events and leaves"):
+        reconciliation = await reconcile(stack.settings, SETTLE_S)
+    with console.status("Verifying the audit log from its first leaf"):
+        verification = await run_verify(stack.settings)
+    console.print(f"Reconciled and verified in {time.monotonic() - begun:.1f} s")
+    return Proof(reconciliation, verification)
+
+
+def merged(results: list[ReplayResult]) -> dict[str, Any]:
+    """Counts of several replays as one."""
+    total: Counter[str] = Counter()
+    decisions: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for result in results:
+        for name in ("customers", "loans", "booked_from_offer", "imported", "repayments", "inferred", "reversals"):
+            total[name] += getattr(result, name)
+        total["outstanding_closed"] += result.outstanding_closed
+        decisions += result.decisions
+        reasons += result.reasons
+    return {**total, "decisions": dict(decisions), "reasons": dict(reasons)}

@@ -1,0 +1,243 @@
+"""The reference pages under `docs/reference/`, made from the code: a test holds the pages to it.
+
+Refusals, settings, scopes and routes are read from where they are declared. What an event or a setting means is said
+here, once; a test fails when one is missing.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ControllerRouterHandler
+
+from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.domain.reasons import REFUSALS
+from amana.eligibility.http import ROUTES as ELIGIBILITY_ROUTES
+from amana.gateway.caller import INTERNAL
+from amana.gateway.provision import ALL_SCOPES
+from amana.infra.settings import Settings
+from amana.transactions.http import ROUTES as TRANSACTIONS_ROUTES
+
+MADE = "<!-- Made from the code; `AMANA_TEST_REGENERATE=1 .venv/bin/python -m pytest tests/docs` writes it anew. -->"
+
+
+class EventType(NamedTuple):
+    """A fact that Amana writes down: what it is about, when it is written, and the fields of its `data`."""
+
+    name: str
+    stream: str
+    aggregate: str
+    meaning: str
+    data: str
+
+
+EVENTS = (
+    EventType(
+        "AccountLimitChanged",
+        "transactions",
+        "account",
+        "A credit line was set. Nothing else ever changes a limit.",
+        "account customer currency from to drawn",
+    ),
+    EventType(
+        "AccountOpened",
+        "transactions",
+        "account",
+        "An account was opened: by a client, with a credit line, or with a loan.",
+        "account owner currency code normal_side credit_limit",
+    ),
+    EventType(
+        "CustomerFactsRecorded",
+        "eligibility",
+        "customer",
+        "The lender's record of a customer changed. Which parts are known, not what they say.",
+        "customer facts_version kyc_tier blocked known",
+    ),
+    EventType(
+        "DecisionMade",
+        "eligibility",
+        "decision",
+        "A decision was computed: the question, the facts, every rule, the limit, the outcome.",
+        "customer product currency amount term_days terms request_to_borrow offer_id as_of as_of_past facts "
+        "facts_version policy rules points score band caps exposure_cap exposure headroom outcome limit price reasons",
+    ),
+    EventType(
+        "LoanBooked",
+        "transactions",
+        "loan",
+        "A loan was booked, from an offer or as imported; its transfers are named.",
+        "loan customer outstanding product currency principal fee term_days origin decision_id effective_at "
+        "effective_on due_on transfers",
+    ),
+    EventType(
+        "LoanClosed",
+        "transactions",
+        "loan",
+        "A repayment left nothing outstanding. A reversed repayment opens the loan again.",
+        "loan customer outstanding effective_at",
+    ),
+    EventType(
+        "PolicyPublished",
+        "eligibility",
+        "policy",
+        "A policy version decides from now on; the hash names its document.",
+        "product name policy_version hash",
+    ),
+    EventType(
+        "RepaymentReceived",
+        "transactions",
+        "loan",
+        "Money came in for a loan, and how it was shared out. `inferred`: the book did not say the amount.",
+        "loan customer outstanding repayment amount fee_part principal_part excess inferred effective_at effective_on",
+    ),
+    EventType(
+        "RepaymentReversed",
+        "transactions",
+        "loan",
+        "A repayment was taken back, every leg of it; the loan owes it again.",
+        "loan customer outstanding repayment amount fee_part principal_part excess inferred effective_at effective_on "
+        "reversal",
+    ),
+    EventType(
+        "TransferPosted",
+        "transactions",
+        "transfer",
+        "A transfer moved. Both accounts' new versions and counters are in it; `reverses` and `command` where they are "
+        "set.",
+        "transfer amount currency code effective_on debit credit reverses command",
+    ),
+)
+
+SETTINGS = {
+    "owner_database_url": "Main database, as the role that owns it: `amana migrate`, keys and tenants, `reconcile`.",
+    "owner_audit_database_url": "Audit's database, as the role that owns it.",
+    "eligibility_database_url": "Main database as `amana_eligibility`.",
+    "transactions_database_url": "Main database as `amana_transactions`.",
+    "audit_database_url": "Audit's database as `amana_audit`.",
+    "relay_database_url": "Main database as `amana_relay`.",
+    "gateway_database_url": "Main database as any service role: where a service looks up API keys.",
+    "redis_url": "Redis or Valkey for cached assessments. Empty: nothing is cached.",
+    "kafka_bootstrap": "Kafka brokers, `host:port` with commas.",
+    "eligibility_url": "Where other services reach eligibility.",
+    "transactions_url": "Where other services reach transactions.",
+    "audit_url": "Where tools reach audit.",
+    "listen_host": "The address that a service listens on.",
+    "listen_port": "The port that a service listens on; 0 is any free one.",
+    "internal_key": "The API key with scope `internal` with which services call each other.",
+    "audit_key_file": "The Ed25519 private key that signs checkpoints, in PEM. Signed checkpoints are kept beside it.",
+    "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
+    "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
+    "pool_connections": "Database connections of one service process.",
+    "log_level": "`debug`, `info`, `warning` or `error`.",
+}
+
+SCOPES = {
+    "accounts:read": "Accounts, entries, transfers, the trial balance.",
+    "accounts:write": "Open accounts, set credit lines.",
+    "audit:read": "The tenant's own events, their proofs, checkpoints, the log's public keys.",
+    "customers:write": "Record and read customers.",
+    "eligibility:check": "Ask for decisions and have them explained.",
+    "internal": "Calls between services, for the tenant named in `Amana-Tenant`. Only the platform's own key has it.",
+    "loans:read": "Loans and repayments.",
+    "loans:write": "Book loans, record and reverse repayments.",
+    "policies:write": "Publish and read policies.",
+    "tape:import": "Act at a past time: `as_of`, `terms`, `effective_at`, `effective_on`, `imported`.",
+    "transfers:write": "Post and reverse transfers.",
+}
+
+ROUTES: tuple[tuple[str, Sequence[ControllerRouterHandler]], ...] = (
+    ("eligibility", ELIGIBILITY_ROUTES),
+    ("transactions", TRANSACTIONS_ROUTES),
+    ("audit", AUDIT_ROUTES),
+)
+
+
+def pages() -> dict[str, str]:
+    """Every page by its file name."""
+    return {
+        "events.md": _events(),
+        "reasons.md": _reasons(),
+        "scopes.md": _scopes(),
+        "settings.md": _settings(),
+    }
+
+
+def _events() -> str:
+    intro = (
+        "Past-tense facts, written in the transaction of the change they tell of. The envelope is `event_id`, "
+        "`tenant`, `type`, `version`, `occurred_at`, `aggregate` (`type`, `id`, `version`), `actor`, `trace`, `data`; "
+        "the bytes are canonical JSON (RFC 8785). All are version 1. Personal data is in none of them."
+    )
+    rows = (
+        (f"`{e.name}`", e.stream, e.aggregate, e.meaning, " ".join(f"`{name}`" for name in e.data.split()))
+        for e in EVENTS
+    )
+    return _page("Events", intro, _table(("Type", "Stream", "Aggregate", "When", "Fields of `data`"), rows))
+
+
+def _reasons() -> str:
+    intro = (
+        "Every refusal that Amana knows. As a whole answer it is a problem (RFC 9457) with `code` and the HTTP status "
+        "below; as the result of one item of a list the code is its `reason`. Of what may be retried, of what is "
+        "malformed or not allowed, and of a conflict over the id itself nothing is stored: the id may be sent again. A "
+        "transfer or loan command that was refused for what it asks stays refused under its id. The reasons of a "
+        "decision (why a customer may not borrow) are part of the policy, not of this table."
+    )
+    rows = (
+        (f"`{row.reason}`", str(row.status), "yes" if row.retryable else "no", row.meaning) for row in REFUSALS.values()
+    )
+    return _page("Refusals", intro, _table(("Code", "HTTP", "Retry", "Meaning"), rows))
+
+
+def _scopes() -> str:
+    intro = (
+        "What an API key may do. A key carries one or more scopes; a route names the one that it needs. `/livez`, "
+        "`/readyz`, `/metrics` and `/schema` need no key."
+    )
+    by_scope = {scope: list(_routes_with(scope)) for scope in (*ALL_SCOPES, INTERNAL)}
+    rows = (
+        (f"`{scope}`", SCOPES[scope], "<br>".join(routes) or "beside another scope")
+        for scope, routes in sorted(by_scope.items())
+    )
+    return _page("Scopes", intro, _table(("Scope", "Allows", "Routes"), rows))
+
+
+def _settings() -> str:
+    intro = (
+        "Settings come from environment variables only and are read once, at start. A malformed or unknown `AMANA_` "
+        "variable stops the process, naming it (those beginning `AMANA_TEST_` belong to the tests). `amana up`, "
+        "`amana demo` and the tests set them for the servers that they start. URLs of databases are "
+        "`postgresql://role:password@host:port/database`."
+    )
+    defaults = Settings()
+    rows = (
+        (f"`AMANA_{name.upper()}`", f"`{value}`" if (value := getattr(defaults, name)) != "" else "", SETTINGS[name])
+        for name in Settings.__struct_fields__
+    )
+    return _page("Settings", intro, _table(("Variable", "Default", "Meaning"), rows))
+
+
+def routes() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """Every route that needs a key: service, method, path, the scopes of which one is needed."""
+    for service, handlers in ROUTES:
+        for handler in handlers:
+            assert isinstance(handler, HTTPRouteHandler), "a route is a plain handler"
+            scope = handler.opt["scope"]
+            for path in sorted(handler.paths):
+                for method in sorted(handler.http_methods):
+                    yield service, str(method), path, (scope,) if isinstance(scope, str) else tuple(scope)
+
+
+def _routes_with(wanted: str) -> Iterator[str]:
+    for service, method, path, scopes in routes():
+        if wanted in scopes:
+            yield f"`{method} {path}` ({service})"
+
+
+def _page(title: str, intro: str, table: str) -> str:
+    return f"{MADE}\n\n# {title}\n\n{intro}\n\n{table}"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,178 @@
+"""kill -9 in the middle of a load: what was acknowledged is there once, what was not is there once or not at all, money
+balances, and every event is sealed. Each test has a stack of its own, to kill as it likes.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from tests.e2e.lenders import Lender, new_lender
+
+from amana.audit.verify import run_verify
+from amana.infra.http import HttpClient, UpstreamUnavailable
+from amana.operate.reconcile import reconcile
+from amana.operate.stack import Stack
+
+LOAD_CALLERS = 16
+LOAD_S = 3.0
+RETRY_MAX = 60
+SETTLE_S = 60.0
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[Stack]:
+    async with Stack.open() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def lender(stack: Stack) -> AsyncIterator[Lender]:
+    async with HttpClient() as http:
+        yield await new_lender(stack, http)
+
+
+def errors_logged(stack: Stack, service: str) -> list[str]:
+    """What a service logged as an error: the reason of a 500 that must not be."""
+    lines = stack.home.log(service).read_text().splitlines()
+    return [line for line in lines if '"severity_text":"error"' in line]
+
+
+@dataclass
+class Load:
+    """Callers who post transfers and book loans without pause; every command is kept with what was answered."""
+
+    lender: Lender
+    till: UUID
+    income: UUID
+    sent: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    acknowledged: set[UUID] = field(default_factory=set)
+    stopped: bool = False
+
+    async def run(self) -> None:
+        """Until `stopped`."""
+        await asyncio.gather(*(self._call() for _ in range(LOAD_CALLERS)))
+
+    async def _call(self) -> None:
+        while not self.stopped:
+            item: dict[str, Any] = {
+                "id": uuid4(),
+                "debit_account": self.till,
+                "credit_account": self.income,
+                "amount": 7,
+                "currency": "NGN",
+            }
+            self.sent.append(("transactions", "/v1/transfers", {"transfers": [item]}))
+            try:
+                status, answer = await self.lender.post(*self.sent[-1])
+            except UpstreamUnavailable:
+                await asyncio.sleep(0.05)
+                continue
+            assert status in {200, 503, 504}, (answer, errors_logged(self.lender.stack, "transactions"))
+            if status == 200:
+                assert answer["results"][0]["status"] == "posted"
+                self.acknowledged.add(item["id"])
+
+    async def settle(self) -> int:
+        """Sends every command again until it is answered; how many there were."""
+        for service, path, body in self.sent:
+            for _ in range(RETRY_MAX):
+                try:
+                    status, answer = await self.lender.post(service, path, body)
+                except UpstreamUnavailable:
+                    await asyncio.sleep(0.2)
+                    continue
+                if status == 200:
+                    result = answer["results"][0]
+                    assert result["status"] == "posted", result
+                    if body["transfers"][0]["id"] in self.acknowledged:
+                        assert result["replayed"], "an acknowledged transfer was lost"
+                    break
+                await asyncio.sleep(0.2)
+            else:
+                raise AssertionError("a command was never answered")
+        return len(self.sent)
+
+
+@pytest.fixture
+async def load(lender: Lender) -> Load:
+    return Load(lender, await lender.account(), await lender.account())
+
+
+async def assert_whole(stack: Stack, lender: Lender, load: Load) -> None:
+    """Everything that was sent is there exactly once, all agrees, the log verifies."""
+    count = await load.settle()
+    assert load.acknowledged
+    assert await lender.balance(load.till) == 7 * count
+    assert await lender.trial_difference() == {"NGN": 0}
+    result = await reconcile(stack.settings, SETTLE_S)
+    assert result.ok, result.differences
+    verified = await run_verify(stack.settings)
+    assert verified.ok, verified.told()
+
+
+def kill(pid: int | None) -> None:
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+async def test_the_transactions_service_dies_twice_under_load(stack: Stack, lender: Lender, load: Load) -> None:
+    running = asyncio.create_task(load.run())
+    for _ in range(2):
+        await asyncio.sleep(LOAD_S / 2)
+        kill(stack.services["transactions"].pid)
+        await asyncio.sleep(0.3)
+        await stack.start_service("transactions")
+    load.stopped = True
+    await running
+    await assert_whole(stack, lender, load)
+
+
+async def test_postgresql_dies_under_load(stack: Stack, lender: Lender, load: Load) -> None:
+    assert stack.postgres is not None
+    assert stack.postgres.process is not None
+    running = asyncio.create_task(load.run())
+    await asyncio.sleep(LOAD_S / 2)
+    kill(stack.postgres.process.pid)
+    await asyncio.sleep(0.3)
+    await stack.postgres.restart()
+    await asyncio.sleep(LOAD_S / 2)
+    load.stopped = True
+    await running
+    await assert_whole(stack, lender, load)
+
+
+async def test_relay_broker_and_audit_die_and_nobody_at_the_core_notices(
+    stack: Stack, lender: Lender, load: Load
+) -> None:
+    assert stack.broker is not None
+    running = asyncio.create_task(load.run())
+    await asyncio.sleep(LOAD_S / 3)
+    answered = len(load.acknowledged)
+    kill(stack.services["relay"].pid)
+    kill(stack.broker.process.pid)
+    kill(stack.services["audit"].pid)
+    await asyncio.sleep(LOAD_S / 3)
+    assert len(load.acknowledged) > answered, "the core stopped with the broker"
+    await stack.broker.start()
+    await stack.start_service("audit")
+    await stack.start_service("relay")
+    await asyncio.sleep(LOAD_S / 3)
+    load.stopped = True
+    await running
+    await assert_whole(stack, lender, load)
+
+
+async def test_without_the_cache_answers_are_the_same_and_no_error(stack: Stack, lender: Lender) -> None:
+    assert stack.valkey is not None
+    customer = await lender.customer()
+    question = {"customer": customer, "product": "nano", "amount": 1_000_000, "currency": "NGN"}
+    with_cache = await lender.must("POST", "eligibility", "/v1/eligibility/checks", question)
+    kill(stack.valkey.process.pid)
+    without = [await lender.must("POST", "eligibility", "/v1/eligibility/checks", question) for _ in range(5)]
+    assert {(one["outcome"], one["limit"]) for one in without} == {(with_cache["outcome"], with_cache["limit"])}
+    assert (await lender.loan(customer))["status"] == "open"

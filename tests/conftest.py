@@ -1,0 +1,70 @@
+"""Fixtures for every test: Hypothesis without surprises, and real servers, started only when a test asks for them.
+
+`stack` (and `settings`, its settings) are migrated databases, a cache and a broker, shared by the whole run: a test
+takes a tenant of its own. `platform` is a second stack with the four services running, for tests over HTTP.
+
+With AMANA_TEST_DATABASE_URL (a role with CREATEDB and CREATEROLE), AMANA_TEST_REDIS_URL or AMANA_TEST_KAFKA_BOOTSTRAP
+set, that server is used instead of the embedded one; databases made there are removed at the end.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from amana.infra.migrate import drop_database, with_database
+from amana.infra.settings import Settings
+from amana.operate.stack import Stack
+
+EXAMPLES_MAX = 200
+
+hypothesis_settings.register_profile(
+    "amana",
+    derandomize=True,
+    max_examples=EXAMPLES_MAX,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis_settings.load_profile("amana")
+
+
+@asynccontextmanager
+async def _open(name: str, *, servers_only: bool) -> AsyncIterator[Stack]:
+    server = os.environ.get("AMANA_TEST_DATABASE_URL", "")
+    given = Settings(
+        owner_database_url=with_database(server, f"amana_test_{name}_{os.getpid()}") if server else "",
+        redis_url=os.environ.get("AMANA_TEST_REDIS_URL", ""),
+        kafka_bootstrap=os.environ.get("AMANA_TEST_KAFKA_BOOTSTRAP", ""),
+    )
+    async with Stack.open(given=given, servers_only=servers_only) as stack:
+        try:
+            yield stack
+        finally:
+            if server:
+                await stack.stop_services()
+                await drop_database(stack.settings.owner_database_url)
+                await drop_database(stack.settings.owner_audit_database_url)
+
+
+@pytest.fixture(scope="session")
+async def stack() -> AsyncIterator[Stack]:
+    """PostgreSQL with migrated databases and the internal key, Valkey and the broker; no services."""
+    async with _open("servers", servers_only=True) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def settings(stack: Stack) -> Settings:
+    """Where the servers of `stack` are."""
+    return stack.settings
+
+
+@pytest.fixture(scope="session")
+async def platform() -> AsyncIterator[Stack]:
+    """Everything, services included: `platform.urls`, `platform.settings`."""
+    async with _open("platform", servers_only=False) as opened:
+        yield opened

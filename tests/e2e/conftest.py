@@ -1,0 +1,20 @@
+"""Lenders on the running platform."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.e2e.lenders import Lender, new_lender
+
+from amana.infra.http import HttpClient
+from amana.operate.stack import Stack
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HttpClient]:
+    async with HttpClient() as client:
+        yield client
+
+
+@pytest.fixture
+async def lender(platform: Stack, http: HttpClient) -> Lender:
+    return await new_lender(platform, http)

@@ -1,0 +1,167 @@
+"""Bad input on the routes that move money: a 4xx problem that names the pointer, never a 500, nothing written."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from tests.e2e.lenders import Lender
+
+A, B = uuid4(), uuid4()
+BIG = 2**53
+
+
+def transfer(**more: Any) -> dict[str, Any]:
+    return {"id": uuid4(), "debit_account": A, "credit_account": B, "amount": 5, "currency": "NGN"} | more
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"amount": 0}, "/transfers/0/amount"),
+        ({"amount": -5}, "/transfers/0/amount"),
+        ({"amount": BIG}, "/transfers/0/amount"),
+        ({"amount": 10**400}, "/transfers/0/amount"),
+        ({"amount": 1.0}, "/transfers/0/amount"),
+        ({"amount": "100"}, "/transfers/0/amount"),
+        ({"amount": True}, "/transfers/0/amount"),
+        ({"amount": None}, "/transfers/0/amount"),
+        ({"currency": "XXX"}, "/transfers/0/currency"),
+        ({"currency": 566}, "/transfers/0/currency"),
+        ({"debit_account": "not-an-id"}, "/transfers/0/debit_account"),
+        ({"id": 7}, "/transfers/0/id"),
+        ({"code": "Has Spaces"}, "/transfers/0/code"),
+        ({"code": "a\x00b"}, "/transfers/0/code"),
+        ({"effective_on": "2026-02-30"}, "/transfers/0/effective_on"),
+        ({"linked": "yes"}, "/transfers/0/linked"),
+        ({"amonut": 5}, "/transfers/0/amonut"),
+        ({"linked": True}, "/transfers/0/linked"),
+    ],
+    ids=str,
+)
+async def test_a_field_that_is_wrong_is_named(lender: Lender, change: dict[str, Any], pointer: str) -> None:
+    status, problem = await lender.post("transactions", "/v1/transfers", {"transfers": [transfer(**change)]})
+    assert (status, problem["code"]) in {(400, "validation"), (400, "malformed_json")}
+    assert pointer in [error["pointer"] for error in problem["errors"]]
+    assert await lender.trial_difference() == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b"null", 400),
+        (b'{"transfers": []}', 400),
+        (b'{"transfers": [{}]}', 400),
+        (b'{"transfers": [], "transfers": []}', 400),
+        (b'{"transfers": [{"amount": 1, "amount": 2}]}', 400),
+        (b'\xef\xbb\xbf{"transfers": []}', 400),
+        (b'{"transfers": "\xff"}', 400),
+        (b'{"transfers": "\\ud800"}', 400),
+        (b'{"transfers": NaN}', 400),
+        (b'{"transfers": []} x', 400),
+        (b"[" * 100_000, 400),
+        (b'{"transfers": ' + b"9" * 5_000 + b"}", 400),
+        (b'{"transfers": "' + b"x" * (5 << 20) + b'"}', 413),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_body_that_is_wrong_is_a_problem(lender: Lender, body: bytes, status: int) -> None:
+    answered, problem = await lender.post("transactions", "/v1/transfers", body)
+    assert answered == status
+    assert problem["type"].startswith("https://")
+    assert problem["request_id"]
+
+
+async def test_a_list_that_is_too_long_is_refused_whole(lender: Lender) -> None:
+    status, problem = await lender.post("transactions", "/v1/transfers", {"transfers": [transfer()] * 5_001})
+    assert status in {400, 413}
+    assert problem["code"] in {"validation", "body_too_large"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": ""}, 401),
+        ({"Authorization": "Bearer nonsense"}, 401),
+        ({"Authorization": "Bearer amana_abcdefghijkl_" + "A" * 43}, 401),
+        ({"Content_Type": "text/plain"}, 415),
+        ({"Content_Encoding": "gzip"}, 415),
+        ({"Accept": "text/csv"}, 406),
+        ({"Amana_Tenant": "1"}, 403),
+        ({"Idempotency_Key": str(uuid4())}, 400),
+    ],
+    ids=str,
+)
+async def test_headers_that_are_wrong_are_problems(lender: Lender, headers: dict[str, str], status: int) -> None:
+    line = {"id": uuid4(), "customer": uuid4(), "currency": "NGN", "credit_limit": 5}
+    answered, problem = await lender.post("transactions", "/v1/credit-lines", line, **headers)
+    assert (answered, problem["status"]) == (status, status)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/loans/not-an-id", 404),
+        ("GET", f"/v1/loans/{uuid4()}", 404),
+        ("GET", f"/v1/accounts/{uuid4()}", 404),
+        ("GET", "/v1/nothing", 404),
+        ("DELETE", "/v1/transfers", 405),
+        ("GET", f"/v1/accounts?owner={uuid4()}&limit=0", 400),
+        ("GET", f"/v1/accounts?owner={uuid4()}&limit=100000", 400),
+        ("GET", f"/v1/accounts?owner={uuid4()}&surprise=1", 400),
+        ("GET", "/v1/accounts", 400),
+        ("GET", "/v1/events", 403),
+        ("POST", "/v1/standings", 403),
+    ],
+)
+async def test_paths_that_are_wrong_are_problems(lender: Lender, method: str, path: str, status: int) -> None:
+    answered, problem = await lender.send(method, "transactions", path)
+    assert (answered, problem["status"]) == (status, status)
+
+
+async def test_a_well_formed_item_that_can_not_be_done_is_a_refusal_in_its_own_result(lender: Lender) -> None:
+    till, income, limited = await lender.account(), await lender.account(), await lender.account(credit_limit=10)
+    items = [
+        transfer(debit_account=till, credit_account=income),
+        transfer(debit_account=till, credit_account=uuid4()),
+        transfer(debit_account=till, credit_account=till),
+        transfer(debit_account=limited, credit_account=income, amount=11),
+        transfer(debit_account=till, credit_account=income, currency="USD"),
+        transfer(debit_account=till, credit_account=income),
+    ]
+    answer = await lender.must("POST", "transactions", "/v1/transfers", {"transfers": items})
+    assert [(one["status"], one["reason"]) for one in answer["results"]] == [
+        ("posted", None),
+        ("refused", "account_not_found"),
+        ("refused", "same_account"),
+        ("refused", "limit_exceeded"),
+        ("refused", "currency_mismatch"),
+        ("posted", None),
+    ]
+    assert answer["results"][3]["figures"] == {"headroom": 10, "requested": 11}
+    assert await lender.balance(till) == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"amount": 0}, "/amount"),
+        ({"amount": 1.5}, "/amount"),
+        ({"amount": BIG}, "/amount"),
+        ({"customer": "x"}, "/customer"),
+        ({"product": "NANO"}, "/product"),
+        ({"currency": "NAIRA"}, "/currency"),
+        ({"as_of": "yesterday"}, "/as_of"),
+        ({"unknown": 1}, "/unknown"),
+    ],
+    ids=str,
+)
+async def test_a_check_with_a_wrong_field_is_refused_by_its_name(
+    lender: Lender, change: dict[str, Any], pointer: str
+) -> None:
+    check = {"customer": uuid4(), "product": "nano", "amount": 1_000_000, "currency": "NGN"} | change
+    status, problem = await lender.post("eligibility", "/v1/eligibility/checks", check)
+    assert (status, problem["code"]) == (400, "validation")
+    assert pointer in [error["pointer"] for error in problem["errors"]]

@@ -1,0 +1,185 @@
+"""Group commit: what arrives together is answered together, each by its own result."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from amana.infra.collector import Collector, Overloaded
+
+PATIENCE_S = 5.0
+"""How long a test waits for something that must happen."""
+
+
+class Doubler:
+    """A `run` that notes its batches, gives twice each item, and waits while `gate` is closed."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.running = 0
+        self.running_max = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, items: list[int]) -> list[int | Exception]:
+        self.batches.append(items)
+        self.running += 1
+        self.running_max = max(self.running_max, self.running)
+        await self.gate.wait()
+        self.running -= 1
+        return [ValueError(f"{item} is negative") if item < 0 else item * 2 for item in items]
+
+
+def collecting(run: Doubler, batch_max: int = 10, in_flight: int = 1, queue_max: int = 100) -> Collector[int, int]:
+    return Collector(run, batch_max=batch_max, batches_in_flight=in_flight, queue_max=queue_max)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the loop turn until something is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)
+
+
+async def test_what_arrives_in_one_turn_rides_in_one_batch_and_keeps_its_order() -> None:
+    run = Doubler()
+    collector = collecting(run)
+    assert await asyncio.gather(*(collector.submit(n) for n in range(5))) == [0, 2, 4, 6, 8]
+    assert run.batches == [[0, 1, 2, 3, 4]]
+
+
+async def test_a_single_item_does_not_wait_for_company() -> None:
+    run = Doubler()
+    assert await collecting(run, batch_max=1_000).submit(21) == 42
+    assert run.batches == [[21]]
+
+
+async def test_a_batch_takes_no_more_than_its_bound() -> None:
+    run = Doubler()
+    collector = collecting(run, batch_max=2)
+    assert await asyncio.gather(*(collector.submit(n) for n in range(5))) == [0, 2, 4, 6, 8]
+    assert run.batches == [[0, 1], [2, 3], [4]]
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3])
+async def test_no_more_batches_run_at_once_than_there_are_slots(in_flight: int) -> None:
+    run = Doubler()
+    collector = collecting(run, batch_max=1, in_flight=in_flight)
+    run.gate.clear()
+    asked = [asyncio.create_task(collector.submit(n)) for n in range(8)]
+    await until(lambda: run.running == in_flight)
+    run.gate.set()
+    assert await asyncio.gather(*asked) == [n * 2 for n in range(8)]
+    assert run.running_max == in_flight
+
+
+async def test_what_comes_while_a_batch_runs_fills_the_next_one() -> None:
+    run = Doubler()
+    collector = collecting(run)
+    run.gate.clear()
+    first = asyncio.create_task(collector.submit(0))
+    await until(lambda: run.running == 1)
+    later = [asyncio.create_task(collector.submit(n)) for n in (1, 2, 3)]
+    await asyncio.sleep(0)
+    run.gate.set()
+    await asyncio.gather(first, *later)
+    assert run.batches == [[0], [1, 2, 3]]
+
+
+async def test_a_full_queue_sheds_and_takes_again_when_there_is_room() -> None:
+    run = Doubler()
+    collector = collecting(run, batch_max=1, queue_max=2)
+    run.gate.clear()
+    running = asyncio.create_task(collector.submit(0))
+    await until(lambda: run.running == 1)
+    queued = [asyncio.create_task(collector.submit(n)) for n in (1, 2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await collector.submit(3)
+    run.gate.set()
+    assert await asyncio.gather(running, *queued) == [0, 2, 4]
+    assert await collector.submit(4) == 8
+    assert [3] not in run.batches
+
+
+async def test_the_exception_of_one_item_reaches_only_its_submitter() -> None:
+    collector = collecting(Doubler())
+    good, bad, also_good = await asyncio.gather(
+        collector.submit(1), collector.submit(-1), collector.submit(3), return_exceptions=True
+    )
+    assert (good, also_good) == (2, 6)
+    assert isinstance(bad, ValueError)
+    assert str(bad) == "-1 is negative"
+
+
+async def test_when_a_batch_fails_as_a_whole_all_of_it_hears_of_it_and_the_next_one_runs() -> None:
+    fail = True
+
+    async def run(items: list[int]) -> list[int | Exception]:
+        if fail:
+            raise ConnectionError("away")
+        return list(items)
+
+    collector: Collector[int, int] = Collector(run, batch_max=10, batches_in_flight=1, queue_max=10)
+    heard = await asyncio.gather(*(collector.submit(n) for n in range(3)), return_exceptions=True)
+    assert [type(error) for error in heard] == [ConnectionError] * 3
+    fail = False
+    assert await collector.submit(7) == 7
+
+
+async def test_a_batch_with_too_few_results_is_a_bug_that_every_submitter_hears_of() -> None:
+    async def run(items: list[int]) -> list[int | Exception]:
+        return list(items[1:])
+
+    collector: Collector[int, int] = Collector(run, batch_max=10, batches_in_flight=1, queue_max=10)
+    heard = await asyncio.gather(collector.submit(1), collector.submit(2), return_exceptions=True)
+    assert [type(error) for error in heard] == [AssertionError] * 2
+
+
+async def test_a_submitter_that_left_before_its_batch_began_is_left_out_of_it() -> None:
+    run = Doubler()
+    collector = collecting(run, batch_max=1)
+    run.gate.clear()
+    asked = [asyncio.create_task(collector.submit(n)) for n in range(3)]
+    await until(lambda: run.running == 1)
+    asked[1].cancel()
+    await asyncio.sleep(0)
+    run.gate.set()
+    assert await asked[2] == 4
+    assert run.batches == [[0], [2]]
+
+
+async def test_a_submitter_that_leaves_later_does_not_stop_its_batch() -> None:
+    run = Doubler()
+    collector = collecting(run)
+    run.gate.clear()
+    leaving, staying = (asyncio.create_task(collector.submit(n)) for n in (1, 2))
+    await until(lambda: run.running == 1)
+    leaving.cancel()
+    run.gate.set()
+    assert await staying == 4
+    assert run.batches == [[1, 2]]
+
+
+async def test_draining_answers_all_that_is_queued() -> None:
+    run = Doubler()
+    collector = collecting(run, batch_max=2)
+    asked = [asyncio.create_task(collector.submit(n)) for n in range(5)]
+    await asyncio.sleep(0)
+    await collector.drain()
+    assert [task.result() for task in asked] == [0, 2, 4, 6, 8]
+    assert run.batches == [[0, 1], [2, 3], [4]]
+
+
+async def test_draining_an_idle_collector_is_nothing() -> None:
+    await collecting(Doubler()).drain()
+
+
+async def test_draining_is_nothing_where_everybody_left() -> None:
+    run = Doubler()
+    collector = collecting(run)
+    leaving = asyncio.create_task(collector.submit(1))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await collector.drain()
+    assert run.batches == []

@@ -1,0 +1,197 @@
+"""The embedded servers: they start, stop, keep what they must, and say plainly what is wrong."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from amana.infra.embedded import orphans, places
+from amana.infra.embedded.ports import LOOPBACK, find_free, is_free, require_free
+from amana.infra.embedded.postgres import Postgres
+from amana.infra.embedded.process import Process, ServerError
+from amana.infra.embedded.valkey import Valkey
+from amana.infra.migrate import ensure_database
+from amana.operate.stack import Stack
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Postgres]:
+    server = Postgres(folder / "postgres", find_free(1)[0], folder / "postgres.log")
+    await server.start()
+    await ensure_database(server.owner_url("probe"))
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def run(server: Postgres, statement: str) -> object:
+    connection = await asyncpg.connect(server.owner_url("probe"))
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server((LOOPBACK, find_free(1)[0])) as holder:
+        yield holder.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("fsync", "on"),
+        ("synchronous_commit", "on"),
+        ("full_page_writes", "on"),
+        ("data_checksums", "on"),
+        ("password_encryption", "scram-sha-256"),
+        ("listen_addresses", "127.0.0.1"),
+    ],
+)
+async def test_postgres_is_durable_and_closed_to_others(stack: Stack, setting: str, value: str) -> None:
+    if stack.postgres is None:
+        pytest.skip("an external server has settings of its own")
+    connection = await asyncpg.connect(stack.settings.owner_database_url)
+    assert await connection.fetchval(f"SHOW {setting}") == value
+    await connection.close()
+
+
+async def test_postgres_keeps_its_data_over_a_restart(folder: Path) -> None:
+    async with running(folder) as server:
+        await run(server, "CREATE TABLE kept AS SELECT 42 AS answer")
+    async with running(folder) as server:
+        assert await run(server, "SELECT answer FROM kept") == 42
+        assert not server.recovered
+
+
+async def test_postgres_recovers_after_sigkill_with_what_was_committed(folder: Path) -> None:
+    async with running(folder) as server:
+        await run(server, "CREATE TABLE kept AS SELECT 42 AS answer")
+        assert server.process and server.process.pid
+        os.kill(server.process.pid, signal.SIGKILL)
+    async with running(folder) as server:
+        assert await run(server, "SELECT answer FROM kept") == 42
+        assert "killed" in server.recovered
+
+
+async def test_a_postgres_still_running_on_the_same_data_is_stopped_first(folder: Path) -> None:
+    async with running(folder) as old:
+        await run(old, "CREATE TABLE kept AS SELECT 42 AS answer")
+        async with running(folder) as new:
+            assert await run(new, "SELECT answer FROM kept") == 42
+            assert "still running" in new.recovered
+        assert old.process and old.process.exit_code == 0
+
+
+async def test_a_pid_file_whose_number_belongs_to_an_innocent_process_is_ignored(folder: Path) -> None:
+    async with running(folder) as server:
+        pid_file = server.data / "postmaster.pid"
+        lines = pid_file.read_text().splitlines()
+    pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    async with running(folder) as server:
+        assert await run(server, "SELECT 1") == 1
+
+
+async def test_a_half_made_database_is_made_anew(folder: Path) -> None:
+    (folder / "postgres" / "data.new" / "base").mkdir(parents=True)
+    (folder / "postgres").chmod(0o711)
+    async with running(folder) as server:
+        assert await run(server, "SELECT 1") == 1
+
+
+async def test_a_postgres_that_cannot_start_shows_the_end_of_its_log(folder: Path) -> None:
+    async with running(folder) as server:
+        pass
+    (server.data / "global" / "pg_control").unlink()
+    with pytest.raises(ServerError, match=r"PostgreSQL ended while starting(.|\n)*pg_control"):
+        await server.restart()
+
+
+async def test_the_password_is_needed_and_is_kept_from_others(folder: Path) -> None:
+    async with running(folder) as server:
+        assert (server.folder / "password").stat().st_mode & 0o777 == 0o600
+        wrong = server.owner_url("postgres").replace("amana_owner:", "amana_owner:x")
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(wrong)
+
+
+async def test_servers_die_with_a_killed_parent(folder: Path) -> None:
+    program = (
+        "import asyncio, sys; from pathlib import Path; from amana.infra.embedded.valkey import Valkey\n"
+        "async def main():\n"
+        "    server = Valkey(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[1]) / 'log', 'secret')\n"
+        "    await server.start(); print(server.process.pid, flush=True); await asyncio.sleep(60)\n"
+        "asyncio.run(main())"
+    )
+    port = find_free(1)[0]
+    command = [sys.executable, "-c", program, str(folder), str(port)]
+    parent = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert parent.stdout
+    pid = int(await parent.stdout.readline())
+    parent.kill()
+    await parent.wait()
+    assert await orphans.until_gone([pid], 10)
+    assert is_free(port)
+
+
+async def test_valkey_asks_for_its_password(folder: Path) -> None:
+    port = find_free(1)[0]
+    server = Valkey(folder / "valkey", port, folder / "valkey.log", "secret")
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(b"PING\r\n")
+        assert (await reader.readline()).startswith(b"-NOAUTH")
+        writer.close()
+    finally:
+        await server.stop()
+
+
+def test_a_taken_port_is_named_with_what_to_do(taken_port: int) -> None:
+    with pytest.raises(ServerError, match=rf"port {taken_port}, wanted for audit, is taken.*--port-base"):
+        require_free(taken_port, "audit")
+
+
+def test_free_ports_are_different_and_free() -> None:
+    ports = find_free(7)
+    assert len(set(ports)) == 7
+    assert all(is_free(port) for port in ports)
+
+
+async def test_a_process_that_ignores_the_request_to_stop_is_killed(folder: Path) -> None:
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    log = folder / "deaf.log"
+    process = Process("deaf", [sys.executable, "-c", deaf], log, stop_timeout_s=0.2)
+    process.start()
+
+    async def heard() -> bool:
+        return "deaf" in log.read_text()
+
+    await process.wait_ready(heard, 10)
+    await process.stop()
+    assert process.how_it_ended() == "signal SIGKILL"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand PostgreSQL to another user")
+async def test_root_in_a_closed_folder_keeps_programs_and_data_where_the_server_can_reach_them(folder: Path) -> None:
+    os.chmod(folder, 0o700)  # noqa: PTH101
+    async with running(folder) as server:
+        assert await run(server, "SELECT 1") == 1
+        assert server.wanted.is_symlink()
+        assert server.folder.parent.name == places.SHARED_NAME
+    server.destroy()
+    assert not server.folder.exists()
+    assert not server.wanted.is_symlink()
+    assert os.stat(folder).st_mode & 0o777 == 0o700  # noqa: PTH116

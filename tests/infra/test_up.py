@@ -1,0 +1,71 @@
+"""`amana up` watches over what it started."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from amana.infra.embedded.process import Process
+from amana.operate import up
+from amana.operate.stack import Stack
+
+SAID_TIMEOUT_S = 30
+
+
+@asynccontextmanager
+async def watched(folder: Path) -> AsyncIterator[tuple[Stack, Callable[[str], "asyncio.Task[None]"]]]:
+    """A stack of servers under watch, and a way to wait until a line is said."""
+    said: asyncio.Queue[str] = asyncio.Queue()
+
+    async def until(words: str) -> None:
+        async with asyncio.timeout(SAID_TIMEOUT_S):
+            while words not in await said.get():
+                pass
+
+    async with Stack.open(folder, servers_only=True) as stack:
+        watching = asyncio.create_task(up.keep_running(stack, said.put_nowait))
+        try:
+            yield stack, lambda words: asyncio.create_task(until(words))
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+
+def kill(process: Process | None) -> None:
+    assert process and process.pid
+    os.kill(process.pid, signal.SIGKILL)
+
+
+async def test_a_killed_cache_is_brought_back_and_it_is_said(folder: Path) -> None:
+    async with watched(folder) as (stack, until):
+        assert stack.valkey
+        kill(stack.valkey.process)
+        await until("Valkey ended (signal SIGKILL); restarting it in 0.5 s (try 1 of 5)")
+        await until("Valkey is back")
+        assert stack.valkey.process.pid
+
+
+async def test_a_killed_postgres_is_brought_back_with_what_was_committed(folder: Path) -> None:
+    async with watched(folder) as (stack, until):
+        connection = await asyncpg.connect(stack.settings.owner_database_url)
+        await connection.execute("CREATE TABLE public.kept AS SELECT 42 AS answer")
+        assert stack.postgres
+        kill(stack.postgres.process)
+        await until("PostgreSQL is back")
+        connection = await asyncpg.connect(stack.settings.owner_database_url)
+        assert await connection.fetchval("SELECT answer FROM public.kept") == 42
+        await connection.close()
+
+
+async def test_a_process_that_keeps_dying_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "RESTARTS_MAX", 0)
+    async with Stack.open(folder, servers_only=True) as stack:
+        assert stack.broker
+        kill(stack.broker.process)
+        with pytest.raises(up.GaveUp, match="Kafka broker ended 1 times"):
+            await up.keep_running(stack, lambda _: None)

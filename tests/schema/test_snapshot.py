@@ -1,0 +1,51 @@
+"""The schemas as they are, written down: a migration shows in review as the difference that it makes.
+
+The dumps come from catalog queries, so nothing but the schema itself changes them.
+"""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+from tests.golden import check_golden
+
+from amana.infra.migrate import AUDIT_SCHEMAS, MAIN_SCHEMAS
+from amana.infra.settings import Settings
+from amana.infra.sql import load_queries
+
+PARTS = ("relations", "columns", "constraints", "indexes", "triggers", "functions", "grants")
+KEYS_OF_THE_STREAM = {"outbox_pkey", "positions_pkey", "positions_seq_key", "stream_pkey"}
+"""Order is one thing for all tenants."""
+
+
+@pytest.mark.parametrize("schema", (*MAIN_SCHEMAS, *AUDIT_SCHEMAS))
+async def test_the_snapshot_is_the_sum_of_the_migrations(fresh: Settings, schema: str) -> None:
+    dsn = fresh.owner_audit_database_url if schema in AUDIT_SCHEMAS else fresh.owner_database_url
+    found = await described(dsn, schema)
+    check_golden(Path(__file__).with_name(f"{schema}.snapshot.txt"), found)
+
+
+async def described(dsn: str, schema: str) -> str:
+    """All that a schema consists of, one thing a line, in a fixed order."""
+    statements = load_queries("tests.schema", "catalog.sql")
+    connection = await asyncpg.connect(dsn)
+    try:
+        parts = []
+        for part in PARTS:
+            rows = await connection.fetch(statements[part], schema)
+            texts = [row[0].rstrip() for row in rows]
+            parts.append("\n".join(texts if part == "columns" else sorted(texts)))
+    finally:
+        await connection.close()
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+@pytest.mark.parametrize("schema", ["eligibility", "transactions"])
+async def test_every_key_of_business_data_holds_the_tenant(fresh: Settings, schema: str) -> None:
+    statements = load_queries("tests.schema", "catalog.sql")
+    connection = await asyncpg.connect(fresh.owner_database_url)
+    try:
+        rows = await connection.fetch(statements["keys_without_tenant"], schema)
+    finally:
+        await connection.close()
+    assert {row["relname"] for row in rows} <= KEYS_OF_THE_STREAM

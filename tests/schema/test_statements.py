@@ -1,0 +1,111 @@
+"""Every statement in every `.sql` file fits the migrated schema, and its role may run it.
+
+Each is planned (`EXPLAIN`, with parameters left open) as the role that runs it, with the search_path of its service:
+that catches misspelt columns, wrong types and absent grants, without running anything.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import asyncpg
+import pytest
+from tests.style.source import SRC, sql_files
+
+from amana.infra.settings import Settings
+from amana.infra.sql import load_queries
+
+
+class Use(NamedTuple):
+    """Where the statements of a file run: as whom (the setting with the URL), and in which schema."""
+
+    file: str
+    url: str
+    schema: str
+    only: str = ""
+    """A part of the names of the blocks that run there; empty for all."""
+
+
+USES = (
+    Use("audit/queries.sql", "audit_database_url", "audit"),
+    Use("eligibility/queries.sql", "eligibility_database_url", "eligibility"),
+    Use("gateway/queries.sql", "eligibility_database_url", "gateway", "find_key"),
+    Use("gateway/queries.sql", "transactions_database_url", "gateway", "find_key"),
+    Use("gateway/queries.sql", "gateway_database_url", "gateway", "find_key"),
+    Use("gateway/queries.sql", "owner_database_url", "gateway"),
+    Use("infra/embedded/postgres.sql", "owner_database_url", "public"),
+    Use("infra/migrate.sql", "owner_database_url", "public"),
+    Use("infra/outbox.sql", "eligibility_database_url", "eligibility"),
+    Use("infra/outbox.sql", "transactions_database_url", "transactions"),
+    Use("infra/relay.sql", "relay_database_url", "eligibility"),
+    Use("infra/relay.sql", "relay_database_url", "transactions"),
+    Use("operate/reconcile.sql", "owner_database_url", "public"),
+    Use("operate/reconcile.sql", "owner_audit_database_url", "public"),
+    Use("transactions/queries.sql", "transactions_database_url", "transactions"),
+)
+EITHER = {"operate/reconcile.sql"}
+"""Files whose statements each run in one of the places, not in all."""
+NOT_PLANNED = ("CREATE TABLE",)
+"""What EXPLAIN does not take: it is parsed only."""
+
+
+def blocks() -> Iterator[tuple[str, str]]:
+    """Every (file, block) under `src/amana`."""
+    for path in sql_files():
+        file = str(path.relative_to(SRC))
+        yield from ((file, name) for name in statements_of(file))
+
+
+def statements_of(file: str) -> dict[str, str]:
+    """The blocks of a file by name."""
+    *folders, name = file.split("/")
+    return load_queries(".".join(("amana", *folders)), name)
+
+
+def test_every_sql_file_is_listed_here() -> None:
+    assert {str(path.relative_to(SRC)) for path in sql_files()} <= {use.file for use in USES}
+
+
+@pytest.mark.parametrize(("file", "name"), list(blocks()))
+async def test_a_statement_fits_the_schema_and_its_role_may_run_it(fresh: Settings, file: str, name: str) -> None:
+    uses = [use for use in USES if use.file == file and use.only in name]
+    failures = [failure for use in uses if (failure := await _failure(fresh, use, statements_of(file)[name]))]
+    assert uses, f"{file} is not in USES"
+    assert len(failures) < len(uses) if file in EITHER else not failures, failures
+
+
+@pytest.mark.parametrize(
+    ("statement", "complaint"),
+    [
+        ("DELETE FROM outbox", "permission denied for table outbox"),
+        ("UPDATE positions SET seq = 1", "permission denied for table positions"),
+        ("SELECT sequence FROM positions", 'column "sequence" does not exist'),
+        ("SELECT seq FROM positions WHERE position = $1::text", "operator does not exist"),
+    ],
+)
+async def test_planning_finds_what_is_misspelt_and_what_is_not_granted(
+    fresh: Settings, statement: str, complaint: str
+) -> None:
+    use = Use("", "relay_database_url", "transactions")
+    assert complaint in await _failure(fresh, use, statement)
+
+
+async def _failure(settings: Settings, use: Use, statement: str) -> str:
+    """What the server says against a statement there; empty when nothing."""
+    dsn = getattr(settings, use.url)
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": use.schema})
+    try:
+        if _code(statement).startswith(NOT_PLANNED):
+            await connection.prepare(statement)
+        else:
+            await connection.execute(f"EXPLAIN (GENERIC_PLAN) {statement}")
+    except asyncpg.PostgresError as error:
+        return f"as {use.url} in {use.schema}: {error}"
+    finally:
+        await connection.close()
+    return ""
+
+
+def _code(statement: str) -> str:
+    """The statement without its leading comments."""
+    lines = statement.splitlines()
+    return "\n".join(line for line in lines if not line.startswith("--")).lstrip()
