@@ -126,6 +126,7 @@ class TestAnotherLenderSeesNothing:
         loan = await lender.loan(customer)
         account = await lender.account()
         events = await events_of(lender, loan["id"], 1)
+        await sealed(lender, events[0]["event_id"])
         paths = [
             ("eligibility", f"/v1/customers/{customer}"),
             ("eligibility", f"/v1/decisions/{loan['decision_id']}"),

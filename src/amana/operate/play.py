@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -51,6 +52,8 @@ async def play(
 ) -> ReplayResult:
     """Replays `book` with a progress bar."""
     urls = Urls(stack.urls["eligibility"], stack.urls["transactions"])
+    if not console.is_terminal:
+        return await replay(book, urls=urls, key=key, concurrency=concurrency, progress=_spoken(console, title))
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -58,7 +61,7 @@ async def play(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=None)
         return await replay(
             book,
@@ -67,6 +70,19 @@ async def play(
             concurrency=concurrency,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+
+
+def _spoken(console: Console, title: str) -> Callable[[int, int], None]:
+    """Progress where no bar can be drawn: a line for every tenth."""
+    told = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if done * 10 // total > told:
+            told = done * 10 // total
+            console.print(f"  {title}: {told * 10} %", soft_wrap=True)
+
+    return progress
 
 
 async def prove(stack: Stack, console: Console) -> Proof:
