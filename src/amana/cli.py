@@ -32,7 +32,9 @@ T = TypeVar("T")
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the stack keeps its data.")]
 Report = Annotated[Path | None, typer.Option("--report", help="Write the result as JSON too.")]
-Mapping = Annotated[str, typer.Option("--mapping", help="A shipped mapping's name or a mapping file.")]
+Mapping = Annotated[
+    str | None, typer.Option("--mapping", help="A shipped mapping's name or a .json file; else the one that fits.")
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder with the tape's CSV files.")]
 
 
@@ -119,7 +121,7 @@ def audit_verify(
 
 
 @tape.command("import")
-def tape_import(folder: Folder, mapping: Mapping = "superlender", report: Report = None) -> None:
+def tape_import(folder: Folder, mapping: Mapping = None, report: Report = None) -> None:
     """Read and check a tape: every row is accepted, repaired or refused, with its line and reason."""
     from amana.operate.tapes import check_tape
     from amana.tape.mapping import TapeError
@@ -135,7 +137,7 @@ def tape_import(folder: Folder, mapping: Mapping = "superlender", report: Report
 @tape.command("replay")
 def tape_replay(
     folder: Folder,
-    mapping: Mapping = "superlender",
+    mapping: Mapping = None,
     data_dir: Annotated[Path | None, typer.Option(help="Keep the result here; else it is thrown away.")] = None,
     concurrency: Annotated[int, typer.Option(help="Requests in flight.", min=1, max=512)] = 64,
     report: Report = None,

@@ -6,6 +6,8 @@ from uuid import uuid4
 import pytest
 from tests.e2e.lenders import Lender
 
+from amana.domain.ids import derived_id
+
 A, B = uuid4(), uuid4()
 BIG = 2**53
 
@@ -29,6 +31,7 @@ def transfer(**more: Any) -> dict[str, Any]:
         ({"currency": 566}, "/transfers/0/currency"),
         ({"debit_account": "not-an-id"}, "/transfers/0/debit_account"),
         ({"id": 7}, "/transfers/0/id"),
+        ({"id": derived_id(A, "exposure/NGN")}, "/transfers/0/id"),
         ({"code": "Has Spaces"}, "/transfers/0/code"),
         ({"code": "a\x00b"}, "/transfers/0/code"),
         ({"effective_on": "2026-02-30"}, "/transfers/0/effective_on"),
@@ -72,6 +75,14 @@ async def test_a_body_that_is_wrong_is_a_problem(lender: Lender, body: bytes, st
     assert answered == status
     assert problem["type"].startswith("https://")
     assert problem["request_id"]
+
+
+async def test_nobody_can_take_the_id_of_an_account_that_amana_will_open(lender: Lender) -> None:
+    customer = uuid4()
+    id_ = derived_id(customer, "exposure/NGN")
+    item = {"id": id_, "owner": customer, "currency": "NGN", "normal_side": "debit"}
+    status, problem = await lender.post("transactions", "/v1/accounts", {"accounts": [item]})
+    assert (status, problem["errors"][0]["pointer"]) == (400, "/accounts/0/id")
 
 
 async def test_a_list_that_is_too_long_is_refused_whole(lender: Lender) -> None:

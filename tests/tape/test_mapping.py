@@ -8,7 +8,9 @@ import pytest
 from tests.tape.tapes import plain
 
 from amana.tape.check import load_book
-from amana.tape.mapping import TapeError, load_mapping, parse_mapping, shipped_mappings
+from amana.tape.generate import generate_book
+from amana.tape.mapping import TapeError, detect_mapping, load_mapping, parse_mapping, shipped_mappings
+from amana.tape.write import write_book
 
 LOAN_FIELDS: dict[str, Any] = {
     "ref": {"type": "text", "column": "id"},
@@ -112,3 +114,13 @@ def test_an_optional_file_may_be_absent(tmp_path: Path) -> None:
     book, report = load_book(tmp_path, "amana")
     assert not book.repayments
     assert [each.file for each in report.summaries()] == ["customers.csv", "loans.csv"]
+
+
+def test_the_shipped_mapping_is_found_by_the_folders_files(tmp_path: Path) -> None:
+    write_book(generate_book(1, 10), tmp_path)
+    assert detect_mapping(tmp_path) == "amana"
+
+
+def test_a_folder_that_no_shipped_mapping_fits_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(TapeError, match="say which with --mapping"):
+        detect_mapping(tmp_path)

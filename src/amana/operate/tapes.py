@@ -14,12 +14,17 @@ from amana.operate.play import QUIET, Proof, play, prove
 from amana.operate.stack import Ports, Stack
 from amana.tape.book import Book
 from amana.tape.check import load_book
+from amana.tape.mapping import detect_mapping
 from amana.tape.report import CheckReport, Disposition
 from amana.tape.result import ReplayResult
 
 
-def check_tape(console: Console, folder: Path, mapping: str) -> tuple[Book, CheckReport]:
-    """Reads and checks a tape, and prints what became of its rows. Raises `TapeError`."""
+def check_tape(console: Console, folder: Path, mapping: str | None) -> tuple[Book, CheckReport]:
+    """Reads and checks a tape, and prints what became of its rows. Raises `TapeError`.
+
+    Without a mapping, the shipped one that fits the folder's files.
+    """
+    mapping = mapping or detect_mapping(folder)
     with console.status(f"Reading {folder}"):
         book, report = load_book(folder, mapping)
     table = Table("File", "Rows", "Accepted", "Repaired", "Refused", title=f"{folder}, as {mapping} maps it")
@@ -39,7 +44,7 @@ def check_tape(console: Console, folder: Path, mapping: str) -> tuple[Book, Chec
 
 
 async def run_replay(
-    console: Console, folder: Path, mapping: str, data_dir: Path | None, given: Settings, concurrency: int
+    console: Console, folder: Path, mapping: str | None, data_dir: Path | None, given: Settings, concurrency: int
 ) -> tuple[dict[str, Any], bool]:
     """Plays a tape on a stack of its own, kept in `data_dir` or thrown away. The report, and whether all is well."""
     begun = time.monotonic()

@@ -179,6 +179,22 @@ def shipped_mappings() -> list[str]:
     return sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json"))
 
 
+def detect_mapping(folder: Path) -> str:
+    """The name of the shipped mapping whose files `folder` has. Raises `TapeError` when none fits, or several do."""
+    if not folder.is_dir():
+        raise TapeError(f"{folder} is not a folder")
+    fitting = [name for name in shipped_mappings() if _fits(load_mapping(name), folder)]
+    if len(fitting) != 1:
+        fit = "none of the shipped mappings fits" if not fitting else f"both {' and '.join(fitting)} fit"
+        raise TapeError(f"{fit} {folder}: say which with --mapping ({', '.join(shipped_mappings())}, or a .json file)")
+    return fitting[0]
+
+
+def _fits(mapping: Mapping, folder: Path) -> bool:
+    files = (*mapping.files.customers, *mapping.files.loans)
+    return all((folder / file.path).is_file() for file in files)
+
+
 def load_mapping(mapping: str | Path) -> Mapping:
     """A shipped mapping by its name, or one from a file (a path that ends in `.json`). Raises `TapeError`."""
     if isinstance(mapping, Path) or mapping.endswith(".json"):

@@ -161,6 +161,7 @@ async def get_transfer(caller: Caller, state: State, transfer_id: UUID) -> Trans
 @post("/v1/transfers/{transfer_id:uuid}/reversals", opt={"scope": "transfers:write"}, tags=["Transfers"])
 async def reverse_transfer(caller: Caller, state: State, transfer_id: UUID, data: ReversalRequest) -> ItemResult:
     """Reverse a transfer of your own, all or part of it. Loans are reversed by their repayments."""
+    requests.refuse_kept_id(data.id, "/id")
     command = requests.asked(caller, data.id, Kind.REVERSAL, data, reverses=str(transfer_id), command=None)
     today = business_date(clock.now())
     answer = await _one(state.flow, ReverseTransfer(command, transfer_id, data.amount, today))

@@ -27,6 +27,7 @@ from amana.wire.transactions import (
 
 OPENABLE_CODES = frozenset({AccountCode.GENERAL, AccountCode.CAPITAL, AccountCode.SUSPENSE})
 """What a client may open. The rest of the chart comes with a loan or a credit line."""
+OWN_IDS_VERSION = 8
 
 
 def asked(caller: Caller, id_: UUID, kind: Kind, request: msgspec.Struct, **more: Any) -> Asked:
@@ -42,6 +43,7 @@ def transfer_groups(caller: Caller, items: Sequence[TransferItem], today: date) 
     for index, item in enumerate(items):
         if any(one.id == item.id for one, _ in members):
             raise _malformed(f"/transfers/{index}/id", "An id stands twice in one linked group.")
+        refuse_kept_id(item.id, f"/transfers/{index}/id")
         members.append(_transfer(caller, item, today))
         if not item.linked:
             groups.append(PostGroup(members))
@@ -49,6 +51,12 @@ def transfer_groups(caller: Caller, items: Sequence[TransferItem], today: date) 
     if members:
         raise _malformed(f"/transfers/{len(items) - 1}/linked", "The last item can't be linked to a next one.")
     return groups
+
+
+def refuse_kept_id(id_: UUID, pointer: str) -> None:
+    """Ids of version 8 are those of Amana's own accounts and legs, which follow from other ids: nobody may take one."""
+    if id_.version == OWN_IDS_VERSION:
+        raise _malformed(pointer, "Ids of version 8 are kept for the accounts and transfers that Amana itself makes.")
 
 
 def _transfer(caller: Caller, item: TransferItem, today: date) -> tuple[Asked, Transfer]:
@@ -79,6 +87,7 @@ def _transfer(caller: Caller, item: TransferItem, today: date) -> tuple[Asked, T
 
 def open_account(caller: Caller, item: AccountItem, index: int) -> OpenAccount:
     """An account of a client's own."""
+    refuse_kept_id(item.id, f"/accounts/{index}/id")
     if item.code not in OPENABLE_CODES:
         allowed = ", ".join(sorted(OPENABLE_CODES))
         raise _malformed(f"/accounts/{index}/code", f"A client opens accounts of these codes: {allowed}.")
