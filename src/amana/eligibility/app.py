@@ -38,6 +38,7 @@ def build(settings: Settings) -> Litestar:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
             flow = Flow(pool, ledger, assessments, Policies(pool))
             app.state.flow = flow
+            app.state.outbox_pool = pool
             async with _consuming(settings.kafka_bootstrap, assessments):
                 yield
             await flow.drain()

@@ -16,8 +16,8 @@ from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
 from amana.eligibility import customers, offers, requests, store, views
 from amana.gateway.caller import Caller
+from amana.gateway.stream import list_events
 from amana.infra import clock
-from amana.infra.outbox import EVENTS_PAGE_MAX, read_events
 from amana.infra.postgres import reading
 from amana.wire.eligibility import (
     CheckRequest,
@@ -31,7 +31,6 @@ from amana.wire.eligibility import (
     PolicyRequest,
     PolicyView,
 )
-from amana.wire.events import EventPage, SequencedEvent
 from amana.wire.problems import Refused
 from amana.wire.transactions import OfferTerms
 
@@ -122,18 +121,6 @@ async def confirm_offer(caller: Caller, state: State, offer_id: UUID, data: Conf
     if isinstance(confirmed, Refusal):
         raise requests.as_problem(confirmed)
     return views.confirmation_view(confirmed)
-
-
-@get("/v1/events", opt={"scope": "internal"}, tags=["Internal"])
-async def list_events(
-    state: State,
-    after: Annotated[int, Parameter(ge=-1, le=2**53 - 1)] = -1,
-    limit: Annotated[int, Parameter(ge=1, le=EVENTS_PAGE_MAX)] = EVENTS_PAGE_MAX,
-) -> EventPage:
-    """The service's stream by position: how a consumer fetches what the broker lost."""
-    page = await read_events(state.flow.pool, after, limit)
-    events = [SequencedEvent(position, body.decode()) for position, body in page.events]
-    return EventPage(page.stream, events, page.last)
 
 
 ROUTES: Sequence[ControllerRouterHandler] = (

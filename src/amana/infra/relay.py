@@ -11,7 +11,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import structlog
-from asyncpg.exceptions import InternalClientError, LockNotAvailableError
+from asyncpg.exceptions import LockNotAvailableError
 from prometheus_client import Gauge
 
 from amana.infra.breaker import Backoff, pause
@@ -41,9 +41,8 @@ OLDEST_AGE = Gauge("amana_relay_oldest_event_age_seconds", "Age of the oldest ev
 BREAKER_STATE = Gauge("amana_relay_breaker_state", "To the broker: 0 closed, 1 half open, 2 open.", ["stream"])
 LEADS = Gauge("amana_relay_leads", "1 when this process leads the stream.", ["stream"])
 
-DATABASE_TROUBLE = (DatabaseUnavailable, LockNotAvailableError, InternalClientError)
-"""What passes by itself. asyncpg raises the last one for a session that the server ended while it was idle, when a
-query comes between the server's farewell and the end of the connection."""
+DATABASE_TROUBLE = (DatabaseUnavailable, LockNotAvailableError)
+"""What passes by itself."""
 
 Done = TypeVar("Done")
 

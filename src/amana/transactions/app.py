@@ -30,6 +30,7 @@ def build(settings: Settings) -> Litestar:
         async with HttpClient() as client:
             flow = Flow(pool, Store(settings.ledger_shards))
             app.state.flow = flow
+            app.state.outbox_pool = pool
             app.state.offers = Offers(client, settings.eligibility_url, settings.internal_key)
             yield
             await flow.drain()

@@ -18,15 +18,14 @@ from amana.domain.loan_commands import loan_view, repayment_view
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
 from amana.gateway.caller import Caller
+from amana.gateway.stream import list_events
 from amana.infra import clock
-from amana.infra.outbox import EVENTS_PAGE_MAX, read_events
 from amana.infra.postgres import reading
 from amana.transactions import requests
 from amana.transactions.flow import Flow
 from amana.transactions.offers import Offers
 from amana.transactions.work import Command, Refuse, Repay, ReverseRepayment, ReverseTransfer, SetCreditLine
 from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
-from amana.wire.events import EventPage, SequencedEvent
 from amana.wire.problems import FieldError, Refused
 from amana.wire.transactions import (
     AccountPage,
@@ -284,18 +283,6 @@ async def get_standings(caller: Caller, state: State, data: StandingsRequest) ->
             for item, row, (_, _, as_of) in zip(data.items, rows, wanted, strict=True)
         ]
     )
-
-
-@get("/v1/events", opt={"scope": "internal"}, tags=["Internal"])
-async def list_events(
-    state: State,
-    after: Annotated[int, QueryParameter(ge=-1, le=2**53 - 1)] = -1,
-    limit: Annotated[int, QueryParameter(ge=1, le=EVENTS_PAGE_MAX)] = EVENTS_PAGE_MAX,
-) -> EventPage:
-    """The service's stream by position: how a consumer fetches what the broker lost."""
-    page = await read_events(state.flow.pool, after, limit)
-    events = [SequencedEvent(position, body.decode()) for position, body in page.events]
-    return EventPage(page.stream, events, page.last)
 
 
 ROUTES: Sequence[ControllerRouterHandler] = (

@@ -1,0 +1,25 @@
+"""`GET /v1/events`: a service's stream by position, the same route in every service that has an outbox."""
+
+from typing import Annotated
+
+from litestar import get
+from litestar.datastructures import State
+from litestar.params import QueryParameter
+
+from amana.infra.outbox import EVENTS_PAGE_MAX, read_events
+from amana.wire.events import EventPage, SequencedEvent
+
+
+@get("/v1/events", opt={"scope": "internal"}, tags=["Internal"])
+async def list_events(
+    state: State,
+    after: Annotated[int, QueryParameter(ge=-1, le=2**53 - 1)] = -1,
+    limit: Annotated[int, QueryParameter(ge=1, le=EVENTS_PAGE_MAX)] = EVENTS_PAGE_MAX,
+) -> EventPage:
+    """The service's stream by position: how a consumer fetches what the broker lost.
+
+    The application puts the pool that sees its outbox into `state.outbox_pool`.
+    """
+    page = await read_events(state.outbox_pool, after, limit)
+    events = [SequencedEvent(position, body.decode()) for position, body in page.events]
+    return EventPage(page.stream, events, page.last)
