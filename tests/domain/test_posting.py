@@ -183,6 +183,12 @@ class TestReversals:
         assert self.reverse(book, 30).replayed
         assert self.reverse(book, 31).result == {"field": "amount"}
 
+    def test_all_that_is_left_is_not_the_amount_that_it_came_to(self):
+        book = book_with(ACCOUNTS)
+        post(book, "till -> income 100")
+        self.reverse(book, 100)
+        assert self.reverse(book).result == {"field": "amount"}
+
     def test_what_is_not_there_or_is_itself_a_reversal_is_not_reversed(self):
         book = book_with(ACCOUNTS)
         assert self.reverse(book).reason is Reason.ORIGINAL_NOT_FOUND

@@ -4,9 +4,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.e2e.lenders import Lender
+from tests.e2e.lenders import Lender, new_lender
 
 from amana.domain.ids import derived_id
+from amana.gateway import provision
+from amana.infra.http import HttpClient
+from amana.operate.stack import Stack
 
 A, B = uuid4(), uuid4()
 BIG = 2**53
@@ -83,6 +86,31 @@ async def test_nobody_can_take_the_id_of_an_account_that_amana_will_open(lender:
     item = {"id": id_, "owner": customer, "currency": "NGN", "normal_side": "debit"}
     status, problem = await lender.post("transactions", "/v1/accounts", {"accounts": [item]})
     assert (status, problem["errors"][0]["pointer"]) == (400, "/accounts/0/id")
+
+
+@pytest.mark.parametrize("when", ["0900-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z"])
+async def test_an_instant_outside_any_business_is_refused(platform: Stack, http: HttpClient, when: str) -> None:
+    importer = await new_lender(platform, http, provision.ALL_SCOPES)
+    customer = await importer.customer()
+    terms = {"customer": customer, "product": "nano", "currency": "NGN", "principal": 5, "fee": 0, "term_days": 30}
+    loan = {"id": uuid4(), "imported": terms, "effective_at": when}
+    status, problem = await importer.post("transactions", "/v1/loans", loan)
+    assert (status, problem["errors"][0]["pointer"]) == (400, "/effective_at")
+    check = {"customer": customer, "product": "nano", "amount": 1_000_000, "currency": "NGN", "as_of": when}
+    status, problem = await importer.post("eligibility", "/v1/eligibility/checks", check)
+    assert (status, problem["errors"][0]["pointer"]) == (400, "/as_of")
+
+
+async def test_a_slip_of_the_finger_can_not_fill_a_shared_counter(lender: Lender) -> None:
+    loan = await lender.loan(await lender.customer())
+    slip = {"id": uuid4(), "amount": BIG - 1}
+    status, problem = await lender.post("transactions", f"/v1/loans/{loan['id']}/repayments", slip)
+    assert (status, problem["errors"][0]["pointer"]) == (400, "/amount")
+
+
+async def test_a_text_does_not_end_in_a_newline(lender: Lender) -> None:
+    status, problem = await lender.post("transactions", "/v1/transfers", {"transfers": [transfer(code="abc\n")]})
+    assert (status, problem["errors"][0]["pointer"]) == (400, "/transfers/0/code")
 
 
 async def test_a_list_that_is_too_long_is_refused_whole(lender: Lender) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from amana.infra.collector import Collector, Overloaded
+from amana.infra.collector import Collector, Overloaded, bisecting
 
 PATIENCE_S = 5.0
 """How long a test waits for something that must happen."""
@@ -183,3 +183,33 @@ async def test_draining_is_nothing_where_everybody_left() -> None:
     leaving.cancel()
     await collector.drain()
     assert run.batches == []
+
+
+async def test_a_heavy_item_goes_alone_and_light_ones_share() -> None:
+    batches: list[list[int]] = []
+
+    async def run(items: list[int]) -> list[int | Exception]:
+        batches.append(items)
+        return list(items)
+
+    collector: Collector[int, int] = Collector(run, batch_max=10, batches_in_flight=1, queue_max=99, weigh=lambda n: n)
+    assert await asyncio.gather(*(collector.submit(n) for n in (4, 5, 30, 1, 2))) == [4, 5, 30, 1, 2]
+    assert batches == [[4, 5], [30], [1, 2]]
+
+
+async def test_bisecting_finds_the_offending_item_and_spares_the_rest() -> None:
+    async def run(items: list[int]) -> list[int | Exception]:
+        if 13 in items:
+            raise ValueError("unlucky")
+        return list(items)
+
+    results = await bisecting(run, whole=(OSError,))(list(range(20)))
+    assert [n for n, result in enumerate(results) if isinstance(result, ValueError)] == [13]
+
+
+async def test_bisecting_lets_trouble_of_the_whole_batch_through() -> None:
+    async def run(items: list[int]) -> list[int | Exception]:
+        raise OSError("away")
+
+    with pytest.raises(OSError, match="away"):
+        await bisecting(run, whole=(OSError,))([1, 2, 3])

@@ -1,7 +1,7 @@
 """Batches on real PostgreSQL: what is committed, what races, what the service's role may not do."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
@@ -12,12 +12,12 @@ from amana.domain.account import Account, exposure_account_id, principal_account
 from amana.domain.book import Answer, Asked, Kind
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.reasons import Reason
-from amana.domain.transfer import Transfer
-from amana.infra.postgres import Pool, open_pool
+from amana.domain.transfer import Key, Transfer
+from amana.infra.postgres import Connection, Pool, open_pool
 from amana.infra.settings import Settings
 from amana.transactions.flow import Flow
 from amana.transactions.store import Store
-from amana.transactions.work import BookLoan, OpenAccount, PostGroup, Repay, SetCreditLine
+from amana.transactions.work import BookLoan, Command, OpenAccount, PostGroup, Repay, ReverseTransfer, SetCreditLine
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
@@ -218,3 +218,75 @@ async def test_nor_by_the_owner_by_mistake(settings: Settings, table: str) -> No
             await connection.execute(f"DELETE FROM transactions.{table}")
     finally:
         await connection.close()
+
+
+async def test_a_reversal_across_shards_is_bounded_by_its_original(bank: Bank) -> None:
+    near = await bank.account()
+    far_id = UUID(int=uuid4().int & ~0xFFF | (near.int & 0xFFF) ^ 0x800)
+
+    def build(now: datetime) -> Account:
+        return Account(bank.tenant, far_id, far_id, "NGN", "general", "debit", None, now, now)
+
+    await bank.flow.submit([OpenAccount(bank.asked(far_id, Kind.ACCOUNT), build)])
+    original = bank.fitting(near)
+    await bank.post(near, far_id, 100, original)
+
+    async def reverse(beside: UUID) -> Answer:
+        asked = bank.asked(bank.fitting(beside), Kind.REVERSAL, reverses=str(original), command=None)
+        return (await bank.flow.submit([ReverseTransfer(asked, original, None, date(2026, 3, 2))]))[0]
+
+    assert (await reverse(original)).reason is None
+    assert (await reverse(original)).reason is Reason.EXCEEDS_ORIGINAL
+    if bank.shards > 1:
+        assert (await reverse(far_id)).reason in {Reason.ID_SHARD_MISMATCH, Reason.EXCEEDS_ORIGINAL}
+    assert await bank.balance(near) == 0
+
+
+async def test_one_bad_unit_never_fails_its_neighbours(bank: Bank) -> None:
+    till, income = await bank.account(), await bank.account()
+    good = [bank.group(till, income, 1) for _ in range(20)]
+    asked = bank.asked(uuid4(), Kind.ACCOUNT)
+
+    def broken(now: datetime) -> Account:
+        raise AssertionError("a bug")
+
+    commands: list[Command] = [*good[:10], OpenAccount(asked, broken), *good[10:]]
+    answers = await asyncio.gather(*(bank.flow.submit([one]) for one in commands), return_exceptions=True)
+    assert [isinstance(answer, AssertionError) for answer in answers].count(True) == 1
+    assert await bank.balance(till) == 20
+
+
+class LateStore(Store):
+    """A store in which `meanwhile` happens between the reads before and after the locks."""
+
+    def __init__(self, shards: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(shards)
+        self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
+
+    async def lock_accounts(self, connection: Connection, keys: Iterable[Key]) -> dict[Key, Account]:
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return await super().lock_accounts(connection, keys)
+
+
+async def test_what_is_committed_just_before_the_locks_is_found_and_locked(bank: Bank) -> None:
+    till, income = await bank.account(), await bank.account()
+    original = bank.fitting(till)
+
+    async def meanwhile() -> None:
+        await bank.post(till, income, 100, original)
+
+    asked = bank.asked(bank.fitting(till), Kind.REVERSAL, reverses=str(original), command=None)
+    flow = Flow(bank.pool, LateStore(bank.shards, meanwhile))
+    answer = (await flow.submit([ReverseTransfer(asked, original, None, date(2026, 3, 2))]))[0]
+    assert answer.reason is None
+    assert await bank.balance(till) == 0
+
+
+async def test_a_list_too_long_to_share_a_batch_goes_alone(bank: Bank) -> None:
+    till, income = await bank.account(), await bank.account()
+    units = [[bank.group(till, income, 1) for _ in range(1_200)] for _ in range(3)]
+    answers = await asyncio.gather(*(bank.flow.submit(unit) for unit in units))
+    assert all(answer.reason is None for unit in answers for answer in unit)
+    assert await bank.balance(till) == 3_600

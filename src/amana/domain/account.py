@@ -72,7 +72,10 @@ RESERVED_CODES = frozenset(
 
 @dataclass(slots=True)
 class Account:
-    """One account as the ledger last saw it. Amounts in minor units; `version` counts the entries on it."""
+    """One account as the ledger last saw it. Amounts in minor units.
+
+    `version` counts the entries on it, `revision` its own events (opened, limit changed).
+    """
 
     tenant: int
     id: UUID
@@ -89,6 +92,7 @@ class Account:
     credits_pending: int = 0
     credits_posted: int = 0
     version: int = 0
+    revision: int = 1
 
     @property
     def balance(self) -> int:

@@ -66,6 +66,8 @@ def _refuse(book: Book, asked: Asked, answer: Answer) -> Answer:
 
 def _known_transfer(book: Book, asked: Asked) -> Answer | None:
     """The answer to an id that was used before, else None."""
+    if asked.key in book.answers:
+        return once(book, asked, dict)
     stored = book.transfers.get(asked.key)
     if stored is not None:
         fields = stored_fields(stored)
@@ -73,8 +75,6 @@ def _known_transfer(book: Book, asked: Asked) -> Answer | None:
             if fields[name] != value:
                 return Answer(Reason.ID_CONFLICT, {"field": name})
         return Answer(None, {}, replayed=True)
-    if asked.key in book.answers:
-        return once(book, asked, dict)
     return None
 
 
@@ -100,13 +100,19 @@ def reverse_transfer(book: Book, asked: Asked, original_id: UUID, amount: int | 
         effective_on=today,
         reverses=original_id,
     )
-    return post_transfers(book, [(asked, transfer)])[0]
+    answer = post_transfers(book, [(asked, transfer)])[0]
+    if answer.reason is None:
+        # Its row can't tell an amount that was named from "all that is left": the request is kept as well.
+        keep(book, asked, answer)
+    return answer
 
 
 def open_account(book: Book, asked: Asked, account: Account) -> Answer:
     """Opens an account under a client-chosen id. Control accounts come with their loan or credit line instead."""
 
     def run() -> Json | Refused:
+        if book.account(asked.tenant, asked.id) is not None:
+            return Refused(Reason.ID_CONFLICT, {"field": "id"})
         book.open_account(account)
         draft_opened(book, asked, account)
         return {}
@@ -146,6 +152,7 @@ def _ensure(book: Book, asked: Asked, code: AccountCode, customer: UUID, currenc
         account = new_account(asked.tenant, id_, customer, currency, code, book.now)
         book.open_account(account)
         draft_opened(book, asked, account)
+    assert (account.code, account.owner) == (code, customer), "an id of Amana's own was taken"
     return account
 
 
@@ -167,6 +174,7 @@ def new_account(tenant: int, id_: UUID, owner: UUID, currency: str, code: Accoun
 def _change_limit(book: Book, asked: Asked, account: Account, credit_limit: int) -> None:
     before = account.credit_limit
     account.credit_limit = credit_limit
+    account.revision += 1
     book.new_limits.add((account.tenant, account.id))
     data: Json = {
         "account": str(account.id),
@@ -176,7 +184,7 @@ def _change_limit(book: Book, asked: Asked, account: Account, credit_limit: int)
         "to": credit_limit,
         "drawn": account.drawn,
     }
-    aggregate = Aggregate("account", account.id, account.version)
+    aggregate = Aggregate("account", account.id, account.revision)
     book.drafts.append(Draft(asked, "AccountLimitChanged", aggregate, data))
 
 
@@ -190,4 +198,4 @@ def draft_opened(book: Book, asked: Asked, account: Account) -> None:
         "normal_side": account.normal_side,
         "credit_limit": account.credit_limit,
     }
-    book.drafts.append(Draft(asked, "AccountOpened", Aggregate("account", account.id, 0), data))
+    book.drafts.append(Draft(asked, "AccountOpened", Aggregate("account", account.id, 1), data))

@@ -45,7 +45,7 @@ class Event(msgspec.Struct, frozen=True):
 
 def utc_text(moment: datetime) -> str:
     """`2026-01-31T09:30:00.000000Z`: one spelling for every instant, so that equal instants have equal bytes."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def event_bytes(event: Event) -> bytes:

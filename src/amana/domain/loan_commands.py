@@ -145,6 +145,7 @@ def repay_loan(book: Book, asked: Asked, loan_id: UUID, amount: int, inferred: b
         draft_postings(book, asked, book.posted[-len(legs) :])
         _draft_loan(book, asked, loan, "RepaymentReceived", _repayment_data(repayment))
         if was_open and not loan.outstanding:
+            loan.version += 1
             _draft_loan(book, asked, loan, "LoanClosed", {"effective_at": utc_text(effective_at)})
         return repayment_view(repayment, loan)
 

@@ -56,8 +56,10 @@ def check(ledger: Ledger, transfer: Transfer) -> Refused | None:
 
     The order is the public one: it is tested pair by pair.
     """
-    if shard_of(transfer.id, ledger.shards) != shard_of(transfer.debit_account, ledger.shards):
-        return Refused(Reason.ID_SHARD_MISMATCH, {"account": str(transfer.debit_account)})
+    # A reversal lives beside its original, where the sum of reversals is kept; anything else with its debit account.
+    place = transfer.reverses or transfer.debit_account
+    if shard_of(transfer.id, ledger.shards) != shard_of(place, ledger.shards):
+        return Refused(Reason.ID_SHARD_MISMATCH, {"id": str(transfer.id), "beside": str(place)})
     if transfer.debit_account == transfer.credit_account:
         return Refused(Reason.SAME_ACCOUNT)
     if transfer.reverses is not None and (refused := _check_original(ledger, transfer)):

@@ -3,8 +3,9 @@
 `submit` queues an item; a batch starts as soon as a slot is free and takes whatever waits, so there is no fixed wait:
 an idle service answers a single item at once, a busy one fills its batches. That is where throughput comes from.
 
-Bounds: `batch_max` items a batch, `batches_in_flight` batches at once, `queue_max` items waiting (beyond it
-`Overloaded`: a bounded queue sheds instead of growing).
+Bounds: a batch weighs at most `batch_max` (an item weighs one unless `weigh` says more; a heavier one goes alone),
+`batches_in_flight` batches run at once, `queue_max` items wait (beyond it `Overloaded`: a bounded queue sheds instead
+of growing).
 """
 
 import asyncio
@@ -36,8 +37,10 @@ class Collector(Generic[Item, Result]):
         batch_max: int,
         batches_in_flight: int,
         queue_max: int,
+        weigh: Callable[[Item], int] = lambda _item: 1,
     ) -> None:
         self._run = run
+        self._weigh = weigh
         self._batch_max = batch_max
         self._slots = batches_in_flight
         self._queue_max = queue_max
@@ -83,8 +86,13 @@ class Collector(Generic[Item, Result]):
 
     def _take(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
-        while self._queue and len(batch) < self._batch_max:
-            item, future = self._queue.popleft()
+        weight = 0
+        while self._queue:
+            item, future = self._queue[0]
+            weight += self._weigh(item)
+            if batch and weight > self._batch_max:
+                break
+            self._queue.popleft()
             if not future.cancelled():
                 batch.append((item, future))
         return batch
@@ -107,3 +115,27 @@ class Collector(Generic[Item, Result]):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+
+def bisecting(
+    run: Callable[[list[Item]], Awaitable[list[Result | Exception]]], whole: tuple[type[Exception], ...]
+) -> Callable[[list[Item]], Awaitable[list[Result | Exception]]]:
+    """`run`, but one bad item never fails its neighbours.
+
+    An exception of a type in `whole` (the database is away) concerns the whole batch and is raised. After any other
+    the batch is run in halves, and so on, until only the offending item has it for its result. `run` must do all or
+    nothing.
+    """
+
+    async def halving(items: list[Item]) -> list[Result | Exception]:
+        try:
+            return await run(items)
+        except whole:
+            raise
+        except Exception as error:
+            if len(items) == 1:
+                return [error]
+            middle = len(items) // 2
+            return await halving(items[:middle]) + await halving(items[middle:])
+
+    return halving

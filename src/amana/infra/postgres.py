@@ -101,12 +101,17 @@ BACKOFF_MS = 20
 """Before the second attempt; doubled for each further one, with jitter."""
 
 
+class RunAgain(Exception):
+    """Raised by the work of a transaction that found its own premise gone: roll back and run it once more."""
+
+
 async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
     """Runs `work` in one transaction and commits; runs all of it again where that is right, `ATTEMPTS_MAX` times.
 
     `work` must be idempotent by the ids that it writes: after a lost connection nobody knows whether the COMMIT went
     through, and running the same work again finds out, because ids that were used give their first answer. What still
-    fails is a `DatabaseUnavailable` (whose `outcome_known` is False where that matters) or, for anything else, itself.
+    fails is a `DatabaseUnavailable` (whose `outcome_known` is False where that matters) or, for anything else, itself:
+    also a unique violation that does not go away, because it belongs to one item and not to the database.
     """
     commit_in_doubt = False
     for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -130,7 +135,11 @@ async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]])
             if not again and not isinstance(_translated(error), DatabaseUnavailable):
                 raise
             failure = error
+        except RunAgain as error:
+            failure = error
         commit_in_doubt = commit_in_doubt or committing
         if attempt < ATTEMPTS_MAX:
             await asyncio.sleep(BACKOFF_MS / 1000 * 2 ** (attempt - 1) * (0.5 + random.random()))  # noqa: S311
+    if isinstance(failure, asyncpg.UniqueViolationError):
+        raise failure
     raise DatabaseUnavailable(str(failure), outcome_known=not commit_in_doubt) from failure

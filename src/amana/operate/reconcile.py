@@ -24,6 +24,9 @@ CHECKS = (
     "loans_and_accounts",
     "loans_and_repayments",
     "exposure_and_loans",
+    "contra_and_exposure",
+    "reversals_and_originals",
+    "loans_and_events",
     "transfers_and_events",
     "decisions_and_events",
 )

@@ -83,6 +83,47 @@ FULL JOIN (
 ) l ON l.tenant = a.tenant AND l.customer = a.owner AND l.currency = a.currency
 WHERE coalesce(a.debits_posted - a.credits_posted, 0) <> coalesce(l.owed, 0);
 
+-- name: reversals_and_originals
+-- The reversals of a transfer never exceed it, stand on its accounts, and are not themselves reversed.
+SELECT 'transfer ' || r.reverses AS subject, coalesce('at most ' || max(o.amount), 'an original') AS expected,
+       sum(r.amount) || ' reversed' AS found
+FROM transactions.transfers r
+LEFT JOIN transactions.transfers o ON o.tenant = r.tenant AND o.id = r.reverses
+WHERE r.reverses IS NOT NULL
+GROUP BY r.tenant, r.reverses
+HAVING sum(r.amount) > coalesce(max(o.amount), 0)
+    OR bool_or(o.reverses IS NOT NULL OR r.debit_account <> o.credit_account OR r.credit_account <> o.debit_account);
+
+-- name: contra_and_exposure
+-- The contra accounts of a tenant and currency stand against exactly what their customers' control accounts say.
+SELECT 'tenant ' || tenant || ', ' || currency AS subject,
+       sum(debits_posted - credits_posted) FILTER (WHERE code = 'exposure') || ' of exposure' AS expected,
+       sum(credits_posted - debits_posted) FILTER (WHERE code = 'exposure_contra') || ' of contra' AS found
+FROM transactions.accounts
+WHERE code IN ('exposure', 'exposure_contra')
+GROUP BY tenant, currency
+HAVING sum(debits_posted - credits_posted) <> 0;
+
+-- name: loans_and_events
+-- Every loan, repayment and reversal of a repayment has its one event.
+SELECT made.kind || ' ' || made.id AS subject, '1 event' AS expected, count(o.seq) || ' events' AS found
+FROM (
+    SELECT 'loan' AS kind, tenant, id, id AS loan, 'LoanBooked' AS type, 'loan' AS field FROM transactions.loans
+    UNION ALL
+    SELECT 'repayment', tenant, id, loan, 'RepaymentReceived', 'repayment' FROM transactions.repayments
+    UNION ALL
+    SELECT 'reversal', tenant, reversed_by, loan, 'RepaymentReversed', 'reversal' FROM transactions.repayments
+    WHERE reversed_by IS NOT NULL
+) made
+LEFT JOIN (
+    SELECT seq, tenant, aggregate_id, type, convert_from(body, 'UTF8')::jsonb -> 'data' AS data
+    FROM transactions.outbox
+    WHERE type IN ('LoanBooked', 'RepaymentReceived', 'RepaymentReversed')
+) o ON o.tenant = made.tenant AND o.aggregate_id = made.loan AND o.type = made.type
+    AND o.data ->> made.field = made.id::text
+GROUP BY made.kind, made.tenant, made.id
+HAVING count(o.seq) <> 1;
+
 -- name: transfers_and_events
 -- Every transfer has its one event.
 SELECT 'transfer ' || coalesce(t.id, o.aggregate_id) AS subject, '1 event' AS expected,

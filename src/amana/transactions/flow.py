@@ -17,18 +17,22 @@ from amana.domain.events import Event, event_bytes
 from amana.domain.ids import uuid7
 from amana.domain.transfer import Key
 from amana.infra import clock
-from amana.infra.collector import Collector
+from amana.infra.collector import Collector, bisecting
 from amana.infra.outbox import OutboxRow, append
-from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction, reading
+from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, RunAgain, in_transaction, reading
 from amana.transactions.store import Store
 from amana.transactions.work import Found, Needs, Unit
 
-BATCH_MAX = 200
-"""Units committed together; a unit is one request, of a list of up to `LIST_MAX` transfers."""
+SINGLE_MAX = 50
+"""Commands; a longer list has a lane of its own, so that single requests never wait behind bulk."""
+BATCH_MAX = 400
+LIST_BATCH_MAX = 2_000
+"""Commands committed together, in each lane: computed well within the time-out that frees a paused process's locks."""
 BATCHES_IN_FLIGHT = 2
 """While one batch commits, the next computes. More would only wait for the same system accounts."""
 QUEUE_MAX = 2_000
-"""Requests waiting; beyond it they are shed with a 503."""
+LISTS_QUEUE_MAX = 20
+"""Requests waiting in each lane; beyond it they are shed with a 503."""
 
 
 class Flow:
@@ -37,13 +41,17 @@ class Flow:
     def __init__(self, pool: Pool, store: Store) -> None:
         self.pool = pool
         self.store = store
-        self._collector: Collector[Unit, list[Answer]] = Collector(
-            self._run, batch_max=BATCH_MAX, batches_in_flight=BATCHES_IN_FLIGHT, queue_max=QUEUE_MAX
+        run = bisecting(self._run, whole=(DatabaseUnavailable,))
+        self._singles: Collector[Unit, list[Answer]] = Collector(
+            run, batch_max=BATCH_MAX, batches_in_flight=BATCHES_IN_FLIGHT, queue_max=QUEUE_MAX, weigh=len
+        )
+        self._lists: Collector[Unit, list[Answer]] = Collector(
+            run, batch_max=LIST_BATCH_MAX, batches_in_flight=1, queue_max=LISTS_QUEUE_MAX, weigh=len
         )
 
     async def submit(self, unit: Unit) -> list[Answer]:
         """The answers of a unit's commands, in order. Raises `Overloaded` or `DatabaseUnavailable`."""
-        return await self._collector.submit(unit)
+        return await (self._lists if len(unit) > SINGLE_MAX else self._singles).submit(unit)
 
     async def find_answer(self, asked: Asked) -> Answer | None:
         """The answer that is kept under the id of a command, or an `id_conflict`; None when the id is new."""
@@ -53,18 +61,11 @@ class Flow:
 
     async def drain(self) -> None:
         """Waits for what is queued: for a clean stop."""
-        await self._collector.drain()
+        await self._singles.drain()
+        await self._lists.drain()
 
     async def _run(self, units: list[Unit]) -> list[list[Answer] | Exception]:
-        try:
-            return list(await in_transaction(self.pool, lambda connection: self._batch(connection, units)))
-        except DatabaseUnavailable:
-            raise
-        except Exception as error:
-            if len(units) == 1:
-                return [error]
-            middle = len(units) // 2
-            return await self._run(units[:middle]) + await self._run(units[middle:])
+        return list(await in_transaction(self.pool, lambda connection: self._batch(connection, units)))
 
     async def _batch(self, connection: Connection, units: list[Unit]) -> list[list[Answer]]:
         book = await self._read(connection, units)
@@ -94,6 +95,11 @@ class Flow:
             book.reversed_amounts = await store.find_reversed_amounts(connection, needs.originals)
         if needs.loans:
             book.loans = await store.find_loans(connection, needs.loans)
+        # What was committed between the two reads has accounts that are not locked: find it first, then lock.
+        if not (book.transfers.keys() & needs.originals <= found.transfers.keys()):
+            raise RunAgain
+        if not (book.loans.keys() <= found.loans.keys()):
+            raise RunAgain
         if needs.repayments:
             book.repayments = await store.find_repayments(connection, needs.repayments)
         if needs.offers:

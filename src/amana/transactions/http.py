@@ -1,7 +1,7 @@
 """The routes of the transactions service: decode, ask the flow, encode."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from amana.transactions.flow import Flow
 from amana.transactions.offers import Offers
 from amana.transactions.work import Command, Refuse, Repay, ReverseRepayment, ReverseTransfer, SetCreditLine
 from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
-from amana.wire.problems import FieldError, Refused
+from amana.wire.problems import FieldError, Refused, check_instant
 from amana.wire.transactions import (
     AccountPage,
     AccountsRequest,
@@ -52,7 +52,6 @@ from amana.wire.transactions import (
     TransfersRequest,
     TransferView,
     TrialBalance,
-    TrialBalanceLine,
 )
 
 TAPE_IMPORT = "tape:import"
@@ -123,7 +122,7 @@ async def list_entries(
 async def get_trial_balance(caller: Caller, state: State) -> TrialBalance:
     """Debits and credits by currency and code; every difference is zero."""
     async with reading(state.flow.pool) as connection:
-        lines = [TrialBalanceLine(**row) for row in await state.flow.store.trial_balance(connection, caller.tenant)]
+        lines = await state.flow.store.trial_balance(connection, caller.tenant)
     difference: dict[str, int] = {}
     for line in lines:
         difference[line.currency] = difference.get(line.currency, 0) + line.debits_posted - line.credits_posted
@@ -134,9 +133,7 @@ async def get_trial_balance(caller: Caller, state: State) -> TrialBalance:
 async def post_transfers(caller: Caller, data: TransfersRequest, state: State) -> ItemResults:
     """Post transfers: one result each, in order, exactly as if sent one at a time."""
     now = clock.now()
-    for index, item in enumerate(data.transfers):
-        if item.effective_on is not None and item.effective_on != business_date(now):
-            _may_backdate(caller, f"/transfers/{index}/effective_on", item.effective_on <= business_date(now))
+    await _check_effective_on(caller, state.flow, data, business_date(now))
     unit = requests.transfer_groups(caller, data.transfers, business_date(now))
     answers = await state.flow.submit(unit)
     return ItemResults(
@@ -258,6 +255,9 @@ async def reverse_repayment(
 async def get_standings(caller: Caller, state: State, data: StandingsRequest) -> Standings:
     """What customers owe and how they repaid, from the ledger: the source of every decision's exposure."""
     now = clock.now()
+    for index, item in enumerate(data.items):
+        if item.as_of is not None:
+            check_instant(item.as_of, f"/items/{index}/as_of")
     wanted = [
         (item.customer, exposure_account_id(item.customer, data.currency), item.as_of or now) for item in data.items
     ]
@@ -310,8 +310,22 @@ async def _one(flow: Flow, command: Command) -> Answer:
     return (await flow.submit([command]))[0]
 
 
+async def _check_effective_on(caller: Caller, flow: Flow, data: TransfersRequest, today: date) -> None:
+    """Another business date than today's needs its scope, but not where the id is a replay from that very day."""
+    other = {item.id: at for at, item in enumerate(data.transfers) if item.effective_on not in (None, today)}
+    if not other:
+        return
+    async with reading(flow.pool) as connection:
+        known = await flow.store.find_transfers(connection, [(caller.tenant, id_) for id_ in other])
+    for id_, at in other.items():
+        effective_on = data.transfers[at].effective_on
+        if (caller.tenant, id_) not in known and effective_on is not None:
+            _may_backdate(caller, f"/transfers/{at}/effective_on", effective_on <= today)
+
+
 def _check_effective_at(caller: Caller, effective_at: datetime | None) -> None:
     if effective_at is not None:
+        check_instant(effective_at, "/effective_at")
         _may_backdate(caller, "/effective_at", effective_at <= clock.now())
 
 

@@ -3,7 +3,7 @@
 -- name: lock_accounts
 -- Locks the accounts of a batch, in key order, so that two batches never wait for each other in a circle.
 SELECT a.tenant, a.id, a.owner, a.currency, a.code, a.normal_side, a.credit_limit, a.opened_at, a.last_posted_at,
-       a.status, a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, a.version
+       a.status, a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, a.version, a.revision
 FROM accounts a
 JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id)
 ORDER BY a.shard, a.tenant, a.id
@@ -57,21 +57,21 @@ WHERE l.origin = 'offer';
 -- name: insert_accounts
 -- Opens accounts with the counters that the batch left.
 INSERT INTO accounts (shard, tenant, id, owner, currency, code, normal_side, credit_limit, status, debits_pending,
-                      debits_posted, credits_pending, credits_posted, version, opened_at, last_posted_at)
+                      debits_posted, credits_pending, credits_posted, version, revision, opened_at, last_posted_at)
 SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[],
                      $8::bigint[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
-                     $14::bigint[], $15::timestamptz[], $16::timestamptz[]);
+                     $14::bigint[], $15::bigint[], $16::timestamptz[], $17::timestamptz[]);
 
 -- name: update_accounts
 -- Writes the counters and limits that the batch left on accounts it had locked.
 UPDATE accounts a
 SET credit_limit = n.credit_limit, debits_pending = n.debits_pending, debits_posted = n.debits_posted,
     credits_pending = n.credits_pending, credits_posted = n.credits_posted, version = n.version,
-    last_posted_at = n.last_posted_at
+    revision = n.revision, last_posted_at = n.last_posted_at
 FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-            $8::bigint[], $9::bigint[], $10::timestamptz[])
+            $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[])
     AS n (shard, tenant, id, credit_limit, debits_pending, debits_posted, credits_pending, credits_posted, version,
-          last_posted_at)
+          revision, last_posted_at)
 WHERE a.shard = n.shard AND a.tenant = n.tenant AND a.id = n.id;
 
 -- name: insert_transfers
@@ -130,14 +130,14 @@ WHERE r.shard = n.shard AND r.tenant = n.tenant AND r.id = n.id AND r.reversed_b
 -- name: get_account
 -- One account.
 SELECT tenant, id, owner, currency, code, normal_side, credit_limit, opened_at, last_posted_at, status,
-       debits_pending, debits_posted, credits_pending, credits_posted, version
+       debits_pending, debits_posted, credits_pending, credits_posted, version, revision
 FROM accounts
 WHERE shard = $1 AND tenant = $2 AND id = $3;
 
 -- name: list_accounts
 -- The accounts of an owner, after an id.
 SELECT tenant, id, owner, currency, code, normal_side, credit_limit, opened_at, last_posted_at, status,
-       debits_pending, debits_posted, credits_pending, credits_posted, version
+       debits_pending, debits_posted, credits_pending, credits_posted, version, revision
 FROM accounts
 WHERE tenant = $1 AND owner = $2 AND id > $3
 ORDER BY id
@@ -179,9 +179,9 @@ LIMIT $4;
 
 -- name: trial_balance
 -- Debits and credits of all accounts of a tenant, by currency and code.
-SELECT currency, code, count(*) AS accounts, sum(debits_posted)::bigint AS debits_posted,
-       sum(credits_posted)::bigint AS credits_posted, sum(debits_pending)::bigint AS debits_pending,
-       sum(credits_pending)::bigint AS credits_pending
+SELECT currency, code, count(*) AS accounts, sum(debits_posted) AS debits_posted,
+       sum(credits_posted) AS credits_posted, sum(debits_pending) AS debits_pending,
+       sum(credits_pending) AS credits_pending
 FROM accounts
 WHERE tenant = $1
 GROUP BY currency, code
@@ -209,7 +209,9 @@ WITH wanted AS (
         AND r.effective_at < w.as_of
     GROUP BY w.ord, w.as_of, l.shard, l.tenant, l.id
 ), judged AS (
-    SELECT ord, principal, principal_paid, paid, effective_at, principal + fee - paid AS owed,
+    -- Business times may cross (a repayment recorded later but effective before a reversal): nobody owes less than 0.
+    SELECT ord, principal, principal_paid, least(paid, principal + fee) AS paid, effective_at,
+           greatest(0, principal + fee - paid) AS owed,
            last_repaid_at AT TIME ZONE 'Africa/Lagos' AS last_repaid_local,
            greatest(0, (CASE WHEN principal + fee - paid > 0 THEN as_of ELSE last_repaid_at END
                         AT TIME ZONE 'Africa/Lagos')::date - due_on) AS days_past_due

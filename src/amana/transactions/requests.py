@@ -9,6 +9,7 @@ import msgspec
 
 from amana.domain.account import Account, AccountCode
 from amana.domain.book import Answer, Asked, Kind
+from amana.domain.events import utc_text
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Transfer
@@ -33,6 +34,10 @@ OWN_IDS_VERSION = 8
 def asked(caller: Caller, id_: UUID, kind: Kind, request: msgspec.Struct, **more: Any) -> Asked:
     """The command as it was asked: only the fields that were named, as JSON values, without the id."""
     fields = {name: value for name, value in msgspec.to_builtins(request).items() if name != "id" and value is not None}
+    for name in fields:
+        instant = getattr(request, name)
+        if isinstance(instant, datetime):
+            fields[name] = utc_text(instant)  # one instant has many spellings
     return Asked(caller.tenant, id_, kind, fields | more, caller.key_id, caller.trace)
 
 

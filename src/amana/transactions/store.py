@@ -15,6 +15,7 @@ from amana.domain.reasons import Reason
 from amana.domain.transfer import Key, Posted, Transfer
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
+from amana.wire.transactions import TrialBalanceLine
 
 SQL = load_queries("amana.transactions")
 T = TypeVar("T")
@@ -98,6 +99,7 @@ class Store:
                         a.credits_pending,
                         a.credits_posted,
                         a.version,
+                        a.revision,
                         a.opened_at,
                         a.last_posted_at,
                     )
@@ -120,6 +122,7 @@ class Store:
                         a.credits_pending,
                         a.credits_posted,
                         a.version,
+                        a.revision,
                         a.last_posted_at,
                     )
                     for a in accounts
@@ -288,9 +291,21 @@ class Store:
         rows = await connection.fetch(SQL["list_repayments"], *self._place(tenant, loan), limit)
         return [Repayment(**row) for row in rows]
 
-    async def trial_balance(self, connection: Connection, tenant: int) -> list[Record]:
-        """Counters summed by currency and code."""
-        return await connection.fetch(SQL["trial_balance"], tenant)
+    async def trial_balance(self, connection: Connection, tenant: int) -> list[TrialBalanceLine]:
+        """Counters summed by currency and code: sums may pass what one counter can hold."""
+        rows = await connection.fetch(SQL["trial_balance"], tenant)
+        return [
+            TrialBalanceLine(
+                currency=row["currency"],
+                code=row["code"],
+                accounts=row["accounts"],
+                debits_posted=int(row["debits_posted"]),
+                credits_posted=int(row["credits_posted"]),
+                debits_pending=int(row["debits_pending"]),
+                credits_pending=int(row["credits_pending"]),
+            )
+            for row in rows
+        ]
 
     async def standings(
         self,

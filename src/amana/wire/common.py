@@ -16,6 +16,9 @@ Amount: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_AMOUNT, description="Minor 
 AmountOrZero: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_AMOUNT, description="Minor units (kobo).")]
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset.")]
 
+END = r"(?![\s\S])"
+"""The end of a text in a pattern, in Python and in ECMA 262 (JSON Schema) alike: `$` allows a newline in Python."""
+
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1_000
 PageSize: TypeAlias = Annotated[int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]

@@ -6,6 +6,7 @@ request, each with an RFC 6901 JSON pointer into the body; a query parameter, pa
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TypeAlias
 
 import msgspec
@@ -14,6 +15,8 @@ from amana.domain.reasons import REFUSALS, Reason
 
 TYPE_PREFIX = "https://amana.dev/problems/"
 MEDIA_TYPE = "application/problem+json"
+FIRST_YEAR, LAST_YEAR = 1969, 2200
+"""Both exclusive, by the year as written: a day of offset makes no difference that matters."""
 
 Figure: TypeAlias = int | str | bool | None
 
@@ -84,3 +87,10 @@ class Refused(Exception):
         self.detail = detail
         self.figures = dict(figures or {})
         self.errors = tuple(errors)
+
+
+def check_instant(value: datetime, pointer: str) -> None:
+    """Refuses an instant outside 1970 to 2199, whatever its offset: no business happened there."""
+    if not FIRST_YEAR < value.year < LAST_YEAR:
+        detail = f"An instant of the years {FIRST_YEAR + 1} to {LAST_YEAR - 1}."
+        raise Refused(Reason.VALIDATION, errors=[FieldError(pointer, "out_of_range", detail)])

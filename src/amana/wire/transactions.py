@@ -10,12 +10,18 @@ from amana.domain.account import AccountStatus, Side
 from amana.domain.lending import LoanOrigin, LoanStatus
 from amana.domain.money import Currency
 from amana.domain.reasons import Reason
-from amana.wire.common import LIST_MAX, Amount, AmountOrZero, Instant, Request, Response
+from amana.wire.common import END, LIST_MAX, Amount, AmountOrZero, Instant, Request, Response
 
 STANDINGS_MAX = 1_000
-Code = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9_]*$", description="What it is for.")]
-Product = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9_-]*$")]
+Code = Annotated[
+    str, Meta(min_length=1, max_length=40, pattern=rf"^[a-z][a-z0-9_]*{END}", description="What it is for.")
+]
+Product = Annotated[str, Meta(min_length=1, max_length=40, pattern=rf"^[a-z][a-z0-9_-]*{END}")]
 TermDays = Annotated[int, Meta(ge=1, le=3650)]
+LOAN_AMOUNT_MAX = 10**12
+"""Kobo: ten billion naira. A slip of the finger on a loan must not fill the counters of an account that all share."""
+LoanAmount = Annotated[int, Meta(ge=1, le=LOAN_AMOUNT_MAX, description="Minor units (kobo), at least 1.")]
+LoanFee = Annotated[int, Meta(ge=0, le=LOAN_AMOUNT_MAX, description="Minor units (kobo).")]
 
 
 class CreditLineRequest(Request):
@@ -105,8 +111,8 @@ class ImportedTerms(Request):
     customer: UUID
     product: Product
     currency: Currency
-    principal: Amount
-    fee: AmountOrZero
+    principal: LoanAmount
+    fee: LoanFee
     term_days: TermDays
     decision_id: UUID | None = None
 
@@ -151,7 +157,7 @@ class RepaymentRequest(Request):
     """Money received for a loan. `inferred` marks an amount that a tape did not say."""
 
     id: UUID
-    amount: Amount
+    amount: LoanAmount
     inferred: bool = False
     effective_at: Instant | None = None
 

@@ -17,7 +17,8 @@ CREATE TABLE transactions.accounts (
     debits_posted    bigint      NOT NULL CHECK (debits_posted BETWEEN 0 AND 9007199254740991),
     credits_pending  bigint      NOT NULL CHECK (credits_pending BETWEEN 0 AND 9007199254740991),
     credits_posted   bigint      NOT NULL CHECK (credits_posted BETWEEN 0 AND 9007199254740991),
-    version          bigint      NOT NULL,
+    version          bigint      NOT NULL,  -- of its last entry
+    revision         bigint      NOT NULL,  -- of its last own event: opened, limit changed
     opened_at        timestamptz NOT NULL,
     last_posted_at   timestamptz NOT NULL,
     PRIMARY KEY (shard, tenant, id)
