@@ -19,7 +19,8 @@ from amana.domain.decision import (
     replay,
 )
 from amana.domain.facts import Facts, FactValue
-from amana.domain.policy import Outcome, Rounding
+from amana.domain.money import MAX_AMOUNT
+from amana.domain.policy import Affordability, FeeMode, Outcome, Policy, Rounding
 from amana.domain.pricing import Terms, fee_of
 
 POLICIES = {name: compiled(shipped(name)) for name in SHIPPED}
@@ -155,6 +156,18 @@ def test_an_exposure_above_the_cap_leaves_no_headroom() -> None:
     assert decide(NANO, made, 1_000_000).limit == 0
 
 
+@pytest.mark.parametrize("exposure", [-1, -5_000_000, -MAX_AMOUNT])
+def test_an_exposure_below_zero_adds_nothing_to_the_cap(exposure: int) -> None:
+    made = assess(NANO, facts({"exposure": exposure}), NOW)
+    assert made.headroom == made.exposure_cap == 7_500_000
+
+
+def test_a_share_of_the_largest_income_stops_at_the_largest_amount() -> None:
+    caps = msgspec.structs.replace(NANO.document.caps, affordability=Affordability(income_bps=100_000, missing_cap=0))
+    generous = compiled(msgspec.structs.replace(NANO.document, caps=caps))
+    assert assess(generous, facts({"monthly_income": MAX_AMOUNT}), NOW).caps["affordability"] == MAX_AMOUNT
+
+
 # Prices
 
 
@@ -199,6 +212,12 @@ def test_given_terms_replace_the_price_and_bound_the_limit() -> None:
     assert dear.reasons[0] == "amount_above_limit"
 
 
+def test_terms_that_leave_nothing_to_pay_out_are_declined() -> None:
+    made = decided(AIRTIME, {}, 10_000, terms=Terms(fee=20_000, term_days=14))
+    assert (made.outcome, made.limit, made.price) == (Outcome.DECLINE, 0, None)
+    assert made.reasons[:2] == ("amount_not_offered", "amount_above_limit")
+
+
 # Properties
 
 
@@ -240,6 +259,54 @@ def test_given_terms_are_held_to_the_same_cap(given_facts: Facts, thousands: int
     if answer.price is not None:
         assert given_facts.exposure + answer.price.total_due <= made.exposure_cap
         assert thousands * 100_000 <= answer.limit
+
+
+def _extreme(fee_mode: FeeMode, fee_bps: int, points: int) -> Policy:
+    """The nano policy with everything that multiplies or adds up at its largest."""
+    plain = msgspec.to_builtins(shipped("nano"))
+    plain["amounts"] = {"minimum": 1, "maximum": MAX_AMOUNT, "denomination": 1}
+    plain["caps"] = {
+        "product": MAX_AMOUNT,
+        "kyc": [{"tier": tier, "cap": MAX_AMOUNT} for tier in (1, 2, 3)],
+        "affordability": {"income_bps": 100_000, "missing_cap": MAX_AMOUNT},
+    }
+    plain["scorecard"]["base"] = points
+    for item in plain["scorecard"]["attributes"]:
+        item["missing"] = points
+        for entry in item["bins"]:
+            entry["points"] = points
+    plain["scorecard"]["bands"] = [{"id": "all", "cap": MAX_AMOUNT, "outcome": "approve"}]
+    step = {"fee_bps": fee_bps, "rounding": "half_even"}
+    plain["price"] = {
+        "fee_mode": fee_mode, "default_term_days": 30, "terms": [{"term_days": 30, "steps": [step]}],
+    }  # fmt: skip
+    return msgspec.convert(plain, Policy)
+
+
+EXTREME = [
+    compiled(_extreme(FeeMode.ADDED, 100_000, 10_000)),
+    compiled(_extreme(FeeMode.DEDUCTED, 4_999, -10_000)),
+    compiled(_extreme(FeeMode.ADDED, 0, 10_000)),
+]
+
+
+@given(st.sampled_from(EXTREME), any_facts(), st.integers(1, MAX_AMOUNT), st.none() | st.integers(0, MAX_AMOUNT))
+@example(EXTREME[0], facts({"monthly_income": MAX_AMOUNT}), MAX_AMOUNT, None)
+@example(EXTREME[0], facts({"monthly_income": MAX_AMOUNT}), MAX_AMOUNT, MAX_AMOUNT - 1)
+@example(EXTREME[1], facts({"monthly_income": MAX_AMOUNT}), MAX_AMOUNT, MAX_AMOUNT)
+def test_no_figure_of_a_decision_is_beyond_the_largest_amount(
+    policy: CompiledPolicy, given_facts: Facts, amount: int, fee: int | None
+) -> None:
+    made = assess(policy, given_facts, NOW)
+    answer = decide(policy, made, amount, terms=None if fee is None else Terms(fee=fee, term_days=30))
+    for part in (made, answer):
+        assert all(abs(number) <= MAX_AMOUNT for number in _integers(msgspec.to_builtins(part)))
+
+
+def _integers(value: object) -> list[int]:
+    if isinstance(value, dict):
+        return [number for item in value.values() for number in _integers(item)]
+    return [value] if isinstance(value, int) else []
 
 
 @given(st.sampled_from(SHIPPED), any_facts(), st.integers(1, 3_000_000))

@@ -16,6 +16,7 @@ from amana.domain.facts import (
     facts_of,
     whole_years,
 )
+from amana.domain.money import MAX_AMOUNT
 
 AT = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)  # already 2 March in Lagos
 
@@ -60,6 +61,12 @@ def test_days_are_counted_to_the_lagos_date() -> None:
     made = facts_of(record, AT, 1, ledger, AT).values
     assert (made["age_years"], made["days_since_first_loan"], made["days_since_last_closed"]) == (18, 2, 0)
     assert (made["employment"], made["bank_known"]) == ("student", True)
+
+
+def test_sums_of_the_ledger_stop_at_the_largest_amount() -> None:
+    ledger = standing(exposure=MAX_AMOUNT + 1, repaid_total=3 * MAX_AMOUNT)
+    made = facts_of(CustomerRecord(kyc_tier=1), AT, 1, ledger, AT).values
+    assert (made["exposure"], made["repaid_total"]) == (MAX_AMOUNT, MAX_AMOUNT)
 
 
 def test_nothing_that_identifies_a_person_is_a_fact() -> None:

@@ -10,7 +10,7 @@ import rfc8785
 from tests.domain.policy_model import SHIPPED, shipped
 
 from amana.domain.policy import Policy, policy_bytes, policy_from, policy_hash
-from amana.domain.policy_checks import check_policy
+from amana.domain.policy_checks import FAULTS_MAX, check_policy
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -66,6 +66,9 @@ def test_another_number_is_another_hash() -> None:
         lambda d: d["rules"][0].update(on_missing="approve"),
         lambda d: d["rules"][0].update(value=None),
         lambda d: d["rules"][0].update(id="Bad Id"),
+        lambda d: d["rules"][0].update(id="blocked\n"),
+        lambda d: d.update(product="nano\n"),
+        lambda d: d["rules"][1].update(value=2**53),
         lambda d: d["price"]["terms"][0]["steps"][0].pop("rounding"),
         lambda d: d.pop("reasons"),
     ],
@@ -193,3 +196,45 @@ def test_a_deducted_fee_must_leave_something_to_pay_out() -> None:
 def test_listed_amounts_grow_within_the_bounds() -> None:
     change: Change = lambda d: d["amounts"]["listed"].append(2_500)  # noqa: E731
     assert ("/amounts/listed", "order") in faults_after(change, "airtime")
+
+
+def test_a_deducted_fee_that_rounding_makes_the_whole_amount_is_a_fault() -> None:
+    def change(d: dict[str, Any]) -> None:
+        d["amounts"].update(minimum=1, denomination=1, listed=[])
+        d["price"]["terms"][0]["steps"][0].update(fee_bps=5_001, rounding="half_even")
+
+    assert ("/price/terms/0/steps/0/fee_bps", "fee") in faults_after(change, "airtime")
+
+
+def _times(part: list[Any], times: int) -> list[Any]:
+    return [part[0]] * times
+
+
+TOO_MANY: list[tuple[str, Change]] = [
+    ("values of a bin", lambda d: d["scorecard"]["attributes"][5]["bins"][0].update(values=["permanent"] * 65)),
+    ("values of a rule", lambda d: d["rules"][6].update(op="in", value=["student"] * 201)),
+    ("listed amounts", lambda d: d["amounts"].update(listed=[*range(1, 202)])),
+    ("tiers", lambda d: d["caps"].update(kyc=_times(d["caps"]["kyc"], 4))),
+    ("repeat steps", lambda d: d["caps"].update(repeat=_times(d["caps"]["repeat"], 51))),
+    ("rules", lambda d: d.update(rules=_times(d["rules"], 101))),
+    ("attributes", lambda d: d["scorecard"].update(attributes=_times(d["scorecard"]["attributes"], 51))),
+    ("bins", lambda d: d["scorecard"]["attributes"][0].update(bins=[{"points": 1}] * 51)),
+    ("bands", lambda d: d["scorecard"].update(bands=_times(d["scorecard"]["bands"], 21))),
+    ("terms", lambda d: d["price"].update(terms=_times(d["price"]["terms"], 21))),
+    ("price steps", lambda d: d["price"]["terms"][0].update(steps=_times(d["price"]["terms"][0]["steps"], 51))),
+    ("reasons", lambda d: d["reasons"].update({f"reason_{n}": "Text." for n in range(500)})),
+    ("letters of a reason", lambda d: d["reasons"].update(loan_open="x" * 501)),
+    ("letters of a fact", lambda d: d["rules"][0].update(fact="x" * 65)),
+    ("letters of a value", lambda d: d["rules"][6].update(value="x" * 65)),
+]
+
+
+@pytest.mark.parametrize("change", [row[1] for row in TOO_MANY], ids=[row[0] for row in TOO_MANY])
+def test_every_list_and_text_of_a_policy_has_its_bound(change: Change) -> None:
+    with pytest.raises(msgspec.ValidationError, match="length <="):
+        faults_after(change)
+
+
+def test_only_the_first_faults_are_told() -> None:
+    change: Change = lambda d: d["rules"].extend(_times(d["rules"], 60))  # noqa: E731
+    assert len(faults_after(change)) == FAULTS_MAX

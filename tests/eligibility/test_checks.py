@@ -10,11 +10,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 import pytest
+from tests.domain.policy_model import shipped
 from tests.eligibility.conftest import GOOD_STANDING, Lender
 from tests.eligibility.standings_server import StandingsServer
 
 from amana.domain.decision import DecisionInputs, canonical, compile_policy, replay
-from amana.domain.policy import policy_from
+from amana.domain.money import MAX_AMOUNT
+from amana.domain.policy import policy_bytes, policy_from
 from amana.gateway.provision import create_key
 from amana.infra.settings import Settings
 
@@ -107,6 +109,29 @@ async def test_checks_that_wait_together_share_one_call_to_the_ledger(lender: Le
     await asyncio.gather(*asked)
     assert sum(len(request.items) for _, request in ledger.calls) == 30
     assert len(ledger.calls) < 15
+
+
+async def test_the_largest_income_and_the_largest_share_of_it_are_decided(lender: Lender) -> None:
+    document = json.loads(policy_bytes(shipped("nano")))
+    document["caps"]["affordability"]["income_bps"] = 100_000
+    assert (await lender.send("POST", "/v1/policies", {"document": document}))[0] == 200
+    answer = await lender.check(await lender.customer(monthly_income=MAX_AMOUNT), id=str(uuid4()))
+    assert answer["outcome"] == "approve"
+
+
+async def test_an_id_under_which_nothing_was_decided_stays_free(lender: Lender) -> None:
+    id_, customer = str(uuid4()), str(uuid4())
+    assert (await lender.ask(customer, id=id_))[1]["code"] == "customer_not_found"
+    assert (await lender.ask(customer, id=id_, product="mortgage"))[1]["code"] == "product_not_found"
+    assert (await lender.check(await lender.customer(), id=id_))["replayed"] is False
+
+
+@pytest.mark.parametrize("as_of", ["0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"])
+async def test_an_instant_in_which_nobody_lent_is_refused(lender: Lender, good: str, as_of: str) -> None:
+    checked = await lender.ask(good, as_of=as_of)
+    confirmed = await lender.internally("POST", f"/v1/offers/{uuid4()}/confirmations", {"as_of": as_of})
+    for status, answer in (checked, confirmed):
+        assert (status, answer["code"], answer["errors"][0]["pointer"]) == (400, "validation", "/as_of")
 
 
 async def test_every_decision_is_an_event_without_personal_data(lender: Lender, good: str, database: Database) -> None:
@@ -207,6 +232,7 @@ async def test_another_lenders_customer_and_decision_are_not_found(
         ({"amount": "100"}, 400, "validation"),
         ({"amount": 2**53}, 400, "validation"),
         ({"surprise": 1}, 400, "validation"),
+        ({"product": "nano\n"}, 400, "validation"),
         ({"customer": "somebody"}, 400, "validation"),
         ({"term_days": 15, "terms": {"fee": 1, "term_days": 15}}, 400, "validation"),
         ({"terms": {"fee": 1_000_000, "term_days": 15}}, 400, "validation"),

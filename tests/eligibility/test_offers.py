@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -94,6 +96,38 @@ async def test_a_new_price_does_not_change_what_was_offered(
     await age(database, offer, 6)
     status, terms = await lender.internally("POST", f"/v1/offers/{offer}/confirmations", {})
     assert (status, terms["fee"]) == (200, 300_000)
+
+
+def nano_with(fee_mode: str, fee_bps: int) -> dict[str, Any]:
+    """The nano policy with its fee charged in another way."""
+    document: dict[str, Any] = json.loads(policy_bytes(shipped("nano")))
+    document["price"]["fee_mode"] = fee_mode
+    for term in document["price"]["terms"]:
+        for step in term["steps"]:
+            step["fee_bps"] = fee_bps
+    return document
+
+
+@pytest.mark.parametrize("fee_bps", [3_000, 20_000])
+async def test_fees_that_are_deducted_by_now_change_an_offer_to_which_they_were_added(
+    lender: Lender, good: str, database: "asyncpg.Connection[asyncpg.Record]", fee_bps: int
+) -> None:
+    assert (await lender.send("POST", "/v1/policies", {"document": nano_with("added", fee_bps)}))[0] == 200
+    offer = await offered(lender, good)
+    assert (await lender.send("POST", "/v1/policies", {"document": nano_with("deducted", 3_000)}))[0] == 200
+    await age(database, offer, 6)
+    for _ in range(2):
+        status, problem = await lender.internally("POST", f"/v1/offers/{offer}/confirmations", {})
+        assert (status, problem["code"]) == (409, "decision_changed")
+    told = (await lender.send("GET", f"/v1/decisions/{problem['figures']['decision_id']}"))[1]
+    assert told["confirms_offer"] == offer
+
+
+async def test_an_offer_is_not_confirmed_for_the_future(lender: Lender, good: str) -> None:
+    offer = await offered(lender, good)
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    status, problem = await lender.internally("POST", f"/v1/offers/{offer}/confirmations", {"as_of": tomorrow})
+    assert (status, problem["code"], problem["errors"][0]["pointer"]) == (422, "effective_in_future", "/as_of")
 
 
 async def test_an_offer_ends(lender: Lender, good: str, database: "asyncpg.Connection[asyncpg.Record]") -> None:

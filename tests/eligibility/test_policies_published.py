@@ -101,3 +101,18 @@ async def test_an_unknown_product_or_version_is_not_found(lender: Lender) -> Non
     for path in ("/v1/policies/mortgage", "/v1/policies/nano?version=99"):
         status, answer = await lender.send("GET", path)
         assert (status, answer["code"]) == (404, "product_not_found")
+
+
+@pytest.mark.parametrize("product", ["%00", "nano%00", "nano%00?version=1"])
+async def test_a_product_that_no_text_of_the_database_can_be_is_not_found(lender: Lender, product: str) -> None:
+    status, answer = await lender.send("GET", f"/v1/policies/{product}")
+    assert (status, answer["code"]) == (404, "not_found")
+
+
+async def test_a_list_without_end_is_refused_in_few_words(lender: Lender) -> None:
+    document = nano()
+    document["scorecard"]["attributes"][5]["bins"][0]["values"] = ["permanent"] * 20_000
+    status, answer = await lender.send("POST", "/v1/policies", {"document": document})
+    assert (status, [error["code"] for error in answer["errors"]]) == (400, ["out_of_range"])
+    assert answer["errors"][0]["pointer"] == "/document/scorecard/attributes/5/bins/0/values"
+    assert len(json.dumps(answer)) < 2_000

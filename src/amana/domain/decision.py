@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from amana.domain.facts import Facts, FactValue
+from amana.domain.money import MAX_AMOUNT, floor_bps
 from amana.domain.policy import Caps, OnMissing, Op, Outcome, Policy, Rule, SystemReason, Term
 from amana.domain.pricing import (
     Price,
@@ -67,7 +68,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 
     `knockouts` are the reasons of failed rules in order of precedence (and of the band, where it does not approve),
     `factors` the scorecard's. `caps` bound exposure by name, null where a cap does not apply; `exposure_cap` is the
-    least of them and `headroom` what is left of it, never below 0. Amounts in minor units.
+    least of them and `headroom` what is left of it: never below 0, never above it. Amounts in minor units.
     """
 
     policy: str
@@ -159,7 +160,7 @@ def assess(policy: CompiledPolicy, facts: Facts, now: datetime) -> Assessment:
         caps=caps,
         exposure_cap=exposure_cap,
         exposure=facts.exposure,
-        headroom=max(0, exposure_cap - facts.exposure),
+        headroom=max(0, min(exposure_cap, exposure_cap - facts.exposure)),
     )
 
 
@@ -252,7 +253,7 @@ def _affordability_cap(caps: Caps, income: FactValue) -> int | None:
     if income is None:
         return caps.affordability.missing_cap
     assert isinstance(income, int)
-    return income * caps.affordability.income_bps // 10_000
+    return min(floor_bps(income, caps.affordability.income_bps), MAX_AMOUNT)
 
 
 def _repeat_cap(caps: Caps, repaid: FactValue) -> int | None:

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from amana.domain.lending import business_date
+from amana.domain.money import MAX_AMOUNT
 
 FactValue: TypeAlias = bool | int | str | None
 
@@ -128,7 +129,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def facts_of(
     record: CustomerRecord, recorded_at: datetime, version: int, standing: CustomerStanding, at: datetime
 ) -> Facts:
-    """The facts of a customer at the instant `at`: ages and spans are counted to its business date."""
+    """The facts of a customer at the instant `at`: ages and spans are counted to its business date.
+
+    Sums of the ledger stop at the largest amount: beyond it a fact could not be written down exactly.
+    """
     today = business_date(at)
     values: dict[str, FactValue] = {
         "kyc_tier": record.kyc_tier,
@@ -137,14 +141,14 @@ def facts_of(
         "monthly_income": record.monthly_income,
         "bank_known": record.bank_code is not None,
         "blocked": record.blocked,
-        "exposure": standing.exposure,
+        "exposure": min(standing.exposure, MAX_AMOUNT),
         "loans_total": standing.loans_total,
         "loans_open": standing.loans_open,
         "loans_closed": standing.loans_closed,
         "worst_days_past_due": standing.worst_days_past_due,
         "current_days_past_due": standing.current_days_past_due,
         "largest_principal_repaid": standing.largest_principal_repaid,
-        "repaid_total": standing.repaid_total,
+        "repaid_total": min(standing.repaid_total, MAX_AMOUNT),
         "days_since_first_loan": _days_since(standing.first_loan_on, today),
         "days_since_last_closed": _days_since(standing.last_closed_on, today),
     }

@@ -3,7 +3,8 @@
 Integers only: minor units, basis points, days, seconds. Ranges are `from` (included) to `to` (not included), either of
 which may be left out for "without end". The canonical bytes of the document give its hash, its name for ever.
 
-Every rule says what a missing input means. The default is to fail closed.
+Every rule says what a missing input means. The default is to fail closed. Every list and text has its bound: a document
+is checked, compiled and explained on the loop that answers everybody.
 """
 
 from enum import StrEnum
@@ -15,9 +16,16 @@ from msgspec import Meta
 
 from amana.domain.money import MAX_AMOUNT, Currency
 
-Code: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+END = r"(?![\s\S])"
+"""The end of a text in a pattern, in Python and in ECMA 262 (JSON Schema) alike: `$` allows a newline in Python."""
+
+Code: TypeAlias = Annotated[str, Meta(pattern=rf"^[a-z][a-z0-9_]{{0,63}}{END}")]
 """A stable identifier: of a rule, an attribute, a band, a reason."""
-ProductCode: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+ProductCode: TypeAlias = Annotated[str, Meta(pattern=rf"^[a-z][a-z0-9_-]{{0,39}}{END}")]
+FactName: TypeAlias = Annotated[str, Meta(max_length=64)]
+"""What a document calls a fact; whether there is such a fact is a check of its own."""
+Word: TypeAlias = Annotated[str, Meta(max_length=64)]
+"""A value of a text fact."""
 Money: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_AMOUNT)]
 Amount: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_AMOUNT)]
 Bound: TypeAlias = Annotated[int, Meta(ge=-MAX_AMOUNT, le=MAX_AMOUNT)]
@@ -96,9 +104,9 @@ class Rule(_Document, frozen=True, kw_only=True):
     """A knock-out: when `fact op value` holds, the customer fails it with `reason`. Lowest `precedence` comes first."""
 
     id: Code
-    fact: str
+    fact: FactName
     op: Op
-    value: bool | int | str | tuple[int | str, ...]
+    value: bool | Bound | Word | Annotated[tuple[Bound | Word, ...], Meta(max_length=200)]
     reason: Code
     precedence: Annotated[int, Meta(ge=0, le=1_000_000)]
     outcome: Knockout = Knockout.DECLINE
@@ -112,14 +120,14 @@ class Bin(_Document, frozen=True, kw_only=True, rename={"from_": "from"}):
     points: Points
     from_: Bound | None = None
     to: Bound | None = None
-    values: tuple[bool | str, ...] = ()
+    values: Annotated[tuple[bool | Word, ...], Meta(max_length=64)] = ()
 
 
 class Attribute(_Document, frozen=True, kw_only=True):
     """A scorecard attribute. `reason` is the factor's code where points were lost, `missing` the points of unknown."""
 
     id: Code
-    fact: str
+    fact: FactName
     reason: Code
     missing: Points
     bins: Annotated[tuple[Bin, ...], Meta(min_length=1, max_length=50)]
@@ -141,7 +149,7 @@ class Scorecard(_Document, frozen=True, kw_only=True):
 
     base: Points
     attributes: Annotated[tuple[Attribute, ...], Meta(min_length=1, max_length=50)]
-    bands: Annotated[tuple[Band, ...], Meta(min_length=1, max_length=50)]
+    bands: Annotated[tuple[Band, ...], Meta(min_length=1, max_length=20)]
 
 
 class TierCap(_Document, frozen=True, kw_only=True):
@@ -170,9 +178,9 @@ class Caps(_Document, frozen=True, kw_only=True):
     """Every cap bounds exposure: principal and fee owed, over all the customer's loans in the currency."""
 
     product: Money
-    kyc: tuple[TierCap, ...]
+    kyc: Annotated[tuple[TierCap, ...], Meta(max_length=3)]
     affordability: Affordability | None = None
-    repeat: tuple[RepeatStep, ...] = ()
+    repeat: Annotated[tuple[RepeatStep, ...], Meta(max_length=50)] = ()
 
 
 class Amounts(_Document, frozen=True, kw_only=True):
@@ -181,7 +189,7 @@ class Amounts(_Document, frozen=True, kw_only=True):
     minimum: Amount
     maximum: Amount
     denomination: Amount
-    listed: tuple[Amount, ...] = ()
+    listed: Annotated[tuple[Amount, ...], Meta(max_length=200)] = ()
 
 
 class PriceStep(_Document, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -205,7 +213,7 @@ class PriceTable(_Document, frozen=True, kw_only=True):
 
     fee_mode: FeeMode
     default_term_days: TermDays
-    terms: Annotated[tuple[Term, ...], Meta(min_length=1, max_length=50)]
+    terms: Annotated[tuple[Term, ...], Meta(min_length=1, max_length=20)]
 
 
 class Policy(_Document, frozen=True, kw_only=True):
@@ -216,12 +224,12 @@ class Policy(_Document, frozen=True, kw_only=True):
     currency: Currency
     lending: bool
     amounts: Amounts
-    rules: Annotated[tuple[Rule, ...], Meta(max_length=200)]
+    rules: Annotated[tuple[Rule, ...], Meta(max_length=100)]
     scorecard: Scorecard
     caps: Caps
     price: PriceTable
     offer_ttl_s: Annotated[int, Meta(ge=1, le=604_800)]
-    reasons: dict[Code, Text]
+    reasons: Annotated[dict[Code, Text], Meta(max_length=500)]
 
 
 def policy_bytes(policy: Policy) -> bytes:

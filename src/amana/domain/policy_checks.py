@@ -1,6 +1,7 @@
 """What can be wrong with a policy that has the right shape: found before it is published, each with its pointer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -21,6 +22,10 @@ from amana.domain.policy import (
     SystemReason,
     Term,
 )
+from amana.domain.pricing import fee_of
+
+FAULTS_MAX = 20
+"""How many faults are told at once: who has more begins with the first."""
 
 
 class PolicyFault(msgspec.Struct, frozen=True):
@@ -39,18 +44,22 @@ class _Range(Protocol):
 
 
 def check_policy(policy: Policy) -> list[PolicyFault]:
-    """Every fault of the policy, in the order of the document; empty when it may be published."""
-    return [
-        *_amount_faults(policy.amounts),
-        *_rules_faults(policy.rules),
-        *_unique("/scorecard/attributes", "id", [item.id for item in policy.scorecard.attributes]),
-        *_unique("/scorecard/attributes", "reason", [item.reason for item in policy.scorecard.attributes]),
-        *(fault for at, item in enumerate(policy.scorecard.attributes) for fault in _attribute_faults(at, item)),
-        *_band_faults(policy.scorecard.bands),
-        *_cap_faults(policy.caps),
-        *_price_faults(policy.price, policy.amounts),
-        *_reason_faults(policy),
-    ]
+    """The first `FAULTS_MAX` faults of the policy, in the order of the document; empty when it may be published."""
+    return list(islice(_faults(policy), FAULTS_MAX))
+
+
+def _faults(policy: Policy) -> Iterator[PolicyFault]:
+    attributes = policy.scorecard.attributes
+    yield from _amount_faults(policy.amounts)
+    yield from _rules_faults(policy.rules)
+    yield from _unique("/scorecard/attributes", "id", [item.id for item in attributes])
+    yield from _unique("/scorecard/attributes", "reason", [item.reason for item in attributes])
+    for at, item in enumerate(attributes):
+        yield from _attribute_faults(at, item)
+    yield from _band_faults(policy.scorecard.bands)
+    yield from _cap_faults(policy.caps)
+    yield from _price_faults(policy.price, policy.amounts)
+    yield from _reason_faults(policy)
 
 
 def _amount_faults(amounts: Amounts) -> Iterator[PolicyFault]:
@@ -68,6 +77,7 @@ def _amount_faults(amounts: Amounts) -> Iterator[PolicyFault]:
 
 def _rules_faults(rules: Sequence[Rule]) -> Iterator[PolicyFault]:
     yield from _unique("/rules", "id", [rule.id for rule in rules])
+    said: dict[Hashable, int] = {}
     for at, rule in enumerate(rules):
         pointer = f"/rules/{at}"
         spec = FACTS.get(rule.fact)
@@ -81,9 +91,9 @@ def _rules_faults(rules: Sequence[Rule]) -> Iterator[PolicyFault]:
             yield PolicyFault(pointer, "unreachable", "No value of the fact can fail this rule.")
         if rule.on_missing is OnMissing.SKIP and rule.missing_reason != SystemReason.MISSING_INFORMATION:
             yield PolicyFault(f"{pointer}/missing_reason", "unreachable", "A skipped rule gives no reason.")
-        for earlier, other in enumerate(rules[:at]):
-            if (other.fact, other.op, other.value) == (rule.fact, rule.op, rule.value):
-                yield PolicyFault(pointer, "unreachable", f"Says the same as /rules/{earlier}.")
+        earlier = said.setdefault((rule.fact, rule.op, rule.value), at)
+        if earlier != at:
+            yield PolicyFault(pointer, "unreachable", f"Says the same as /rules/{earlier}.")
 
 
 def _value_fault(rule: Rule, spec: FactSpec) -> str | None:
@@ -133,14 +143,15 @@ def _attribute_faults(at: int, attribute: Attribute) -> Iterator[PolicyFault]:
 
 def _listing_faults(pointer: str, attribute: Attribute, spec: FactSpec) -> Iterator[PolicyFault]:
     possible: tuple[bool | str, ...] = (False, True) if spec.kind is Kind.BOOLEAN else spec.values
-    listed = [(index, value) for index, item in enumerate(attribute.bins) for value in item.values]
-    for at, (index, value) in enumerate(listed):
+    listed: set[bool | str] = set()
+    for index, value in ((index, value) for index, item in enumerate(attribute.bins) for value in item.values):
         if not fits(spec, value):
             yield PolicyFault(f"{pointer}/{index}/values", "type", f"{value!r} is no value of {spec.name}.")
-        if any(value == other for _, other in listed[:at]):
+        if value in listed:
             yield PolicyFault(f"{pointer}/{index}/values", "overlap", f"{value!r} is in two bins.")
+        listed.add(value)
     for value in possible:
-        if all(value != other for _, other in listed):
+        if value not in listed:
             yield PolicyFault(pointer, "gap", f"{value!r} is in no bin.")
 
 
@@ -207,7 +218,9 @@ def _step_faults(pointer: str, term: Term, price: PriceTable, amounts: Amounts) 
     for at, step in enumerate(term.steps):
         if (step.to is not None and step.to <= amounts.minimum) or (step.from_ or 0) > amounts.maximum:
             yield PolicyFault(f"{pointer}/{at}", "unreachable", "No amount on offer falls in this step.")
-        if price.fee_mode is FeeMode.DEDUCTED and step.fee_bps >= 10_000:
+        # What is left grows with the amount, so the least one tells: rounding may take all of a tiny one.
+        least = max(amounts.minimum, step.from_ or 0)
+        if price.fee_mode is FeeMode.DEDUCTED and fee_of(least, step.fee_bps, step.rounding) >= least:
             yield PolicyFault(f"{pointer}/{at}/fee_bps", "fee", "A deducted fee must leave something to pay out.")
 
 
@@ -224,6 +237,8 @@ def _reason_faults(policy: Policy) -> Iterator[PolicyFault]:
 
 
 def _unique(pointer: str, name: str, values: Sequence[str | int]) -> Iterator[PolicyFault]:
+    seen: set[str | int] = set()
     for at, value in enumerate(values):
-        if value in values[:at]:
+        if value in seen:
             yield PolicyFault(f"{pointer}/{at}/{name}", "duplicate", f"{value} is used before.")
+        seen.add(value)

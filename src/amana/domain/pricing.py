@@ -49,10 +49,11 @@ def price_of(policy: Policy, term: Term, amount: int) -> Price | None:
     )
 
 
-def price_of_terms(policy: Policy, terms: Terms, amount: int) -> Price:
-    """The price of `amount` where the fee is given. A deducted fee that leaves nothing is the caller's bug."""
+def price_of_terms(policy: Policy, terms: Terms, amount: int) -> Price | None:
+    """The price of `amount` where the fee is given; None where the policy deducts it and nothing would be left."""
     principal = amount if policy.price.fee_mode is FeeMode.ADDED else amount - terms.fee
-    assert principal > 0, "a deducted fee must leave something to pay out"
+    if principal <= 0:
+        return None
     return Price(
         principal=principal,
         fee=terms.fee,
@@ -75,10 +76,15 @@ def largest_amount(policy: Policy, term: Term, headroom: int) -> int:
 
 
 def largest_at_terms(policy: Policy, terms: Terms, asked: int, headroom: int) -> int:
-    """The largest amount whose total due fits when the fee grows in proportion to what was charged for `asked`."""
+    """The largest amount whose total due fits when the fee grows in proportion to what was charged for `asked`.
+
+    0 where none fits, or where the terms can't be priced.
+    """
     amounts = policy.amounts
-    due_of_asked = price_of_terms(policy, terms, asked).total_due
-    most = min(((headroom + 1) * asked - 1) // due_of_asked, amounts.maximum)
+    price = price_of_terms(policy, terms, asked)
+    if price is None:
+        return 0
+    most = min(((headroom + 1) * asked - 1) // price.total_due, amounts.maximum)
     if amounts.listed:
         return max((amount for amount in amounts.listed if amount <= most), default=0)
     found = most - most % amounts.denomination

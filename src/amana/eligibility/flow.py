@@ -7,7 +7,8 @@ then BEGIN, decisions, events, COMMIT. No database connection is held while the 
 answers costs one round trip to it. A batch is bounded by `BATCH_MAX`, and by what arrives while a slot is taken.
 
 Nothing is locked: a decision is a new row, and two checks with one id meet at its primary key. The first to commit is
-the answer to both.
+the answer to both. A check that is refused (no such customer or product, another currency) was not decided: nothing is
+stored, and its id stays free. One check that breaks never fails its neighbours: the batch is run again in halves.
 """
 
 import asyncio
@@ -38,10 +39,10 @@ from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check, Customer, Key, Made, ProductKey, Recorded
 from amana.eligibility.standings import Ledger
 from amana.infra import clock
-from amana.infra.collector import Collector
+from amana.infra.collector import Collector, bisecting
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.outbox import append
-from amana.infra.postgres import Connection, Pool, reading
+from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
 from amana.wire.transactions import StandingItem
 
 BATCH_MAX = 200
@@ -81,8 +82,10 @@ class Flow:
         self.cache = cache
         self.policies = policies
         self._ledger = ledger
+        whole = (DatabaseUnavailable, UpstreamUnavailable)
+        run = bisecting(self._run, whole)  # type: ignore[misc]  # mypy solves no union inside a union
         self._checks: Collector[Check, Result] = Collector(
-            self._run, batch_max=BATCH_MAX, batches_in_flight=BATCHES_IN_FLIGHT, queue_max=QUEUE_MAX
+            run, batch_max=BATCH_MAX, batches_in_flight=BATCHES_IN_FLIGHT, queue_max=QUEUE_MAX
         )
 
     async def check(self, check: Check) -> Result:

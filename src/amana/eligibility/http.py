@@ -94,7 +94,10 @@ async def get_policy(
 
 @post("/v1/eligibility/checks", opt={"scope": "eligibility:check"}, status_code=200, tags=["Eligibility"])
 async def check_eligibility(caller: Caller, state: State, data: CheckRequest) -> CheckView:
-    """May this customer borrow this amount? With an id: a request to borrow, and an offer when approved."""
+    """May this customer borrow this amount? With an id: a request to borrow, and an offer when approved.
+
+    Where nothing was decided (no such customer or product, another currency) nothing is stored, and the id stays free.
+    """
     answer = await state.flow.check(requests.check_of(caller, data, clock.now()))
     if isinstance(answer, Refusal):
         raise requests.as_problem(answer)
@@ -117,6 +120,8 @@ async def explain_decision(caller: Caller, state: State, decision_id: UUID) -> D
 @post("/v1/offers/{offer_id:uuid}/confirmations", opt={"scope": "internal"}, status_code=200, tags=["Internal"])
 async def confirm_offer(caller: Caller, state: State, offer_id: UUID, data: ConfirmationRequest) -> OfferTerms:
     """Whether an offer still stands, asked just before it is booked: a decision at most 5 s old says so."""
+    if data.as_of is not None:
+        requests.check_past(data.as_of, clock.now())
     confirmed = await offers.confirm(state.flow, caller, offer_id, data.as_of)
     if isinstance(confirmed, Refusal):
         raise requests.as_problem(confirmed)

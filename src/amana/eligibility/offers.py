@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from amana.domain.decision import Decision
 from amana.domain.policy import Outcome
 from amana.domain.pricing import Price, Terms
 from amana.domain.reasons import Reason
@@ -45,7 +46,7 @@ async def confirm(flow: Flow, caller: Caller, offer_id: UUID, as_of: datetime | 
     assert price is not None, "an approved decision has a price"
     if not _speaks_of(offer.newest_as_of, as_of) or offer.age_ms > DECISION_AGE_MAX_MS:
         return await _decide_again(flow, caller, offer, price, as_of)
-    if offer.newest_decision.outcome is not Outcome.APPROVE:
+    if not _stands(offer.newest_decision, price):
         return Refused(Reason.DECISION_CHANGED, {"decision_id": str(offer.newest_id)})
     cap = offer.newest_assessment.exposure_cap
     return Confirmed(offer, price, cap, offer.newest_id, offer.decided_at)
@@ -56,6 +57,17 @@ def _speaks_of(decided: datetime | None, wanted: datetime | None) -> bool:
     if decided is None or wanted is None:
         return decided is wanted
     return timedelta(0) <= wanted - decided <= timedelta(milliseconds=DECISION_AGE_MAX_MS)
+
+
+def _stands(decision: Decision, offered: Price) -> bool:
+    """Whether the newest decision approves what was offered.
+
+    A policy that deducts fees which were added prices the same terms as another loan, or not at all.
+    """
+    price = decision.price
+    if decision.outcome is not Outcome.APPROVE or price is None:
+        return False
+    return (price.principal, price.fee, price.term_days) == (offered.principal, offered.fee, offered.term_days)
 
 
 async def _decide_again(
@@ -78,6 +90,6 @@ async def _decide_again(
     )
     if isinstance(answer, Refused):
         return Refused(Reason.DECISION_CHANGED, {"reason": str(answer.reason)})
-    if answer.decision.outcome is not Outcome.APPROVE:
+    if not _stands(answer.decision, price):
         return Refused(Reason.DECISION_CHANGED, {"decision_id": str(answer.decision_id)})
     return Confirmed(offer, price, answer.assessment.exposure_cap, answer.decision_id, answer.decided_at)

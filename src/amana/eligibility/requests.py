@@ -14,7 +14,7 @@ from amana.domain.transfer import Refused as Refusal
 from amana.eligibility.records import Check
 from amana.gateway.caller import Caller
 from amana.wire.eligibility import CheckRequest, CustomerFactsRequest
-from amana.wire.problems import FieldError, Refused
+from amana.wire.problems import FieldError, Refused, check_instant
 
 TAPE_IMPORT = "tape:import"
 BORN_AFTER = date(1900, 1, 1)
@@ -47,13 +47,18 @@ def check_of(caller: Caller, request: CheckRequest, now: datetime) -> Check:
 
 
 def check_as_of(caller: Caller, as_of: datetime | None, now: datetime) -> None:
-    """A past instant needs its scope; a future one is refused."""
-    if as_of is None:
-        return
+    """A past instant needs its scope; one that is no past instant is refused to anybody."""
+    if as_of is not None:
+        check_past(as_of, now)
+        _need_scope(caller, "/as_of")
+
+
+def check_past(as_of: datetime, now: datetime) -> None:
+    """Refuses an instant before 1970 or later than now."""
+    check_instant(as_of, "/as_of")
     if as_of > now:
         errors = [FieldError("/as_of", "future", "Later than now.")]
         raise Refused(Reason.EFFECTIVE_IN_FUTURE, errors=errors)
-    _need_scope(caller, "/as_of")
 
 
 def record_of(request: CustomerFactsRequest, today: date) -> CustomerRecord:

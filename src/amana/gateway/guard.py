@@ -1,4 +1,4 @@
-"""Who may pass, checked before a byte of the body is read: key, scope, tenant, query parameters, Accept."""
+"""Who may pass, checked before a byte of the body is read: key, scope, tenant, path and query parameters, Accept."""
 
 import re
 from typing import Any
@@ -36,6 +36,8 @@ class Guard:
         visit_of(connection.scope).caller = await self._authenticated(connection, rule)
         if not accepts_json(connection.headers.get("accept", "")):
             raise Refused(Reason.NOT_ACCEPTABLE)
+        if any(isinstance(value, str) and "\x00" in value for value in connection.path_params.values()):
+            raise Refused(Reason.NOT_FOUND)  # no name holds a NUL, and PostgreSQL takes none
         if errors := query_errors(connection.scope["query_string"], rule.query):
             raise Refused(Reason.VALIDATION, errors=errors)
 

@@ -135,7 +135,8 @@ def bisecting(
         except Exception as error:
             if len(items) == 1:
                 return [error]
-            middle = len(items) // 2
-            return await halving(items[:middle]) + await halving(items[middle:])
+        # Outside the handler, or every level would be chained to the error of the one above.
+        middle = len(items) // 2
+        return await halving(items[:middle]) + await halving(items[middle:])
 
     return halving

@@ -10,9 +10,9 @@ from amana.domain.decision import RuleState
 from amana.domain.facts import Employment, FactValue, Source
 from amana.domain.money import Currency
 from amana.domain.policy import Op, Outcome, Policy
-from amana.wire.common import Amount, AmountOrZero, Instant, Request, Response
+from amana.wire.common import END, Amount, AmountOrZero, Instant, Request, Response
 
-Product = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9_-]*$")]
+Product = Annotated[str, Meta(min_length=1, max_length=40, pattern=rf"^[a-z][a-z0-9_-]*{END}")]
 TermDays = Annotated[int, Meta(ge=1, le=3_650)]
 KycTier = Annotated[int, Meta(ge=1, le=3, description="How well the customer's identity is verified (CBN tiers).")]
 ShortText = Annotated[str, Meta(min_length=1, max_length=40)]
