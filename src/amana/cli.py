@@ -1,23 +1,31 @@
 """The command line. Thin: what the commands do lives in `operate`, `tape` and the services."""
 
 import os
-import sys
-from collections.abc import Coroutine
 from enum import StrEnum
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import msgspec
 import typer
 import uvloop
-from rich.console import Console
 
 from amana.infra.settings import Settings, SettingsError, load_settings
-
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Amana: decide who may borrow, move the money, prove both."
+from amana.operate.terminal import (
+    EXIT_CANNOT,
+    cannot,
+    complain,
+    console,
+    finish,
+    folder_place,
+    report_place,
+    run,
+    run_lines,
+    say,
 )
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 tape = typer.Typer(no_args_is_help=True, help="Loan tapes: check a lender's own book and play it through the platform.")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 tenant = typer.Typer(no_args_is_help=True, help="Lenders.")
@@ -27,15 +35,22 @@ for name, group in (("tape", tape), ("audit", audit), ("tenant", tenant), ("key"
 
 DATA_DIR = Path(".amana")
 PORT_BASE = 7801
-EXIT_NOT_OK, EXIT_CANNOT = 1, 2
-T = TypeVar("T")
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the stack keeps its data.")]
-Report = Annotated[Path | None, typer.Option("--report", help="Write the result as JSON too.")]
+Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
+Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="A lender: its slug or its number.")]
 Mapping = Annotated[
     str | None, typer.Option("--mapping", help="A shipped mapping's name or a .json file; else the one that fits.")
 ]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder with the tape's CSV files.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", callback=folder_place, help="The folder with the tape's CSV files.")
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"amana {version('amana')}")
+        raise typer.Exit
 
 
 class Service(StrEnum):
@@ -47,7 +62,13 @@ class Service(StrEnum):
     RELAY = "relay"
 
 
-console = Console(highlight=False)
+@app.callback()
+def about(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which Amana this is.")
+    ] = False,
+) -> None:
+    """Amana: decide who may borrow, move the money, prove both."""
 
 
 @app.command()
@@ -59,7 +80,7 @@ def up(
     from amana.operate.stack import Ports
     from amana.operate.up import run_up
 
-    raise typer.Exit(uvloop.run(run_up(data_dir, Ports.at(port_base), _given(), _say, _complain)))
+    raise typer.Exit(uvloop.run(run_up(data_dir, Ports.at(port_base), _given(), say, complain)))
 
 
 @app.command()
@@ -70,7 +91,7 @@ def demo(
     """Run the main job on real servers started for it, prove the result, and stop."""
     from amana.operate.demo import run_demo
 
-    _finish(_run(run_demo(console, borrowers)), report)
+    finish(run(run_demo(console, borrowers)), report)
 
 
 @app.command()
@@ -89,8 +110,8 @@ def migrate() -> None:
     """Bring both databases of the AMANA_* settings up to date."""
     from amana.infra.migrate import migrate as apply
 
-    for label in _run(apply(_given())) or ["nothing to do"]:
-        console.print(label)
+    for label in run(apply(_given())) or ["nothing to do"]:
+        say(label)
 
 
 @app.command()
@@ -98,12 +119,12 @@ def reconcile(data_dir: DataDir = DATA_DIR, report: Report = None) -> None:
     """Compare counters, entries, loans, exposures, events and leaves of a running stack; name each difference."""
     from amana.operate import reconcile as reconciling
 
-    result = _run(reconciling.reconcile(_running(data_dir)))
+    result = run(reconciling.reconcile(_running(data_dir)))
     for check, count in result.checks.items():
-        console.print(f"{'ok' if count == 0 else f'[red]{count} differ[/]':<12} {check}")
+        say(f"{'ok' if count == 0 else f'{count} differ':<12} {check}")
     for difference in result.differences:
-        console.print(f"[red]{difference.check}[/] {difference.subject}: {difference.expected} / {difference.found}")
-    _finish((msgspec.to_builtins(result), result.ok), report)
+        say(f"{difference.check} {difference.subject}: {difference.expected} / {difference.found}")
+    finish((msgspec.to_builtins(result), result.ok), report)
 
 
 @audit.command("verify")
@@ -115,9 +136,9 @@ def audit_verify(
     """Recompute the whole log of a running stack; name the first bad leaf."""
     from amana.audit.verify import run_verify
 
-    result = _run(run_verify(_running(data_dir), checkpoints_file=checkpoints))
-    console.print(result.told())
-    _finish((msgspec.to_builtins(result), result.ok), report)
+    result = run(run_verify(_running(data_dir), checkpoints_file=checkpoints))
+    say(result.told())
+    finish((msgspec.to_builtins(result), result.ok), report)
 
 
 @tape.command("import")
@@ -129,9 +150,8 @@ def tape_import(folder: Folder, mapping: Mapping = None, report: Report = None) 
     try:
         _, checked = check_tape(console, folder, mapping)
     except TapeError as error:
-        _complain(str(error))
-        raise typer.Exit(EXIT_CANNOT) from error
-    _finish((checked.to_json(), True), report)
+        cannot(str(error), error)
+    finish((checked.to_json(), True), report)
 
 
 @tape.command("replay")
@@ -145,45 +165,58 @@ def tape_replay(
     """Play a tape through the platform in the order it happened, and prove the result."""
     from amana.operate.tapes import run_replay
 
-    _finish(_run(run_replay(console, folder, mapping, data_dir, _given(), concurrency)), report)
+    finish(run(run_replay(console, folder, mapping, data_dir, _given(), concurrency)), report)
 
 
 @tenant.command("create")
-def tenant_create(slug: str, name: str, data_dir: DataDir = DATA_DIR) -> None:
+def tenant_create(
+    slug: Annotated[str, typer.Argument(help="Its name in commands: 2 to 63 of a-z, 0-9 and -, a letter first.")],
+    name: Annotated[str, typer.Argument(help="Its name for people.")],
+    data_dir: DataDir = DATA_DIR,
+) -> None:
     """Make a lender; an existing one is left as it is."""
-    from amana.gateway.provision import create_tenant
+    from amana.operate import access
 
-    try:
-        console.print(_run(create_tenant(_running(data_dir).owner_database_url, slug, name)))
-    except ValueError as error:
-        _complain(str(error))
-        raise typer.Exit(EXIT_CANNOT) from error
+    run_lines(access.make_tenant(_running(data_dir).owner_database_url, slug, name))
+
+
+@tenant.command("list")
+def tenant_list(data_dir: DataDir = DATA_DIR) -> None:
+    """List the lenders: number, slug, name."""
+    from amana.operate import access
+
+    run_lines(access.tenants(_running(data_dir).owner_database_url))
 
 
 @key.command("create")
 def key_create(
-    tenant_number: Annotated[int, typer.Argument(metavar="TENANT", min=1)],
-    scope: Annotated[list[str], typer.Option(help="What it may do; repeat it.")],
+    tenant: Tenant,
+    scope: Annotated[list[str], typer.Option(help="What it may do, such as loans:read; repeat it.")],
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Make an API key. Its text is shown now and never again."""
-    from amana.gateway.provision import create_key
+    from amana.operate import access
 
-    try:
-        console.print(_run(create_key(_running(data_dir).owner_database_url, tenant_number, scope)))
-    except ValueError as error:  # a scope that does not exist
-        _complain(str(error))
-        raise typer.Exit(EXIT_CANNOT) from error
+    run_lines(access.make_key(_running(data_dir).owner_database_url, tenant, scope))
+
+
+@key.command("list")
+def key_list(tenant: Tenant, data_dir: DataDir = DATA_DIR) -> None:
+    """List a lender's API keys: id, when made and revoked, scopes. Secrets are kept nowhere."""
+    from amana.operate import access
+
+    run_lines(access.keys(_running(data_dir).owner_database_url, tenant))
 
 
 @key.command("revoke")
-def key_revoke(key_id: str, data_dir: DataDir = DATA_DIR) -> None:
-    """Revoke an API key by its id (the part after `amana_`). It works everywhere within 5 s."""
-    from amana.gateway.provision import revoke_key
+def key_revoke(
+    key: Annotated[str, typer.Argument(help="Its id (the part after `amana_`), or the whole key.")],
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Revoke an API key. It works everywhere within 5 s."""
+    from amana.operate import access
 
-    revoked = _run(revoke_key(_running(data_dir).owner_database_url, key_id))
-    console.print("revoked" if revoked else "there is no such live key")
-    raise typer.Exit(0 if revoked else EXIT_NOT_OK)
+    run_lines(access.revoke(_running(data_dir).owner_database_url, key))
 
 
 def main() -> None:
@@ -195,8 +228,7 @@ def _given() -> Settings:
     try:
         return load_settings(os.environ)
     except SettingsError as error:
-        _complain(str(error))
-        raise typer.Exit(EXIT_CANNOT) from error
+        cannot(str(error), error)
 
 
 def _running(data_dir: Path) -> Settings:
@@ -206,41 +238,9 @@ def _running(data_dir: Path) -> Settings:
     given = _given()
     found = given if given.owner_database_url else running_settings(data_dir)
     if found is None:
-        _complain(f"no stack runs on {data_dir}: start one with `amana up`, or set AMANA_OWNER_DATABASE_URL")
+        complain(f"no stack runs on {data_dir}: start one with `amana up`, or set AMANA_OWNER_DATABASE_URL")
         raise typer.Exit(EXIT_CANNOT)
     return found
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs `work`; what a person at the keyboard can mend is said in one line, with exit code 2."""
-    from amana.operate.stack import STACK_ERRORS
-    from amana.tape.mapping import TapeError
-
-    try:
-        return uvloop.run(work)
-    except (*STACK_ERRORS, TapeError) as error:
-        _complain(str(error))
-        raise typer.Exit(EXIT_CANNOT) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(130) from error
-
-
-def _finish(result: tuple[dict[str, Any], bool], report: Path | None) -> None:
-    content, ok = result
-    if report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2))
-        console.print(f"Report: {report}")
-    if not ok:
-        raise typer.Exit(EXIT_NOT_OK)
-
-
-def _say(line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)  # keys and commands are copied from here: never wrapped
-
-
-def _complain(line: str) -> None:
-    print(f"amana: {line}", file=sys.stderr)  # noqa: T201 - plain, also where the console is a pipe
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog
 from litestar import get
 
 from amana.gateway import provision
@@ -47,6 +48,12 @@ async def test_a_key_without_the_scope_is_refused_before_the_body_is_looked_at(
     assert (one.status, b"scope_missing" in one.body) == (403, True)
     either = await http.request("POST", client.url + "/v1/payment-lists", body=b"{", headers=sent, timeout_ms=5_000)
     assert either.status == 400
+
+
+@pytest.mark.parametrize("kind", ["%00", "bug%00", "%00bug"])
+async def test_a_path_that_holds_a_nul_names_nothing(client: Any, kind: str) -> None:
+    reply, problem = await client.send("GET", f"/v1/failures/{kind}")
+    assert (reply.status, problem["code"]) == (404, "not_found")
 
 
 async def test_only_an_internal_key_names_a_tenant_and_only_on_internal_routes(
@@ -224,7 +231,24 @@ async def test_the_description_is_openapi_3_1_with_problems_as_errors(client: An
     assert sorted(operation["responses"]) == ["200", "default"]
     assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
     assert "Problem" in api["components"]["schemas"]
+    assert operation["x-scope"] == ["transfers:write"]
+    assert api["paths"]["/v1/payment-lists"]["post"]["x-scope"] == ["tape:import", "transfers:write"]
+    assert api["paths"]["/v1/payments/{payment_id}"]["get"]["x-scope"] == ["accounts:read"]
     assert not [path for path in api["paths"] if not path.startswith("/v1/")]
+
+
+async def test_the_log_tells_of_calls_between_services_only_when_they_fail(
+    settings: Settings, client: Any, http: HttpClient
+) -> None:
+    key = provision.new_internal_key()
+    await provision.ensure_internal_key(settings.owner_database_url, key)
+    internal = {"Authorization": f"Bearer {key}"}
+    with structlog.testing.capture_logs() as lines:
+        await http.request("GET", client.url + "/v1/whoami", headers=internal, timeout_ms=5_000)
+        await http.request("GET", client.url + "/v1/payments", headers=internal, timeout_ms=5_000)
+        await client.send("GET", "/v1/whoami")
+    told = [(line["log_level"], line["http.response.status_code"]) for line in lines if line["event"] == "request"]
+    assert told == [("debug", 200), ("info", 403), ("info", 200)]
 
 
 async def test_a_route_without_a_scope_can_not_be_built(settings: Settings) -> None:

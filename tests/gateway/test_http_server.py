@@ -131,6 +131,39 @@ async def test_on_sigterm_what_was_begun_is_answered_and_serve_returns(
     assert caught.value.outcome_known
 
 
+async def test_from_sigterm_on_readyz_says_no_until_the_listener_closes(
+    client: Any, build_example: Any, http: HttpClient
+) -> None:
+    async def status(path: str) -> int:
+        return (await http.request("GET", url + path, headers=headers, timeout_ms=5_000)).status
+
+    started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    serving = serve(build_example(), "127.0.0.1", 0, on_started=started.set_result, drain_pause_s=0.4)
+    task = asyncio.create_task(serving)
+    url = await started
+    headers = {"Authorization": f"Bearer {client.key}"}
+    assert await status("/readyz") == 200
+    asking = asyncio.create_task(status("/v1/slow"))
+    await asyncio.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.1)
+    assert [await status(path) for path in ("/readyz", "/livez", "/v1/whoami")] == [503, 200, 200]
+    assert not asking.done() and await asking == 200
+    await asyncio.wait_for(task, 5)
+    assert (await http.request("GET", client.url + "/readyz", timeout_ms=1_000)).status == 200  # another server
+
+
+async def test_a_second_signal_ends_the_pause(build_example: Any) -> None:
+    started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(serve(build_example(), "127.0.0.1", 0, on_started=started.set_result, drain_pause_s=60))
+    await started
+    for _ in range(2):
+        assert not task.done()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.2)
+    await asyncio.wait_for(task, 5)
+
+
 async def test_a_taken_port_is_said_plainly(client: Any, build_example: Any) -> None:
     port = urlsplit(client.url).port
     with pytest.raises(ServerFailed, match=f"127.0.0.1:{port}"):

@@ -170,7 +170,7 @@ async def test_many_who_ask_at_once_cost_one_look_up(settings: Settings) -> None
 async def test_only_the_platform_may_own_an_internal_key(settings: Settings) -> None:
     owner = settings.owner_database_url
     tenant = await provision.create_tenant(owner, "key-tests", "Key tests")
-    with pytest.raises(ValueError, match="unknown scope internal"):
+    with pytest.raises(ValueError, match="reserved for Amana's own services"):
         await provision.create_key(owner, tenant, ["internal"])
     with pytest.raises(ValueError, match="not spelled"):
         await provision.ensure_internal_key(owner, "secret")
@@ -184,6 +184,17 @@ async def test_only_the_platform_may_own_an_internal_key(settings: Settings) -> 
         assert caught.value.constraint_name == "api_keys_internal_is_the_platforms"
     finally:
         await connection.close()
+
+
+async def test_a_key_is_not_made_for_nobody_nor_with_a_scope_that_is_not(settings: Settings) -> None:
+    owner = settings.owner_database_url
+    tenant = await provision.create_tenant(owner, "key-tests", "Key tests")
+    with pytest.raises(ValueError, match="there is no tenant 999999999"):
+        await provision.create_key(owner, 999_999_999, ["loans:read"])
+    with pytest.raises(ValueError, match="platform itself"):
+        await provision.create_key(owner, 0, ["loans:read"])
+    with pytest.raises(ValueError, match=r"no scope loans:raed; the scopes are accounts:read, .*transfers:write"):
+        await provision.create_key(owner, tenant, ["loans:raed"])
 
 
 async def test_a_service_role_reads_keys_and_writes_none(settings: Settings) -> None:

@@ -1,13 +1,17 @@
 """Trace context and log lines."""
 
+import errno
+import io
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import pytest
 
 from amana.domain.reasons import REFUSALS, Reason
-from amana.infra.telemetry import Trace, next_span, parse_traceparent
+from amana.infra.telemetry import Lossy, Trace, next_span, parse_traceparent
 from amana.wire.problems import TYPE_PREFIX, problem
 
 A, B = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -48,6 +52,7 @@ log = logger("amana.example")
 log.debug("hidden")
 log.info("forged\\n{}", value="\\u202e\\r\\n", count=3)
 logging.getLogger("library").warning("careful %s", 1)
+log.info("half a pair", value="\\ud800")
 try:
     1 / 0
 except ZeroDivisionError as error:
@@ -61,11 +66,57 @@ def test_every_log_line_is_one_json_object() -> None:
     assert [(line["severity_text"], line["body"]) for line in lines] == [
         ("info", "forged\n{}"),
         ("warning", "careful 1"),
+        ("info", "half a pair"),
         ("error", "broken"),
     ]
     assert all(line["service.name"] == "example" and line["trace_id"] == A for line in lines)
+    assert lines[2]["value"] == "\\ud800"
     assert lines[0]["count"] == 3 and lines[0]["timestamp"].endswith("Z")
-    assert "ZeroDivisionError" in lines[2]["exception"]
+    assert "ZeroDivisionError" in lines[3]["exception"]
+
+
+FULL_DISK = """
+import logging, sys
+from amana.infra.telemetry import configure_logging, logger, render_metrics
+configure_logging("example", "info")
+for _ in range(300):
+    logger("amana.example").warning("unavailable", detail="x" * 100)
+logging.getLogger("library").warning("careful")
+logging.getLogger("library").warning("%d", "no number")
+sys.stderr.buffer.write(render_metrics())
+"""
+
+
+def test_a_log_on_a_full_disk_loses_lines_counts_them_and_raises_nothing() -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run([sys.executable, "-c", FULL_DISK], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ran.returncode == 0
+    assert b"\namana_log_lines_dropped_total 302.0\n" in ran.stderr and b"Traceback" not in ran.stderr
+
+
+class Tearing(io.RawIOBase):
+    """A file whose disk is full after `room` bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.content = b""
+
+    def write(self, data: Any) -> int:
+        taken = bytes(data)[: self.room]
+        if not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.content += taken
+        self.room -= len(taken)
+        return len(taken)
+
+
+def test_a_line_after_a_torn_one_stands_on_its_own() -> None:
+    file = Tearing(room=5)
+    writer = Lossy(cast(BinaryIO, file))
+    writer.write(b"first line\n")
+    file.room = 100
+    writer.write(b"second line\n")
+    assert file.content == b"first\nsecond line\n"
 
 
 @pytest.mark.parametrize("reason", Reason)

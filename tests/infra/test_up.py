@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -69,3 +70,24 @@ async def test_a_process_that_keeps_dying_is_given_up(folder: Path, monkeypatch:
         kill(stack.broker.process)
         with pytest.raises(up.GaveUp, match="Kafka broker ended 1 times"):
             await up.keep_running(stack, lambda _: None)
+
+
+async def test_logs_are_closed_to_others(folder: Path) -> None:
+    (folder / "logs").mkdir()
+    (folder / "logs" / "valkey.log").touch()  # as an earlier version left them
+    (folder / "logs").chmod(0o755)
+    async with Stack.open(folder, servers_only=True) as stack:
+        assert stack.valkey
+    assert stat.S_IMODE((folder / "logs").stat().st_mode) == 0o700
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (folder / "logs").iterdir()}
+    assert modes == {"postgres.log": 0o600, "valkey.log": 0o600, "broker.log": 0o600}
+
+
+async def test_the_first_start_tells_the_tenant_s_number_and_its_key_once(folder: Path) -> None:
+    said: list[str] = []
+    async with Stack.open(folder, servers_only=True) as stack:
+        await up.introduce(stack, said.append)
+        await up.introduce(stack, said.append)
+    assert [line.split(" Its API key")[0] for line in said if "Its API key" in line] == [
+        "Tenant 1 (`demo`) was made for you."
+    ]

@@ -50,7 +50,9 @@ def build(settings: Settings) -> Litestar:
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM."""
-    await serve_http(build(settings), settings.listen_host, settings.listen_port)
+    await serve_http(
+        build(settings), settings.listen_host, settings.listen_port, drain_pause_s=settings.drain_pause_ms / 1000
+    )
 
 
 @asynccontextmanager

@@ -6,17 +6,20 @@ outside reference, held to that by its Content-Security-Policy.
 
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
 
 import msgspec
-from litestar import MediaType, Request, Router
+from litestar import Litestar, MediaType, Request, Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.routes import HTTPRoute
 
+from amana.gateway.rules import rule_of
 from amana.wire.problems import MEDIA_TYPE, Problem
 
 DOCS_PATH = "/schema"
@@ -59,8 +62,9 @@ def content_security_policy(page: bytes) -> str:
     )
 
 
-def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
-    """The description with every operation's errors as problems, in place of what Litestar assumes of them."""
+def describe(schema: dict[str, Any], scopes: Mapping[tuple[str, str], list[str]]) -> dict[str, Any]:
+    """The description with what Litestar does not know of an operation or assumes: its errors are problems, and
+    `x-scope` lists the scopes of which a key needs one. `scopes` is by path and lower-case method."""
     _, components = msgspec.json.schema_components([Problem], ref_template=_REF)
     schemas = schema["components"].setdefault("schemas", {}) | components
     answer = {
@@ -68,17 +72,31 @@ def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
         "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name=Problem.__name__)}}},
     }
     paths = {
-        path: {method: _described(operation, answer) for method, operation in methods.items()}
+        path: {
+            method: _described(operation, answer, scopes.get((path, method), []))
+            for method, operation in methods.items()
+        }
         for path, methods in schema["paths"].items()
     }
     return schema | {"paths": paths, "components": schema["components"] | {"schemas": schemas}}
 
 
-def _described(operation: Any, answer: dict[str, Any]) -> Any:
+def scopes_of(app: Litestar) -> dict[tuple[str, str], list[str]]:
+    """The scopes of every operation, by path as OpenAPI writes it and lower-case method."""
+    return {
+        (route.path_format, method.lower()): sorted(rule_of(handler).scopes)
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for method in handler.http_methods
+    }
+
+
+def _described(operation: Any, answer: dict[str, Any], scopes: list[str]) -> Any:
     if not isinstance(operation, dict):
         return operation
     responses = {status: r for status, r in operation["responses"].items() if not status.startswith(("4", "5"))}
-    return operation | {"responses": responses | {"default": answer}}
+    return operation | {"x-scope": scopes, "responses": responses | {"default": answer}}
 
 
 class _Page(OpenAPIRenderPlugin):
@@ -97,5 +115,5 @@ class _Description(OpenAPIRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         if not self._bytes:
-            self._bytes = msgspec.json.encode(describe_problems(openapi_schema))
+            self._bytes = msgspec.json.encode(describe(openapi_schema, scopes_of(request.app)))
         return self._bytes

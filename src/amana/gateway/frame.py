@@ -1,7 +1,8 @@
 """The outermost layer: request id, trace, security headers, the duration metric and one access log line.
 
 It wraps everything else, so that an unknown path or a broken handler is counted and answered like any other request.
-The log names the route's template, never the path itself: paths carry ids.
+The log names the route's template, never the path itself: paths carry ids. Services poll one another all day; what
+succeeds of that is logged at debug.
 """
 
 import os
@@ -15,7 +16,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from amana.domain.reasons import Reason
-from amana.gateway.caller import Visit
+from amana.gateway.caller import INTERNAL, Visit
 from amana.gateway.rules import is_open
 from amana.infra.telemetry import REQUEST_DURATION, Trace, enter_trace, logger, next_span, parse_traceparent
 from amana.wire.problems import MEDIA_TYPE, problem
@@ -130,7 +131,8 @@ def _tell(scope: Any, visit: Visit, status: int, seconds: float) -> None:
     if is_open(route):
         return
     caller = visit.caller
-    _log.info(
+    tell = _log.debug if caller and caller.may(INTERNAL) and status < 400 else _log.info
+    tell(
         "request",
         **{
             "http.request.method": method,

@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import NamedTuple
 
 from amana.domain.ids import TENANT_PLATFORM
 from amana.gateway.caller import INTERNAL
@@ -28,7 +30,27 @@ ALL_SCOPES = (
 )
 """Every scope that a lender's key may carry (`internal` is not among them)."""
 
+NAME_LENGTH_MAX = 200
+
 _SLUG = re.compile(r"[a-z][a-z0-9-]{1,62}")
+_NUMBER = re.compile(r"[0-9]{1,9}")  # no slug begins with a digit
+
+
+class Tenant(NamedTuple):
+    """A lender: its number, the name for scripts and the name for people."""
+
+    tenant: int
+    slug: str
+    name: str
+
+
+class ListedKey(NamedTuple):
+    """What may be shown of a key. Times are UTC; `revoked_at` is None while the key lives."""
+
+    key_id: str
+    scopes: list[str]
+    created_at: datetime
+    revoked_at: datetime | None
 
 
 def new_internal_key() -> str:
@@ -49,35 +71,85 @@ async def ensure_internal_key(owner_dsn: str, key: str) -> None:
 
 
 async def create_tenant(owner_dsn: str, slug: str, name: str) -> int:
-    """The tenant called `slug`, made if absent; `name` is kept from the first time."""
-    if not _SLUG.fullmatch(slug) or not name.strip():
-        raise ValueError("a slug is 2 to 63 of a-z, 0-9 and -, beginning with a letter; a name is not blank")
+    """The number of the tenant called `slug`, made if absent; `name` is kept from the first time.
+
+    A slug or name that can't be one raises ValueError.
+    """
+    tenant, _ = await ensure_tenant(owner_dsn, slug, name)
+    return tenant.tenant
+
+
+async def ensure_tenant(owner_dsn: str, slug: str, name: str) -> tuple[Tenant, bool]:
+    """As `create_tenant`: the tenant, and whether it was made now."""
+    if not _SLUG.fullmatch(slug):
+        raise ValueError("a slug is 2 to 63 of a-z, 0-9 and -, beginning with a letter")
+    if not name.strip() or len(name) > NAME_LENGTH_MAX:
+        raise ValueError(f"a name has 1 to {NAME_LENGTH_MAX} characters and is not blank")
     async with _connected(owner_dsn) as connection:
-        tenant = await connection.fetchval(SQL["insert_tenant"], slug, name)
-        if tenant is None:
-            tenant = await connection.fetchval(SQL["find_tenant"], slug)
-    return int(tenant)
+        made = await connection.fetchrow(SQL["insert_tenant"], slug, name)
+        found = made or await connection.fetchrow(SQL["find_tenant"], slug)
+    assert found, "a tenant is never deleted"
+    return Tenant(**found), made is not None
+
+
+async def list_tenants(owner_dsn: str) -> list[Tenant]:
+    """Every lender, by number."""
+    async with _connected(owner_dsn) as connection:
+        return [Tenant(**row) for row in await connection.fetch(SQL["list_tenants"])]
+
+
+async def find_tenant(owner_dsn: str, called: str) -> Tenant:
+    """The tenant with this slug or, in decimal digits, this number. ValueError when there is none."""
+    async with _connected(owner_dsn) as connection:
+        if _NUMBER.fullmatch(called):
+            row = await connection.fetchrow(SQL["find_tenant_by_number"], int(called))
+        else:
+            row = await connection.fetchrow(SQL["find_tenant"], called)
+    if row is None:
+        raise ValueError(f"there is no tenant {called}")
+    return Tenant(**row)
 
 
 async def create_key(owner_dsn: str, tenant: int, scopes: Sequence[str]) -> str:
-    """A new key of `tenant`. Its text is shown here once and never again: only a hash is stored.
+    """A new key of the lender `tenant`. Its text is shown here once and never again: only a hash is stored.
 
-    A scope that is not in `ALL_SCOPES` raises ValueError.
+    A scope that is not in `ALL_SCOPES`, or a tenant that does not exist, raises ValueError.
     """
-    unknown = sorted(set(scopes) - set(ALL_SCOPES))
-    if unknown or not scopes:
-        raise ValueError(f"unknown scope {unknown[0]}" if unknown else "a key needs a scope")
+    _require_scopes(scopes)
+    if tenant == TENANT_PLATFORM:
+        raise ValueError("tenant 0 is the platform itself: keys are made for lenders")
     key = key_from(os.urandom(ENTROPY_BYTES))
-    async with _connected(owner_dsn) as connection:
+    async with _connected(owner_dsn) as connection, connection.transaction():
+        if await connection.fetchrow(SQL["find_tenant_by_number"], tenant) is None:
+            raise ValueError(f"there is no tenant {tenant}")
         stored = await _insert(connection, key, tenant, sorted(set(scopes)))
     assert stored, "two keys drew the same 60-bit id"
     return key.text()
 
 
-async def revoke_key(owner_dsn: str, key_id: str) -> bool:
-    """Revokes a key; False when there is none with this id or it was revoked before."""
+async def list_keys(owner_dsn: str, tenant: int) -> list[ListedKey]:
+    """A tenant's keys, live and revoked, the oldest first."""
     async with _connected(owner_dsn) as connection:
-        return await connection.fetchval(SQL["revoke_key"], key_id) is not None
+        return [ListedKey(**row) for row in await connection.fetch(SQL["list_keys"], tenant)]
+
+
+async def revoke_key(owner_dsn: str, key_id: str) -> bool:
+    """Revokes a key; False when it was revoked before. ValueError when there is none with this id."""
+    async with _connected(owner_dsn) as connection:
+        if await connection.fetchval(SQL["revoke_key"], key_id) is not None:
+            return True
+        if await connection.fetchrow(SQL["when_revoked"], key_id) is None:
+            raise ValueError(f"there is no key with the id {key_id}")
+        return False
+
+
+def _require_scopes(scopes: Sequence[str]) -> None:
+    if INTERNAL in scopes:
+        raise ValueError(f"the scope {INTERNAL} is reserved for Amana's own services")
+    if unknown := sorted(set(scopes) - set(ALL_SCOPES)):
+        raise ValueError(f"there is no scope {unknown[0]}; the scopes are {', '.join(ALL_SCOPES)}")
+    if not scopes:
+        raise ValueError(f"a key needs a scope, of {', '.join(ALL_SCOPES)}")
 
 
 async def _insert(connection: Connection, key: Key, tenant: int, scopes: list[str]) -> bool:

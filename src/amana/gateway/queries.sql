@@ -4,15 +4,30 @@ SELECT key_id, tenant, secret_hash, scopes
 FROM api_keys
 WHERE key_id = $1 AND revoked_at IS NULL;
 
+-- name: list_tenants
+-- The lenders; the platform itself is not one.
+SELECT tenant, slug, name FROM tenants WHERE tenant > 0 ORDER BY tenant;
+
 -- name: find_tenant
 -- The tenant called `slug`.
-SELECT tenant FROM tenants WHERE slug = $1;
+SELECT tenant, slug, name FROM tenants WHERE slug = $1;
+
+-- name: find_tenant_by_number
+-- The tenant with this number.
+SELECT tenant, slug, name FROM tenants WHERE tenant = $1;
 
 -- name: insert_tenant
 -- A new tenant; nothing when the slug is taken.
 INSERT INTO tenants (slug, name) VALUES ($1, $2)
 ON CONFLICT (slug) DO NOTHING
-RETURNING tenant;
+RETURNING tenant, slug, name;
+
+-- name: list_keys
+-- A tenant's keys, the oldest first, without anything of their secrets.
+SELECT key_id, scopes, created_at, revoked_at
+FROM api_keys
+WHERE tenant = $1
+ORDER BY created_at, key_id;
 
 -- name: insert_key
 -- A new key; nothing when its id is taken.
@@ -25,3 +40,7 @@ RETURNING key_id;
 UPDATE api_keys SET revoked_at = now()
 WHERE key_id = $1 AND revoked_at IS NULL
 RETURNING key_id;
+
+-- name: when_revoked
+-- When a key was revoked; null for a live one, no row for one that never was.
+SELECT revoked_at FROM api_keys WHERE key_id = $1;

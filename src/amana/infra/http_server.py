@@ -1,8 +1,9 @@
 """Serves an ASGI application with uvicorn, uvloop and httptools, until SIGTERM or SIGINT.
 
 uvicorn bounds neither the head of a request nor the time that it may take to arrive; the protocol subclass here does:
-414, 431 and 408, then the connection is closed. On a signal the server stops accepting, answers what it has begun and
-closes; `serve` then returns, so that the caller can close what it opened.
+414, 431 and 408, then the connection is closed. On a signal the server says that it drains (see `is_draining`), after
+a pause stops accepting, answers what it has begun and closes; `serve` then returns, so that the caller can close what
+it opened.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import contextlib
 import signal
 import threading
 from asyncio.events import TimerHandle
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 from inspect import isawaitable
 from typing import Any
@@ -23,8 +24,12 @@ HEAD_MAX_BYTES = 32 << 10
 HEAD_TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 75
 DRAIN_TIMEOUT_S = 20
+DRAIN_PAUSE_S = 0.0
+"""How long a draining server goes on accepting, so that balancers that ask `/readyz` can turn away first."""
 CONNECTIONS_MAX = 4_096
 BACKLOG = 2_048
+
+_DRAINING = "amana.draining"
 
 
 class ServerFailed(Exception):
@@ -38,13 +43,15 @@ async def serve(
     *,
     on_started: Callable[[str], Awaitable[None] | None] | None = None,
     stop: asyncio.Event | None = None,
+    drain_pause_s: float = DRAIN_PAUSE_S,
 ) -> None:
     """Serves until a signal comes or `stop` is set; port 0 takes a free one.
 
-    `on_started` gets the base URL, such as `http://127.0.0.1:7801`, once requests are accepted. Raises `ServerFailed`
+    `on_started` gets the base URL, such as `http://127.0.0.1:7801`, once requests are accepted. From the signal on
+    requests see `is_draining`; the listener closes `drain_pause_s` later, or at a second signal. Raises `ServerFailed`
     when it could not start.
     """
-    server = _Server(_config(app, host, port), on_started)
+    server = _Server(_config(app, host, port), on_started, drain_pause_s)
     watch = asyncio.create_task(_stop_on(stop, server)) if stop else None
     try:
         await server.serve()
@@ -55,6 +62,11 @@ async def serve(
             watch.cancel()
     if not server.started:
         raise ServerFailed(f"could not serve on {host}:{port}")
+
+
+def is_draining(scope: Mapping[str, Any]) -> bool:
+    """Whether the server of this request (its ASGI scope) was told to stop."""
+    return bool(scope.get("state", {}).get(_DRAINING, False))
 
 
 def _config(app: Any, host: str, port: int) -> uvicorn.Config:
@@ -75,17 +87,34 @@ def _config(app: Any, host: str, port: int) -> uvicorn.Config:
     )
 
 
-async def _stop_on(stop: asyncio.Event, server: uvicorn.Server) -> None:
+async def _stop_on(stop: asyncio.Event, server: "_Server") -> None:
     await stop.wait()
-    server.should_exit = True
+    server.drain(signal.SIGTERM)
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, except that a signal ends `serve` instead of the process."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[str], Awaitable[None] | None] | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_started: Callable[[str], Awaitable[None] | None] | None, drain_pause_s: float
+    ) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._drain_pause_s = drain_pause_s
+        self._draining = False
+
+    def drain(self, number: int) -> None:
+        """Says to requests that the end is near and begins the pause; called again, ends it."""
+        first, self._draining = not self._draining, True
+        if self.started:
+            self.lifespan.state[_DRAINING] = True  # uvicorn copies it into the scope of every request
+        if first and self.started and self._drain_pause_s:
+            asyncio.get_running_loop().call_later(self._drain_pause_s, self._end_pause)
+        else:
+            self.handle_exit(number, None)
+
+    def _end_pause(self) -> None:
+        self.should_exit = True
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets=sockets)
@@ -104,7 +133,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         signals = (signal.SIGTERM, signal.SIGINT)
         for number in signals:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self.drain, number)
         try:
             yield
         finally:

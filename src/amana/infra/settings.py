@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_origin: str = "amana.example/audit"
     ledger_shards: int = 1
     pool_connections: int = 8
+    drain_pause_ms: int = 0
     log_level: str = "info"
 
 

@@ -3,6 +3,9 @@
 Logs are JSON lines on stdout in the shape of the OpenTelemetry log model. Metrics follow its HTTP conventions as
 Prometheus spells them. Trace context is W3C: it comes in as `traceparent`, lives in a context variable while a request
 is answered, and goes out on every call to another service.
+
+A log line that can't be written (the disk is full, the reader of the pipe is gone) is lost and counted: no request
+fails because of its log.
 """
 
 import logging
@@ -11,11 +14,11 @@ import re
 import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
 
 DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -27,6 +30,7 @@ REQUEST_DURATION = Histogram(
     buckets=DURATION_BUCKETS_S,
 )
 BUILD_INFO = Gauge("amana_build_info", "Always 1; the labels say what runs.", ("service", "version"))
+LINES_DROPPED = Counter("amana_log_lines_dropped_total", "Log lines that could not be written.")
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SEVERITY = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
@@ -92,7 +96,7 @@ def configure_logging(service: str, level: str = "info") -> None:
     structlog.configure(
         processors=[structlog.processors.format_exc_info, _shaped(service), _encoded],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        logger_factory=_Loggers(Lossy(sys.stdout.buffer)),
         cache_logger_on_first_use=True,
     )
     handler = _Forward()
@@ -104,12 +108,56 @@ def logger(name: str) -> Any:
     return structlog.get_logger(logger_name=name)
 
 
+class Lossy:
+    """Writes whole lines to `file` past its buffer; one that can't be written is dropped and counted.
+
+    A buffer would keep what failed, and fail again with every later line and at exit.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._raw = getattr(file, "raw", file)
+        self._torn = False
+
+    def write(self, line: bytes) -> int:
+        """Writes `line`, which ends in a newline. Never raises; gives its length, as files do."""
+        rest = memoryview(b"\n" + line if self._torn else line)
+        try:
+            while rest:
+                written = self._raw.write(rest)
+                if written is None:
+                    raise BlockingIOError
+                self._torn = True
+                rest = rest[written:]
+            self._torn = False
+        except (OSError, ValueError):  # ValueError: the file is closed
+            LINES_DROPPED.inc()
+        return len(line)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
+class _Loggers:
+    def __init__(self, file: Lossy) -> None:
+        self._logger = structlog.BytesLogger(file)  # type: ignore[arg-type] # it needs `write` and `flush` only
+
+    def __call__(self, *_names: Any) -> structlog.BytesLogger:
+        return self._logger
+
+
 class _Forward(logging.Handler):
     """Hands records of libraries that use the standard library's logging to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info if record.exc_info and record.exc_info[0] else None
-        logger(record.name).log(record.levelno, record.getMessage(), exc_info=error)
+        try:
+            logger(record.name).log(record.levelno, record.getMessage(), exc_info=error)
+        except Exception:
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A record that can't be told, such as one whose arguments do not fit its message, is dropped too."""
+        LINES_DROPPED.inc()
 
 
 def _shaped(service: str) -> structlog.types.Processor:
@@ -132,4 +180,11 @@ def _shaped(service: str) -> structlog.types.Processor:
 
 def _encoded(_target: Any, _method: str, event: MutableMapping[str, Any]) -> bytes:
     """One line: JSON escapes every control character, so that no value can forge a second one."""
-    return msgspec.json.encode(event, enc_hook=str)
+    try:
+        return msgspec.json.encode(event, enc_hook=str)
+    except (ValueError, OverflowError):  # half a surrogate pair, a number beyond JSON's
+        return msgspec.json.encode({name: _ascii(value) for name, value in event.items()})
+
+
+def _ascii(value: Any) -> str:
+    return str(value).encode("ascii", "backslashreplace").decode()

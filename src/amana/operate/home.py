@@ -7,7 +7,7 @@
   postgres        the database (a link elsewhere for root in an unreachable folder: see infra.embedded.places)
   valkey, broker  working folders
   audit/signing.key
-  logs/NAME.log
+  logs/NAME.log   (folder 0700, files 0600)
 """
 
 import errno
@@ -64,6 +64,7 @@ class Home:
             _refuse_full_disk(path)
             self.path = path.resolve()
             self.temporary = temporary
+            _close_to_others(self.path / "logs")
             self._lock = (self.path / "lock").open("a+")
         self._take_lock()
 
@@ -174,6 +175,12 @@ def _is_held(lock: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def _close_to_others(folder: Path) -> None:
+    """Made if absent, mode 0700: logs carry key ids and error texts of the database."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o700)
 
 
 def _read_running(file: Path) -> list[Running]:

@@ -128,6 +128,7 @@ SETTINGS = {
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
     "pool_connections": "Database connections of one service process.",
+    "drain_pause_ms": "How long `/readyz` says 503 after SIGTERM before connections are refused; for load balancers.",
     "log_level": "`debug`, `info`, `warning` or `error`.",
 }
 

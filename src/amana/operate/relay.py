@@ -19,5 +19,5 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(run_relays(settings, stop))
-        await serve_http(app, settings.listen_host, settings.listen_port)
+        await serve_http(app, settings.listen_host, settings.listen_port, drain_pause_s=settings.drain_pause_ms / 1000)
         stop.set()

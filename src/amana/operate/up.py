@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amana.gateway import provision
+from amana.infra.embedded.ports import LOOPBACK
 from amana.infra.embedded.process import Process, ServerError
 from amana.infra.settings import Settings
 from amana.operate.home import explain
@@ -62,6 +63,7 @@ async def _stay(data_dir: Path, ports: Ports, given: Settings, say: Say) -> None
         say(f"Amana is up after {time.monotonic() - began:.1f} s. Data and logs: {stack.home.path}")
         for name, url in stack.urls.items():
             say(f"  {name:<13} {url}   docs {url}/schema")
+        say(f"  {'relay':<13} http://{LOOPBACK}:{stack.ports.relay}   metrics only: /metrics")
         await introduce(stack, say)
         say("Ctrl-C stops it.")
         await keep_running(stack, say)
@@ -75,7 +77,7 @@ async def introduce(stack: Stack, say: Say) -> None:
     tenant = await provision.create_tenant(dsn, "demo", "Demo lender")
     key = await provision.create_key(dsn, tenant, provision.ALL_SCOPES)
     stack.home.done(DEMO_MARK)
-    say(f"Tenant `demo` was made for you. Its API key, shown only now: {key}")
+    say(f"Tenant {tenant} (`demo`) was made for you. Its API key, shown only now: {key}")
     say("A first request:")
     say(f"  curl -X PUT {stack.urls['eligibility']}/v1/customers/{EXAMPLE_CUSTOMER} \\")
     say(f"    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{{\"kyc_tier\": 2}}'")

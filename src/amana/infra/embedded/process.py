@@ -63,11 +63,12 @@ class Process:
 
     def start(self) -> None:
         """Start it. Raises `OSError` when the log can't be written or the machine is out of processes."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
             self.log.replace(self.log.with_name(self.log.name + ".old"))
         leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(self.stop_signal))]
         with self.log.open("ab") as output:
+            os.fchmod(output.fileno(), 0o600)
             self._log_start = output.tell()
             self._child = subprocess.Popen(
                 [*leash, str(self._account.uid), str(self._account.gid), *self.command],
