@@ -15,7 +15,7 @@ from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder
 from amana.audit.flow import InclusionProof, Received, prove, receive
 from amana.audit.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
 from amana.audit.sealer import LogBroken, Sealer
-from amana.audit.store import SQL, Store, StoredEvent
+from amana.audit.store import Store, StoredEvent
 from amana.audit.tree import consistency_proof
 from amana.audit.verify import Kind, VerifyReport, run_verify
 from amana.domain.events import Aggregate, Event, event_bytes
@@ -157,12 +157,6 @@ async def test_nobody_changes_the_log_by_accident(log: Log, table: str, statemen
                 await connection.execute(statement.format(table))
     finally:
         await service.close()
-
-
-async def test_every_statement_fits_the_migrated_schema(log: Log) -> None:
-    await log.owner.execute("SET search_path = audit")
-    for statement in SQL.values():
-        await log.owner.prepare(statement)
 
 
 # --- sealing

@@ -99,7 +99,8 @@ def _decisions(told: list[Told]) -> Table:
         if "outcome" not in answer:
             continue
         price = answer["price"]
-        why = "; ".join(f"{reason['text']} ({reason['code']})" for reason in answer["reasons"][:2]) or "-"
+        first = next(iter(answer["reasons"]), None)
+        why = f"{first['text']}\n[dim]{first['code']}[/]" if first else "-"
         table.add_row(
             f"{one.who}\n[dim]{one.asked}",
             answer["outcome"],
