@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.lenders import Lender, new_lender
 
 from amana.audit.verify import run_verify
+from amana.domain.account import wallet_account_id
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.operate.reconcile import reconcile
 from amana.operate.stack import Stack
@@ -22,6 +23,8 @@ LOAD_CALLERS = 16
 LOAD_S = 3.0
 RETRY_MAX = 60
 SETTLE_S = 60.0
+DUE = 1_300_000
+"""Kobo: principal and fee of the loan that the load repays."""
 
 
 @pytest.fixture
@@ -44,70 +47,90 @@ def errors_logged(stack: Stack, service: str) -> list[str]:
 
 @dataclass
 class Load:
-    """Callers who post transfers and book loans without pause; every command is kept with what was answered."""
+    """Callers who post transfers and repay a loan without pause; every command is kept with what was answered."""
 
     lender: Lender
     till: UUID
     income: UUID
-    sent: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    loan: str
+    customer: UUID
+    sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     acknowledged: set[UUID] = field(default_factory=set)
     stopped: bool = False
 
+    @property
+    def transfers(self) -> int:
+        """How many transfers were sent."""
+        return sum(path == "/v1/transfers" for path, _ in self.sent)
+
+    @property
+    def repayments(self) -> int:
+        """How many repayments were sent."""
+        return len(self.sent) - self.transfers
+
     async def run(self) -> None:
         """Until `stopped`."""
-        await asyncio.gather(*(self._call() for _ in range(LOAD_CALLERS)))
+        await asyncio.gather(*(self._call(number) for number in range(LOAD_CALLERS)))
 
-    async def _call(self) -> None:
+    async def _call(self, number: int) -> None:
         while not self.stopped:
-            item: dict[str, Any] = {
-                "id": uuid4(),
-                "debit_account": self.till,
-                "credit_account": self.income,
-                "amount": 7,
-                "currency": "NGN",
-            }
-            self.sent.append(("transactions", "/v1/transfers", {"transfers": [item]}))
-            try:
-                status, answer = await self.lender.post(*self.sent[-1])
-            except UpstreamUnavailable:
-                await asyncio.sleep(0.05)
-                continue
-            assert status in {200, 503, 504}, (answer, errors_logged(self.lender.stack, "transactions"))
-            if status == 200:
-                assert answer["results"][0]["status"] == "posted"
-                self.acknowledged.add(item["id"])
+            id_ = uuid4()
+            command = self._repayment(id_) if number % 2 else self._transfer(id_)
+            self.sent.append(command)
+            if await self._send(command) is not None:
+                self.acknowledged.add(id_)
 
-    async def settle(self) -> int:
-        """Sends every command again until it is answered; how many there were."""
-        for service, path, body in self.sent:
+    def _transfer(self, id_: UUID) -> tuple[str, dict[str, Any]]:
+        item = {"id": id_, "debit_account": self.till, "credit_account": self.income, "amount": 7, "currency": "NGN"}
+        return "/v1/transfers", {"transfers": [item]}
+
+    def _repayment(self, id_: UUID) -> tuple[str, dict[str, Any]]:
+        return f"/v1/loans/{self.loan}/repayments", {"id": id_, "amount": 700}
+
+    async def _send(self, command: tuple[str, dict[str, Any]]) -> dict[str, Any] | None:
+        """The result of a command that was acknowledged, None of one that was not."""
+        try:
+            status, answer = await self.lender.post("transactions", *command)
+        except UpstreamUnavailable:
+            await asyncio.sleep(0.05)
+            return None
+        assert status in {200, 201, 503, 504}, (answer, errors_logged(self.lender.stack, "transactions"))
+        if status > 201:
+            return None
+        result: dict[str, Any] = answer["results"][0] if "results" in answer else answer
+        assert result.get("status", "posted") == "posted", result
+        return result
+
+    async def settle(self) -> None:
+        """Sends every command again until it is answered; what was acknowledged must be a replay."""
+        for command in self.sent:
             for _ in range(RETRY_MAX):
-                try:
-                    status, answer = await self.lender.post(service, path, body)
-                except UpstreamUnavailable:
-                    await asyncio.sleep(0.2)
-                    continue
-                if status == 200:
-                    result = answer["results"][0]
-                    assert result["status"] == "posted", result
-                    if body["transfers"][0]["id"] in self.acknowledged:
-                        assert result["replayed"], "an acknowledged transfer was lost"
+                result = await self._send(command)
+                if result is not None:
+                    id_ = UUID(result["id"] if "id" in result else result["repayment"])
+                    assert result["replayed"] or id_ not in self.acknowledged, "an acknowledged command was lost"
                     break
                 await asyncio.sleep(0.2)
             else:
                 raise AssertionError("a command was never answered")
-        return len(self.sent)
 
 
 @pytest.fixture
 async def load(lender: Lender) -> Load:
-    return Load(lender, await lender.account(), await lender.account())
+    customer = await lender.customer()
+    loan = await lender.loan(customer)
+    assert loan["outstanding"] == DUE
+    return Load(lender, await lender.account(), await lender.account(), loan["id"], customer)
 
 
 async def assert_whole(stack: Stack, lender: Lender, load: Load) -> None:
     """Everything that was sent is there exactly once, all agrees, the log verifies."""
-    count = await load.settle()
+    await load.settle()
     assert load.acknowledged
-    assert await lender.balance(load.till) == 7 * count
+    assert await lender.balance(load.till) == 7 * load.transfers
+    owed = (await lender.must("GET", "transactions", f"/v1/loans/{load.loan}"))["outstanding"]
+    wallet = await lender.balance(wallet_account_id(load.customer, "NGN"))
+    assert DUE - owed + wallet == 700 * load.repayments
     assert await lender.trial_difference() == {"NGN": 0}
     result = await reconcile(stack.settings, SETTLE_S)
     assert result.ok, result.differences
