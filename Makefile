@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --qui
 PIP_INSTALL := PIP_ROOT_USER_ACTION=ignore $(PIP) install --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check lock clean moved
+.PHONY: help install demo up bench test chaos-ledger check lock clean moved
 
 help:  ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP)  ## Set up .venv from the locked, hashed dependencies
 	@:
@@ -24,8 +24,19 @@ demo: $(STAMP)  ## Run the whole platform on a made-up loan book, and show what 
 up: $(STAMP)  ## Keep a local stack running; Ctrl-C stops it, the data stays in .amana
 	@$(BIN)/amana up
 
+bench: $(STAMP)  ## Measure transfers on real servers: about 6 minutes, the machine to itself
+	@mkdir -p .amana
+	@$(BIN)/amana bench transfers --report .amana/bench-transfers.json
+
 test: $(STAMP)  ## Run every test, on real servers
 	@$(BIN)/python -m pytest
+
+SEED := 1
+MINUTES := 5
+SHARDS := 1
+
+chaos-ledger: $(STAMP)  ## Kill the ledger and PostgreSQL under load (SEED=1 MINUTES=5 SHARDS=1), and look what was lost
+	@$(BIN)/python -m tests.chaos.crash --seed $(SEED) --minutes $(MINUTES) --shards $(SHARDS)
 
 check: $(STAMP)  ## Format, lint, types and import rules
 	@$(BIN)/ruff format --check .

@@ -11,7 +11,9 @@ import msgspec
 import typer
 import uvloop
 
+from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, load_settings
+from amana.operate.imports import commands as imports
 from amana.operate.terminal import (
     EXIT_CANNOT,
     cannot,
@@ -242,6 +244,9 @@ def _running(data_dir: Path) -> Settings:
         raise typer.Exit(EXIT_CANNOT)
     return found
 
+
+app.add_typer(bench.group(_given), name="bench")
+app.add_typer(imports.group(_given), name="transfers")
 
 if __name__ == "__main__":
     main()

@@ -5,13 +5,15 @@ import json
 import re
 from uuid import UUID
 
+import msgspec
 import pytest
-from tests.domain.ledger import NOW, TENANT, asked, id_for
+from tests.domain.ledger import NOW, TENANT, after_s, asked, book_with, change, id_for, post, set_clock
 from tests.golden import check_golden
 from tests.style.source import ROOT, SRC, python_files, tree
 
+from amana.domain.account import Account
+from amana.domain.account_commands import open_account, set_credit_line
 from amana.domain.book import Book, Kind
-from amana.domain.commands import set_credit_line
 from amana.domain.decision import DecisionInputs, assess, compile_policy, decide
 from amana.domain.events import MAX_INTEGER
 from amana.domain.facts import CustomerRecord, CustomerStanding, facts_of
@@ -19,16 +21,19 @@ from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
 from amana.domain.money import Currency
 from amana.domain.policy import policy_from
+from amana.domain.transfer import Notes
+from amana.domain.transfer_commands import expire_holds
 from amana.eligibility.events import customer_facts_recorded, decision_made, policy_published
 from amana.eligibility.records import Check, Made
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
-from amana.operate.reference import EVENTS, SCOPES, SETTINGS, pages, routes
+from amana.operate.event_types import EVENTS
+from amana.operate.reference import SCOPES, SETTINGS, pages, routes
 
-OPTIONAL = {"reverses", "command"}
-"""Fields of `TransferPosted` that are there only where they are set."""
-FIELDS = {event.name: set(event.data.split()) for event in EVENTS}
+FIELDS = {event.name: {name.rstrip("?") for name in event.data.split()} for event in EVENTS}
+OPTIONAL = {event.name: {name[:-1] for name in event.data.split() if name.endswith("?")} for event in EVENTS}
+"""Fields that are there only where they are set."""
 
 
 @pytest.mark.parametrize(("name", "text"), pages().items(), ids=pages())
@@ -63,26 +68,45 @@ def loan_of(customer: UUID) -> Loan:
     )
 
 
+CHANGES = (("limit", " 800"), ("freeze", ""), ("unfreeze", ""), ("close", ""))
+"""The life of an account, command by command."""
+
+
 def history() -> Book:
-    """One customer's credit line, loan, last repayment and its return."""
-    book, customer = Book(shards=1, now=NOW), id_for("ada")
+    """A customer's credit line, loan, last repayment and its return; an account's life; what becomes of holds."""
+    book, customer = book_with("account side\ntill debit\nshop debit"), id_for("ada")
+    notes = Notes("order 7", None, b"salt")
+    till = Account(TENANT, id_for("purse"), customer, "NGN", "general", "debit", 900, NOW, NOW)
     answers = [
         set_credit_line(book, asked("line", Kind.CREDIT_LINE), customer, "NGN", 20_000),
         book_loan(book, asked("loan", Kind.LOAN), loan_of(customer), MAX_INTEGER),
         repay_loan(book, asked("rep", Kind.REPAYMENT), id_for("loan"), 9_900, False, NOW),
         reverse_repayment(book, asked("rev", Kind.REPAYMENT_REVERSAL), id_for("loan"), id_for("rep"), NOW),
+        open_account(book, asked("purse", Kind.ACCOUNT), till),
+        *(change(book, f"{verb} purse{more}", verb) for verb, more in CHANGES),
+        post(book, "till -> shop 100", "t", notes=notes),
+        post(book, "reverse t", "r"),
+        post(book, "hold till -> shop 100", "h1", notes=notes),
+        post(book, "hold till -> shop 100 for 1h", "h2"),
+        post(book, "capture h1 60", "c1"),
+        post(book, "void h1", "v1", notes=notes),
     ]
-    assert [answer.reason for answer in answers] == [None] * 4
+    set_clock(book, after_s(3_600))
+    assert expire_holds(book) == 1
+    answers += [post(book, "force h2", "f2", notes=notes)]
+    assert [answer.reason for answer in answers] == [None] * len(answers)
     return book
 
 
 def test_the_events_of_the_ledger_have_the_fields_that_the_page_lists() -> None:
     drafts = history().drafts
     assert {draft.type for draft in drafts} == {event.name for event in EVENTS if event.stream == "transactions"}
+    seen: dict[str, set[str]] = {}
     for draft in drafts:
-        assert FIELDS[draft.type] - OPTIONAL <= set(draft.data) <= FIELDS[draft.type], draft.type
-    seen = {name for draft in drafts for name in draft.data}
-    assert seen >= OPTIONAL
+        fields = set(msgspec.to_builtins(draft.data))
+        assert FIELDS[draft.type] - OPTIONAL[draft.type] <= fields <= FIELDS[draft.type], draft.type
+        seen.setdefault(draft.type, set()).update(fields)
+    assert {type_: seen[type_] >= OPTIONAL[type_] for type_ in seen} == dict.fromkeys(seen, True)
 
 
 def decision() -> Made:

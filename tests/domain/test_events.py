@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amana.domain.events import MAX_INTEGER, Aggregate, Event, event_bytes, utc_text
+from amana.domain.events import MAX_INTEGER, Aggregate, Event, MovementData, SideData, event_bytes, utc_text
 
 EVENT_ID = UUID("01890000-0000-7000-8000-000000000001")
 LOAN_ID = UUID("01890000-0000-7000-8000-000000000002")
@@ -27,7 +27,7 @@ values = st.recursive(
 moments = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 
 
-def event(data: dict[str, Any], occurred_at: datetime = NOON) -> Event:
+def event(data: Any, occurred_at: datetime = NOON) -> Event:
     return Event(EVENT_ID, 1, "LoanBooked", 1, occurred_at, Aggregate("loan", LOAN_ID, 3), "key", "", data)
 
 
@@ -37,6 +37,42 @@ def test_the_bytes_are_those_of_rfc_8785(data: dict[str, Any], moment: datetime,
     body = event_bytes(made)
     assert body == rfc8785.dumps(json.loads(body))
     assert json.loads(body)["data"] == data
+
+
+ids = st.uuids()
+amounts = st.integers(0, MAX_INTEGER)
+codes = st.from_regex(r"[a-z][a-z0-9_]{0,39}", fullmatch=True)
+sides = st.builds(SideData, ids, amounts, amounts, amounts, amounts, amounts)
+OPTIONAL = ("command", "expires_at", "hold", "notes", "reason", "reverses")
+movements = st.builds(
+    MovementData,
+    amount=amounts,
+    code=codes,
+    command=st.none() | ids,
+    credit=sides,
+    currency=st.sampled_from(["NGN", "USD"]),
+    debit=sides,
+    effective_on=st.dates(date(1970, 1, 1), date(2200, 1, 1)),
+    expires_at=st.none() | moments.map(utc_text),
+    final=st.booleans(),
+    hold=st.none() | ids,
+    notes=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
+    reason=st.none() | codes,
+    released=amounts,
+    reverses=st.none() | ids,
+    transfer=ids,
+)
+
+
+@given(movements)
+def test_a_movements_fixed_shape_has_the_bytes_of_rfc_8785_and_of_plain_data(movement: MovementData) -> None:
+    body = event_bytes(event(movement))
+    data = json.loads(body)["data"]
+    assert body == rfc8785.dumps(json.loads(body))
+    assert body == event_bytes(event(data))
+    assert data["debit"]["account"] == str(movement.debit.account)
+    assert {name for name in OPTIONAL if name in data} == {name for name in OPTIONAL if getattr(movement, name)}
+    assert ("released" in data, "final" in data) == (movement.released > 0, movement.final)
 
 
 def test_the_envelope_is_written_in_the_order_of_its_keys() -> None:

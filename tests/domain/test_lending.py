@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tests.domain.ledger import NOW, TENANT, asked, book_with, difference, id_for
 
 from amana.domain.account import exposure_account_id, fee_account_id, principal_account_id, wallet_account_id
+from amana.domain.account_commands import set_credit_line
 from amana.domain.book import Kind
-from amana.domain.commands import set_credit_line
 from amana.domain.lending import Loan, LoanOrigin, business_date
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
 from amana.domain.reasons import Reason

@@ -7,7 +7,7 @@ import pytest
 
 from amana.domain.reasons import REFUSALS, Reason, Refusal
 
-MAY_BE_RETRIED = {408, 429, 503}
+MAY_BE_RETRIED = {408, 429, 503, 504}
 EACH = pytest.mark.parametrize("row", REFUSALS.values(), ids=lambda row: row.reason.value)
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.e2e.lenders import Lender, new_lender
+from tests.e2e.tills import Till
 
 from amana.infra.http import HttpClient
 from amana.operate.stack import Stack
@@ -18,3 +19,8 @@ async def http() -> AsyncIterator[HttpClient]:
 @pytest.fixture
 async def lender(platform: Stack, http: HttpClient) -> Lender:
     return await new_lender(platform, http)
+
+
+@pytest.fixture
+async def till(lender: Lender) -> Till:
+    return Till(lender, await lender.account(), await lender.account(normal_side="credit"))

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from amana.infra.http_server import serve
-from amana.wire.transactions import Standings, StandingsRequest, StandingView
+from amana.wire.loans import Standings, StandingsRequest, StandingView
 
 
 class StandingsServer:

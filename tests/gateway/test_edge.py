@@ -152,7 +152,7 @@ async def test_a_good_query_is_decoded(client: Any) -> None:
 FAILED = """
 bug      | 500 | internal       | false |
 database | 503 | unavailable    | true  | 1
-commit   | 503 | unavailable    | true  | 1
+commit   | 504 | outcome_unknown | true | 1
 overload | 503 | overloaded     | true  | 1
 upstream | 503 | unavailable    | true  | 1
 refusal  | 422 | limit_exceeded | false |

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from amana.infra import http_server
+from amana.infra import http_connection
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import ServerFailed, serve
 
@@ -68,7 +68,7 @@ async def test_a_head_that_breaks_the_rules_is_answered_and_the_connection_close
 
 
 async def test_a_slow_head_and_a_slow_body_are_cut_off(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(http_connection, "HEAD_TIMEOUT_S", 0.2)
     monkeypatch.setattr("amana.gateway.request.BODY_TIMEOUT_S", 0.2)
     head = await exchange(client.url, b"GET ", b"/ HTTP", pause_s=0.05)
     body = await exchange(client.url, post(client.key, b"{", b"Content-Length: 50"))

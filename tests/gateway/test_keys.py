@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amana.gateway import provision
-from amana.gateway.keyring import FRESH_S, RETRY_S, STALE_S, KeyRing
+from amana.gateway.keyring import AHEAD_S, FRESH_S, RETRY_S, STALE_S, KeyRing
 from amana.gateway.keys import ENTROPY_BYTES, StoredKey, hash_secret, key_from, parse_key, proves
 from amana.gateway.store import KeyStore
 from amana.infra.postgres import DatabaseUnavailable
@@ -87,6 +87,13 @@ async def ring_on(dsn: str) -> AsyncIterator[tuple[KeyRing, Clock]]:
         yield ring, clock
     finally:
         await ring.store.close()
+
+
+async def looked_up(ring: KeyRing) -> None:
+    """Waits for the look-ups that nobody waits for."""
+    async with asyncio.timeout(5):
+        while ring._looking:  # noqa: ASYNC110 (there is no event: nobody waits)
+            await asyncio.sleep(0.01)
 
 
 async def new_key(settings: Settings) -> tuple[str, str]:
@@ -165,6 +172,49 @@ async def test_many_who_ask_at_once_cost_one_look_up(settings: Settings) -> None
     found = await asyncio.gather(*(ring.caller_for(f"Bearer {text}") for _ in range(200)))
     await ring.store.close()
     assert all(found) and asked == [key_id]
+
+
+async def test_what_is_known_without_a_look_up_is_proved_and_no_older_than_five_seconds(settings: Settings) -> None:
+    text, key_id = await new_key(settings)
+    good, wrong = f"Bearer {text}", f"Bearer {text[:-1]}{'a' if text[-1] != 'a' else 'b'}"
+    async with ring_on(settings.eligibility_database_url) as (ring, clock):
+        assert ring.known(good) is None  # not yet
+        assert await ring.caller_for(good)
+        found = ring.known(good)
+        assert found and found.key_id == key_id
+        assert [ring.known(bad) for bad in (wrong, text, "", "Basic x", f"Bearer {text}x")] == [None] * 5
+        clock.now_s += FRESH_S
+        assert ring.known(good) is None
+
+
+async def test_a_key_in_use_is_asked_for_again_before_it_is_too_old(settings: Settings) -> None:
+    text, key_id = await new_key(settings)
+    async with ring_on(settings.eligibility_database_url) as (ring, clock):
+        assert await ring.caller_for(f"Bearer {text}")
+        for _ in range(3):
+            clock.now_s += AHEAD_S
+            assert ring.known(f"Bearer {text}")
+            await looked_up(ring)
+        assert await provision.revoke_key(settings.owner_database_url, key_id)
+        clock.now_s += AHEAD_S
+        assert ring.known(f"Bearer {text}")
+        await looked_up(ring)
+        assert ring.known(f"Bearer {text}") is None
+
+
+async def test_without_its_database_a_key_is_known_for_no_longer(settings: Settings) -> None:
+    text, _ = await new_key(settings)
+    door = Door(settings.eligibility_database_url)
+    async with ring_on(await door.open()) as (ring, clock):
+        assert await ring.caller_for(f"Bearer {text}")
+        await door.shut()
+        clock.now_s += AHEAD_S
+        assert ring.known(f"Bearer {text}")
+        await looked_up(ring)
+        assert ring.known(f"Bearer {text}")
+        clock.now_s += FRESH_S - AHEAD_S
+        assert ring.known(f"Bearer {text}") is None
+        assert await ring.caller_for(f"Bearer {text}")  # for a minute, and only who asks for it
 
 
 async def test_only_the_platform_may_own_an_internal_key(settings: Settings) -> None:

@@ -1,44 +1,15 @@
 """Group commit: what arrives together is answered together, each by its own result."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
+from tests.infra.doubler import Doubler, until
 
 from amana.infra.collector import Collector, Overloaded, bisecting
-
-PATIENCE_S = 5.0
-"""How long a test waits for something that must happen."""
-
-
-class Doubler:
-    """A `run` that notes its batches, gives twice each item, and waits while `gate` is closed."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-        self.running = 0
-        self.running_max = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def __call__(self, items: list[int]) -> list[int | Exception]:
-        self.batches.append(items)
-        self.running += 1
-        self.running_max = max(self.running_max, self.running)
-        await self.gate.wait()
-        self.running -= 1
-        return [ValueError(f"{item} is negative") if item < 0 else item * 2 for item in items]
 
 
 def collecting(run: Doubler, batch_max: int = 10, in_flight: int = 1, queue_max: int = 100) -> Collector[int, int]:
     return Collector(run, batch_max=batch_max, batches_in_flight=in_flight, queue_max=queue_max)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Lets the loop turn until something is so."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0)
 
 
 async def test_what_arrives_in_one_turn_rides_in_one_batch_and_keeps_its_order() -> None:
@@ -88,7 +59,7 @@ async def test_what_comes_while_a_batch_runs_fills_the_next_one() -> None:
 
 async def test_a_full_queue_sheds_and_takes_again_when_there_is_room() -> None:
     run = Doubler()
-    collector = collecting(run, batch_max=1, queue_max=2)
+    collector = collecting(run, batch_max=1, queue_max=4)
     run.gate.clear()
     running = asyncio.create_task(collector.submit(0))
     await until(lambda: run.running == 1)
@@ -213,3 +184,71 @@ async def test_bisecting_lets_trouble_of_the_whole_batch_through() -> None:
 
     with pytest.raises(OSError, match="away"):
         await bisecting(run, whole=(OSError,))([1, 2, 3])
+
+
+async def test_enqueue_gives_a_future_and_says_at_once_when_there_is_no_room() -> None:
+    run = Doubler()
+    collector = collecting(run, queue_max=4)
+    futures = [collector.enqueue(n) for n in (1, 2)]
+    with pytest.raises(Overloaded):
+        collector.enqueue(3)
+    assert await asyncio.gather(*futures) == [2, 4]
+    assert await collector.enqueue(4) == 8
+
+
+async def test_what_waited_too_long_is_shed_and_was_not_done() -> None:
+    run = Doubler()
+    collector: Collector[int, int] = Collector(run, batch_max=1, batches_in_flight=1, queue_max=10, wait_max_s=0.01)
+    run.gate.clear()
+    first = collector.enqueue(1)
+    await until(lambda: run.running == 1)
+    second = collector.enqueue(2)
+    await asyncio.sleep(0.03)
+    run.gate.set()
+    assert await first == 2
+    with pytest.raises(Overloaded):
+        await second
+    assert await collector.submit(3) == 6
+    assert run.batches == [[1], [3]]
+
+
+class TestGroups:
+    """Tens are one tenant's, units of hundreds another's."""
+
+    def collecting(self, run: Doubler) -> Collector[int, int]:
+        return Collector(run, batch_max=4, batches_in_flight=1, queue_max=8, group=lambda n: n // 100)
+
+    async def test_they_take_turns_however_much_one_of_them_sends(self) -> None:
+        run = Doubler()
+        collector = self.collecting(run)
+        await asyncio.gather(*(collector.submit(n) for n in (100, 101, 102, 103, 200, 201, 300)))
+        assert run.batches == [[100, 200, 300, 101], [201, 102, 103]]
+
+    async def test_none_has_more_than_half_of_the_places(self) -> None:
+        run = Doubler()
+        collector = self.collecting(run)
+        waiting = [collector.enqueue(n) for n in (100, 101, 102, 103)]
+        with pytest.raises(Overloaded):
+            collector.enqueue(104)
+        waiting += [collector.enqueue(n) for n in (200, 201, 202, 203)]
+        with pytest.raises(Overloaded):
+            collector.enqueue(300)
+        await asyncio.gather(*waiting)
+
+    async def test_also_not_of_those_that_are_set_aside(self) -> None:
+        run = Doubler()
+        collector: Collector[int, int] = Collector(
+            run, batch_max=9, batches_in_flight=2, queue_max=8, group=lambda n: n // 100, claims=lambda n: {n // 100}
+        )
+        run.gate.clear()
+        running = collector.enqueue(100)
+        await until(lambda: run.running == 1)
+        hot = [collector.enqueue(n) for n in (101, 102, 103, 104)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            collector.enqueue(105)
+        cold = collector.enqueue(200)
+        await until(lambda: run.running == 2)
+        run.gate.set()
+        await asyncio.gather(running, cold, *hot)
+        assert run.batches == [[100], [200], [101, 102, 103, 104]]

@@ -23,10 +23,14 @@ class Use(NamedTuple):
     schema: str
     only: str = ""
     """A part of the names of the blocks that run there; empty for all."""
+    first: str = ""
+    """A part of the names of blocks of the same file that make tables of their own for the others."""
 
 
 USES = (
     Use("audit/queries.sql", "audit_database_url", "audit"),
+    Use("bench/queries.sql", "owner_database_url", "public"),
+    Use("bench/naive.sql", "owner_database_url", "pg_temp", first="make_"),
     Use("eligibility/queries.sql", "eligibility_database_url", "eligibility"),
     Use("gateway/queries.sql", "eligibility_database_url", "gateway", "find_key"),
     Use("gateway/queries.sql", "transactions_database_url", "gateway", "find_key"),
@@ -94,6 +98,9 @@ async def _failure(settings: Settings, use: Use, statement: str) -> str:
     dsn = getattr(settings, use.url)
     connection = await asyncpg.connect(dsn, server_settings={"search_path": use.schema})
     try:
+        for name, made in statements_of(use.file).items() if use.first else ():
+            if use.first in name and made != statement:
+                await connection.execute(made)
         if _code(statement).startswith(NOT_PLANNED):
             await connection.prepare(statement)
         else:

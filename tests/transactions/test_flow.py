@@ -1,257 +1,261 @@
-"""Batches on real PostgreSQL: what is committed, what races, what the service's role may not do."""
+"""Batches on real PostgreSQL: what is committed, what races, what one bad unit leaves of its neighbours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from datetime import UTC, date, datetime
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
+from tests.transactions.conftest import FAR, Bank
 
-from amana.domain.account import Account, exposure_account_id, principal_account_id
-from amana.domain.book import Answer, Asked, Kind
-from amana.domain.lending import Loan, LoanOrigin
+from amana.domain.account import Account
+from amana.domain.book import Kind
 from amana.domain.reasons import Reason
-from amana.domain.transfer import Key, Transfer
-from amana.infra.postgres import Connection, Pool, open_pool
-from amana.infra.settings import Settings
-from amana.transactions.flow import Flow
+from amana.domain.transfer import Key, Notes
+from amana.infra.postgres import Connection
 from amana.transactions.store import Store
-from amana.transactions.work import BookLoan, Command, OpenAccount, PostGroup, Repay, ReverseTransfer, SetCreditLine
-
-NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
-
-
-class Bank:
-    """A flow, a tenant of its own, and short words for what a test does with them."""
-
-    def __init__(self, pool: Pool, shards: int, tenant: int) -> None:
-        self.pool, self.tenant, self.shards = pool, tenant, shards
-        self.flow = Flow(pool, Store(shards))
-
-    def asked(self, id_: UUID, kind: Kind, **fields: object) -> Asked:
-        return Asked(self.tenant, id_, kind, fields, "tester", "")
-
-    async def account(self, limit: int | None = None) -> UUID:
-        id_ = uuid4()
-
-        def build(now: datetime) -> Account:
-            return Account(self.tenant, id_, id_, "NGN", "general", "debit", limit, now, now)
-
-        await self.flow.submit([OpenAccount(self.asked(id_, Kind.ACCOUNT), build)])
-        return id_
-
-    def group(self, debit: UUID, credit: UUID, amount: int, id_: UUID | None = None) -> PostGroup:
-        id_ = id_ or self.fitting(debit)
-        fields = {"debit_account": str(debit), "credit_account": str(credit), "amount": amount, "currency": "NGN"}
-        transfer = Transfer(self.tenant, id_, debit, credit, amount, "NGN", "transfer", date(2026, 3, 2))
-        return PostGroup([(self.asked(id_, Kind.TRANSFER, **fields), transfer)])
-
-    def fitting(self, beside: UUID) -> UUID:
-        """A new id in the shard of another."""
-        return UUID(int=(uuid4().int & ~0xFFF) | (beside.int & 0xFFF))
-
-    async def post(self, *args: object) -> Answer:
-        return (await self.flow.submit([self.group(*args)]))[0]  # type: ignore[arg-type]
-
-    async def balance(self, account: UUID) -> int:
-        async with self.pool.acquire() as connection:
-            found = await self.flow.store.get_account(connection, self.tenant, account)
-        assert found is not None
-        return found.balance
-
-
-@pytest.fixture(scope="module", params=[1, 8], ids=["one shard", "eight shards"])
-async def pool_and_shards(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Pool, int]]:
-    pool = await open_pool(settings.transactions_database_url, "transactions", 8)
-    yield pool, request.param
-    await pool.close()
-
-
-@pytest.fixture
-def bank(pool_and_shards: tuple[Pool, int]) -> Bank:
-    return Bank(*pool_and_shards, tenant=1_000_000 + uuid4().int % 1_000_000)
+from amana.transactions.work import Command, OpenAccount, PostOrders
 
 
 async def test_a_transfer_is_there_with_both_entries_and_its_event(bank: Bank) -> None:
     till, income = await bank.account(), await bank.account()
-    id_ = bank.fitting(till)
-    assert (await bank.post(till, income, 250, id_)).reason is None
-    async with bank.pool.acquire() as connection:
-        entries = await bank.flow.store.list_entries(connection, bank.tenant, till, 0, 10)
-        events = await connection.fetch(
-            "SELECT type FROM outbox WHERE tenant = $1 AND aggregate_id = $2", bank.tenant, id_
+    assert (await bank.send(bank.post(till, income, 250))).result == {"amount": 250}
+    for account, side, balance in ((till, "debit", 250), (income, "credit", -250)):
+        entries = await bank.reads.list_entries(bank.tenant, account, 0, 10)
+        assert [(entry["side"], entry["posted"], entry["pending"], entry["version"]) for entry in entries] == [
+            (side, 250, 0, 1)
+        ]
+        assert await bank.balance(account) == balance
+    assert await bank.events() == ["TransferPosted"]
+
+
+class TestRaces:
+    """Two flows are what two processes would be: only the database stands between them."""
+
+    async def test_thirty_two_callers_with_one_id_see_one_effect(self, bank: Bank) -> None:
+        flows = [bank.flow, bank.another_flow()]
+        till, income = await bank.account(), await bank.account()
+        command = bank.post(till, income, 10)
+        answers = await asyncio.gather(*(bank.send(command, flows[n % 2]) for n in range(32)))
+        assert sorted(answer.replayed for answer in answers) == [False] + [True] * 31
+        assert {str(answer.result) for answer in answers} == {"{'amount': 10}"}
+        assert await bank.balance(till) == 10
+        assert await bank.events() == ["TransferPosted"]
+
+    async def test_callers_with_one_id_and_other_accounts_see_one_effect(self, bank: Bank) -> None:
+        till, drawer, income = await bank.account(), await bank.account(), await bank.account()
+        id_ = bank.fitting(till)
+        drawer_fits = bank.shards == 1 or (drawer.int & 0xFFF) * 8 // 4096 == (till.int & 0xFFF) * 8 // 4096
+        first, second = await asyncio.gather(
+            bank.send(bank.post(till, income, 10, id_)),
+            bank.send(bank.post(drawer, income, 10, id_), bank.another_flow()),
         )
-    assert [(entry["side"], entry["amount"], entry["debits_posted"]) for entry in entries] == [("debit", 250, 250)]
-    assert [event["type"] for event in events] == ["TransferPosted"]
+        reasons = [first.reason, second.reason]
+        # Where the id does not fit the drawer's shard, the answer is that, unless the other one was there first.
+        assert reasons in ([None, Reason.ID_CONFLICT], [Reason.ID_CONFLICT, None]) or (
+            not drawer_fits and reasons == [None, Reason.ID_SHARD_MISMATCH]
+        )
+        assert await bank.balance(till) + await bank.balance(drawer) == 10
+
+    async def test_sixty_four_callers_on_one_limit_never_pass_it_by_one_kobo(self, bank: Bank) -> None:
+        flows = [bank.another_flow() for _ in range(3)]
+        card, shop = await bank.account(limit=1_000), await bank.account()
+        commands = [bank.hold(card, shop, 31) if n % 3 else bank.post(card, shop, 37) for n in range(64)]
+        answers = await asyncio.gather(*(bank.send(command, flows[n % 3]) for n, command in enumerate(commands)))
+        taken = sum(answer.result["amount"] for answer in answers if answer.reason is None)
+        card_now = await bank.get(card)
+        assert 1_000 - 31 < taken == card_now.debits_posted + card_now.debits_pending <= 1_000
+        assert {answer.reason for answer in answers} == {None, Reason.LIMIT_EXCEEDED}
+
+    async def test_a_hold_is_captured_to_its_amount_however_many_try(self, bank: Bank) -> None:
+        flows = [bank.flow, bank.another_flow()]
+        wallet, shop = await bank.account(), await bank.account()
+        hold = await bank.held(wallet, shop, 100)
+        commands = [bank.about(Kind.CAPTURE, hold, 30) for _ in range(10)]
+        answers = await asyncio.gather(*(bank.send(command, flows[n % 2]) for n, command in enumerate(commands)))
+        reasons = [answer.reason for answer in answers]
+        assert (reasons.count(None), reasons.count(Reason.EXCEEDS_HOLD)) == (3, 7)
+        shop_now = await bank.get(shop)
+        assert (shop_now.credits_posted, shop_now.credits_pending) == (90, 10)
+
+    async def test_of_a_capture_and_a_void_one_wins(self, bank: Bank) -> None:
+        wallet, shop = await bank.account(), await bank.account()
+        hold = await bank.held(wallet, shop, 100)
+        capture, void = await asyncio.gather(
+            bank.send(bank.about(Kind.CAPTURE, hold)), bank.send(bank.about(Kind.VOID, hold), bank.another_flow())
+        )
+        assert (capture.reason, void.reason) in ((None, Reason.HOLD_CAPTURED), (Reason.HOLD_VOIDED, None))
+        assert (await bank.get(shop)).credits_pending == 0
+
+    async def test_a_transfer_is_reversed_to_its_amount_however_many_try(self, bank: Bank) -> None:
+        flows = [bank.flow, bank.another_flow()]
+        till, income = await bank.account(), await bank.account()
+        original = bank.post(till, income, 100)
+        await bank.send(original)
+        commands = [bank.about(Kind.REVERSAL, original.orders[0].id) for _ in range(10)]
+        answers = await asyncio.gather(*(bank.send(command, flows[n % 2]) for n, command in enumerate(commands)))
+        reasons = [answer.reason for answer in answers]
+        assert (reasons.count(None), reasons.count(Reason.EXCEEDS_ORIGINAL)) == (1, 9)
+        assert await bank.balance(till) == 0
+
+    async def test_opposite_transfers_do_not_lock_each_other_out(self, bank: Bank) -> None:
+        flows = [bank.another_flow() for _ in range(2)]
+        one, two = await bank.account(), await bank.account()
+        commands = [bank.post(one, two, 1) if n % 2 else bank.post(two, one, 1) for n in range(200)]
+        answers = await asyncio.gather(*(bank.send(command, flows[n % 2]) for n, command in enumerate(commands)))
+        assert all(answer.reason is None for answer in answers)
+        assert await bank.balance(one) == 0
 
 
-async def test_racing_callers_with_one_id_see_one_effect(bank: Bank) -> None:
-    other = Flow(bank.pool, bank.flow.store)
-    till, income = await bank.account(), await bank.account()
-    command = bank.group(till, income, 10)
-    answers = await asyncio.gather(*(flow.submit([command]) for flow in (bank.flow, other) for _ in range(10)))
-    assert sorted(answer[0].replayed for answer in answers) == [False] + [True] * 19
-    assert await bank.balance(till) == 10
+class TestIdsInTheDatabase:
+    async def test_a_hold_sent_again_with_another_field_is_refused_by_its_name(self, bank: Bank) -> None:
+        wallet, shop = await bank.account(), await bank.account()
+        id_ = bank.fitting(wallet)
+        notes = Notes("order 7", {"branch": "Yaba"}, b"0123456789abcdef")
+        asked = {"ttl_s": 3_600, "notes": notes}
+        first = await bank.send(bank.hold(wallet, shop, 100, id_, **asked))
+        again = await bank.send(bank.hold(wallet, shop, 100, id_, **asked))
+        assert (again.result, again.replayed) == (first.result, True)
+        for changed, field in (
+            ({"ttl_s": 3_601}, "ttl_s"),
+            ({"ttl_s": None}, "ttl_s"),
+            ({"notes": Notes("order 7", {"branch": "Ikeja"}, b"")}, "metadata"),
+            ({"notes": Notes("order 8", {"branch": "Yaba"}, b"")}, "reference"),
+            ({"notes": None}, "metadata"),
+            ({"code": "payout"}, "code"),
+        ):
+            answer = await bank.send(bank.hold(wallet, shop, 100, id_, **asked | changed))
+            assert (answer.reason, answer.result) == (Reason.ID_CONFLICT, {"field": field})
+        assert (await bank.get(wallet)).debits_pending == 100
+
+    async def test_a_refusal_is_kept_with_its_notes_and_given_again(self, bank: Bank) -> None:
+        card, shop = await bank.account(limit=5), await bank.account()
+        id_ = bank.fitting(card)
+        asked = {"notes": Notes(None, {"branch": "Yaba"}, b"0123456789abcdef")}
+        for replayed in (False, True):
+            answer = await bank.send(bank.post(card, shop, 6, id_, **asked))
+            assert (answer.reason, answer.replayed) == (Reason.LIMIT_EXCEEDED, replayed)
+        assert (await bank.send(bank.post(card, shop, 6, id_))).result == {"field": "metadata"}
+
+    async def test_a_balancing_transfer_gives_its_first_amount_again(self, bank: Bank) -> None:
+        wallet, debt = await bank.account(floor=0, side="credit"), await bank.account()
+        await bank.send(bank.post(debt, wallet, 70))
+        command = bank.post(wallet, debt, 500, balancing="both")
+        assert (await bank.send(command)).result == {"amount": 70}
+        await bank.send(bank.post(debt, wallet, 30))
+        again = await bank.send(command)
+        assert (again.result, again.replayed) == ({"amount": 70}, True)
+
+    async def test_an_id_that_does_not_fit_its_shard_is_refused_and_nothing_is_stored(self, bank: Bank) -> None:
+        if bank.shards == 1:
+            return  # every id fits
+        till, income = await bank.account(), await bank.account()
+        id_ = bank.far(till)
+        for _ in range(2):
+            answer = await bank.send(bank.post(till, income, 10, id_))
+            assert (answer.reason, answer.replayed) == (Reason.ID_SHARD_MISMATCH, False)
+        assert await bank.balance(till) == 0
 
 
-async def test_racing_callers_with_one_id_and_other_accounts_see_one_effect(bank: Bank) -> None:
-    other = Flow(bank.pool, bank.flow.store)
-    till, drawer, income = await bank.account(), await bank.account(), await bank.account()
-    id_ = bank.fitting(till)
-    drawer_fits = bank.shards == 1 or (drawer.int & 0xFFF) * 8 // 4096 == (till.int & 0xFFF) * 8 // 4096
-    first, second = await asyncio.gather(
-        bank.flow.submit([bank.group(till, income, 10, id_)]),
-        other.submit([bank.group(drawer, income, 10, id_)]),
-    )
-    reasons = [first[0].reason, second[0].reason]
-    # Where the id does not fit the drawer's shard, the answer is that, unless the other one was there first.
-    assert reasons in ([None, Reason.ID_CONFLICT], [Reason.ID_CONFLICT, None]) or (
-        not drawer_fits and reasons == [None, Reason.ID_SHARD_MISMATCH]
-    )
-    assert await bank.balance(till) + await bank.balance(drawer) == 10
-
-
-async def test_many_callers_on_one_limit_never_pass_it(bank: Bank) -> None:
-    flows = [Flow(bank.pool, bank.flow.store) for _ in range(3)]
-    limited, income = await bank.account(limit=1_000), await bank.account()
-    answers = await asyncio.gather(*(flows[n % 3].submit([bank.group(limited, income, 7)]) for n in range(300)))
-    assert sum(answer[0].reason is None for answer in answers) == 1_000 // 7
-    assert await bank.balance(limited) == 1_000 // 7 * 7
-
-
-async def test_crossing_transfers_do_not_lock_each_other_out(bank: Bank) -> None:
-    flows = [Flow(bank.pool, bank.flow.store) for _ in range(4)]
-    one, two = await bank.account(), await bank.account()
-    groups = [bank.group(one, two, 1) if n % 2 else bank.group(two, one, 1) for n in range(200)]
-    answers = await asyncio.gather(*(flows[n % 4].submit([group]) for n, group in enumerate(groups)))
-    assert all(answer[0].reason is None for answer in answers)
-    assert await bank.balance(one) == 0
-
-
-async def test_an_id_that_does_not_fit_its_shard_is_refused_and_nothing_is_stored(bank: Bank) -> None:
-    if bank.shards == 1:
-        return  # every id fits
-    till, income = await bank.account(), await bank.account()
-    id_ = UUID(int=bank.fitting(till).int ^ 0x800)
-    for _ in range(2):
-        answer = await bank.post(till, income, 10, id_)
-        assert (answer.reason, answer.replayed) == (Reason.ID_SHARD_MISMATCH, False)
-    assert await bank.balance(till) == 0
-
-
-def loan_for(bank: Bank, customer: UUID, offer: UUID | None = None) -> BookLoan:
-    loan = Loan(
-        bank.tenant,
-        bank.fitting(customer),
-        customer,
-        "nano",
-        "NGN",
-        10_000,
-        1_500,
-        30,
-        LoanOrigin.OFFER,
-        offer or uuid4(),
-        NOW,
-        NOW,
-    )
-    return BookLoan(bank.asked(loan.id, Kind.LOAN, offer_id=str(loan.decision_id)), loan, 10**9, True)
-
-
-async def credit_line(bank: Bank, limit: int) -> UUID:
-    customer = uuid4()
-    command = bank.asked(bank.fitting(customer), Kind.CREDIT_LINE)
-    await bank.flow.submit([SetCreditLine(command, customer, "NGN", limit)])
-    return customer
-
-
-async def test_an_offer_raced_for_by_two_processes_is_booked_once(bank: Bank) -> None:
-    other = Flow(bank.pool, bank.flow.store)
-    customer, offer = await credit_line(bank, 10**6), uuid4()
-    answers = await asyncio.gather(
-        *(flow.submit([loan_for(bank, customer, offer)]) for flow in (bank.flow, other) for _ in range(5))
-    )
-    reasons = [answer[0].reason for answer in answers]
-    assert reasons.count(None) == 1
-    assert reasons.count(Reason.OFFER_USED) == 9
-    assert await bank.balance(exposure_account_id(customer, "NGN")) == 11_500
-
-
-async def test_loans_raced_for_never_pass_the_credit_limit(bank: Bank) -> None:
-    other = Flow(bank.pool, bank.flow.store)
-    customer = await credit_line(bank, 3 * 11_500 + 11_499)
-    answers = await asyncio.gather(
-        *(flow.submit([loan_for(bank, customer)]) for flow in (bank.flow, other) for _ in range(5))
-    )
-    assert sum(answer[0].reason is None for answer in answers) == 3
-    assert await bank.balance(exposure_account_id(customer, "NGN")) == 3 * 11_500
-
-
-async def test_a_loan_repaid_in_the_same_batch_is_closed(bank: Bank) -> None:
-    customer = await credit_line(bank, 10**6)
-    booking = loan_for(bank, customer)
-    await bank.flow.submit([booking])
-    repayments = [
-        Repay(bank.asked(bank.fitting(customer), Kind.REPAYMENT, n=n), booking.loan.id, 5_750, False, NOW)
-        for n in range(2)
-    ]
-    await asyncio.gather(*(bank.flow.submit([repayment]) for repayment in repayments))
-    assert await bank.balance(principal_account_id(booking.loan.id)) == 0
-    assert await bank.balance(exposure_account_id(customer, "NGN")) == 0
-
-
-@pytest.mark.parametrize("table", ["transfers", "entries", "commands", "outbox"])
-@pytest.mark.parametrize("change", ["UPDATE {} SET tenant = 0", "DELETE FROM {}", "TRUNCATE {}"])
-async def test_what_is_written_once_can_not_be_changed_by_the_services_role(
-    bank: Bank, table: str, change: str
-) -> None:
-    async with bank.pool.acquire() as connection:
-        with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.RestrictViolationError)):
-            await connection.execute(change.format(table))
-
-
-@pytest.mark.parametrize("table", ["transfers", "entries", "commands", "outbox", "positions"])
-async def test_nor_by_the_owner_by_mistake(settings: Settings, table: str) -> None:
-    connection = await asyncpg.connect(settings.owner_database_url)
-    try:
-        with pytest.raises(asyncpg.RestrictViolationError):
-            await connection.execute(f"DELETE FROM transactions.{table}")
-    finally:
-        await connection.close()
-
-
-async def test_a_reversal_across_shards_is_bounded_by_its_original(bank: Bank) -> None:
+async def test_a_transfer_and_its_hold_and_reversal_go_across_shards(bank: Bank) -> None:
     near = await bank.account()
-    far_id = UUID(int=uuid4().int & ~0xFFF | (near.int & 0xFFF) ^ 0x800)
-
-    def build(now: datetime) -> Account:
-        return Account(bank.tenant, far_id, far_id, "NGN", "general", "debit", None, now, now)
-
-    await bank.flow.submit([OpenAccount(bank.asked(far_id, Kind.ACCOUNT), build)])
-    original = bank.fitting(near)
-    await bank.post(near, far_id, 100, original)
-
-    async def reverse(beside: UUID) -> Answer:
-        asked = bank.asked(bank.fitting(beside), Kind.REVERSAL, reverses=str(original), command=None)
-        return (await bank.flow.submit([ReverseTransfer(asked, original, None, date(2026, 3, 2))]))[0]
-
-    assert (await reverse(original)).reason is None
-    assert (await reverse(original)).reason is Reason.EXCEEDS_ORIGINAL
+    far = await bank.account(id_=bank.far(near))
+    original = bank.post(near, far, 100)
+    await bank.send(original)
+    reversal = bank.about(Kind.REVERSAL, original.orders[0].id, 40)
+    assert (await bank.send(reversal)).reason is None
+    hold = await bank.held(far, near, 30)
+    assert (await bank.send(bank.about(Kind.CAPTURE, hold))).reason is None
+    assert (await bank.balance(near), await bank.balance(far)) == (30, -30)
+    for account in (near, far):
+        entries = await bank.reads.list_entries(bank.tenant, account, 0, 10)
+        assert [entry["kind"] for entry in entries] == ["post", "post", "hold", "capture"]
     if bank.shards > 1:
-        assert (await reverse(far_id)).reason in {Reason.ID_SHARD_MISMATCH, Reason.EXCEEDS_ORIGINAL}
-    assert await bank.balance(near) == 0
+        beside_the_wrong_account = bank.order(Kind.REVERSAL, original=original.orders[0].id, id=bank.fitting(far))
+        answer = await bank.send(PostOrders([beside_the_wrong_account]))
+        assert answer.reason is Reason.ID_SHARD_MISMATCH
+
+
+class TestLinkedGroups:
+    async def test_hold_capture_and_post_are_undone_wholly(self, bank: Bank) -> None:
+        wallet, shop = await bank.account(floor=0, side="credit"), await bank.account()
+        await bank.send(bank.post(shop, wallet, 500))
+        before = await bank.get(wallet)
+        hold = bank.hold(wallet, shop, 300).orders[0]
+        orders = [
+            hold,
+            bank.order(Kind.CAPTURE, original=hold.id, amount=100),
+            bank.post(wallet, shop, 150).orders[0],
+            bank.post(wallet, shop, 51).orders[0],
+        ]
+        answers = await bank.flow.submit([PostOrders(orders)])
+        assert [answer.reason for answer in answers] == [*[Reason.LINKED_FAILED] * 3, Reason.INSUFFICIENT_FUNDS]
+        assert await bank.get(wallet) == before
+        assert await bank.events() == ["TransferPosted"]
+        assert not await bank.stored("SELECT id FROM holds WHERE tenant = $1")
+        again = await bank.flow.submit([PostOrders(orders)])
+        assert [(a.reason, a.replayed) for a in again] == [(a.reason, True) for a in answers]
+
+    async def test_hold_captures_and_post_stand_wholly(self, bank: Bank) -> None:
+        wallet, shop = await bank.account(floor=0, side="credit"), await bank.account()
+        await bank.send(bank.post(shop, wallet, 500))
+        hold = bank.hold(wallet, shop, 300).orders[0]
+        orders = [
+            hold,
+            bank.order(Kind.CAPTURE, original=hold.id, amount=100),
+            bank.order(Kind.CAPTURE, original=hold.id, amount=50, final=True),
+            bank.post(wallet, shop, 350).orders[0],
+        ]
+        answers = await bank.flow.submit([PostOrders(orders)])
+        assert [answer.reason for answer in answers] == [None] * 4
+        wallet_now = await bank.get(wallet)
+        assert (wallet_now.balance, wallet_now.debits_pending) == (0, 0)
+        (kept,) = await bank.stored("SELECT state, captured, version FROM holds WHERE tenant = $1")
+        assert tuple(kept) == ("captured", 150, 3)
+
+
+class TestChangesOfAccounts:
+    async def test_bounds_and_states_are_there_for_the_next_batch(self, bank: Bank) -> None:
+        card, shop = await bank.account(limit=100), await bank.account()
+        assert (await bank.change(card, Kind.LIMIT, credit_limit=50)).result["credit_limit"] == 50
+        assert (await bank.send(bank.post(card, shop, 51))).result == {"headroom": 50, "requested": 51}
+        await bank.change(card, Kind.FREEZE, frozen_for="debits")
+        assert (await bank.send(bank.post(card, shop, 1))).reason is Reason.ACCOUNT_FROZEN
+        assert (await bank.send(bank.post(shop, card, 1))).reason is None
+        await bank.change(card, Kind.UNFREEZE)
+        assert (await bank.send(bank.post(card, shop, 1))).reason is None
+        assert (await bank.change(card, Kind.CLOSURE)).result["status"] == "closed"
+        assert (await bank.send(bank.post(shop, card, 1))).reason is Reason.ACCOUNT_CLOSED
+        assert (await bank.get(card)).revision == 5
+
+    async def test_an_account_opened_frozen_and_used_in_one_batch_is_stored_as_it_was_left(self, bank: Bank) -> None:
+        till = await bank.account()
+        id_ = bank.far(till)
+
+        def build(now: datetime) -> Account:
+            return Account(bank.tenant, id_, id_, "NGN", "general", "debit", None, now, now)
+
+        sent = [
+            bank.flow.submit([OpenAccount(bank.asked(id_, Kind.ACCOUNT), build)]),
+            bank.send(bank.post(till, id_, 5)),
+            bank.change(id_, Kind.FREEZE, frozen_for="all"),
+            bank.send(bank.post(till, id_, 5)),
+        ]
+        answers = await asyncio.gather(*sent)
+        assert answers[3].reason is Reason.ACCOUNT_FROZEN  # type: ignore[attr-defined] # of a single command
+        account = await bank.get(id_)
+        assert (account.balance, account.version, account.revision, account.frozen_for) == (-5, 1, 2, "all")
 
 
 async def test_one_bad_unit_never_fails_its_neighbours(bank: Bank) -> None:
     till, income = await bank.account(), await bank.account()
-    good = [bank.group(till, income, 1) for _ in range(20)]
-    asked = bank.asked(uuid4(), Kind.ACCOUNT)
+    good = [bank.post(till, income, 1) for _ in range(20)]
 
     def broken(now: datetime) -> Account:
         raise AssertionError("a bug")
 
-    commands: list[Command] = [*good[:10], OpenAccount(asked, broken), *good[10:]]
-    answers = await asyncio.gather(*(bank.flow.submit([one]) for one in commands), return_exceptions=True)
+    commands: list[Command] = [*good[:10], OpenAccount(bank.asked(uuid4(), Kind.ACCOUNT), broken), *good[10:]]
+    answers = await asyncio.gather(*(bank.send(one) for one in commands), return_exceptions=True)
     assert [isinstance(answer, AssertionError) for answer in answers].count(True) == 1
     assert await bank.balance(till) == 20
 
@@ -259,9 +263,9 @@ async def test_one_bad_unit_never_fails_its_neighbours(bank: Bank) -> None:
 class LateStore(Store):
     """A store in which `meanwhile` happens between the reads before and after the locks."""
 
-    def __init__(self, shards: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, shards: int, meanwhile: Callable[[], Awaitable[object]]) -> None:
         super().__init__(shards)
-        self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
+        self._meanwhile: Callable[[], Awaitable[object]] | None = meanwhile
 
     async def lock_accounts(self, connection: Connection, keys: Iterable[Key]) -> dict[Key, Account]:
         meanwhile, self._meanwhile = self._meanwhile, None
@@ -270,23 +274,27 @@ class LateStore(Store):
         return await super().lock_accounts(connection, keys)
 
 
-async def test_what_is_committed_just_before_the_locks_is_found_and_locked(bank: Bank) -> None:
+@pytest.mark.parametrize(("placed", "about"), [("post", Kind.REVERSAL), ("hold", Kind.CAPTURE)])
+async def test_what_is_committed_just_before_the_locks_is_found_and_locked(
+    bank: Bank, placed: str, about: Kind
+) -> None:
     till, income = await bank.account(), await bank.account()
-    original = bank.fitting(till)
-
-    async def meanwhile() -> None:
-        await bank.post(till, income, 100, original)
-
-    asked = bank.asked(bank.fitting(till), Kind.REVERSAL, reverses=str(original), command=None)
-    flow = Flow(bank.pool, LateStore(bank.shards, meanwhile))
-    answer = (await flow.submit([ReverseTransfer(asked, original, None, date(2026, 3, 2))]))[0]
-    assert answer.reason is None
-    assert await bank.balance(till) == 0
+    original: PostOrders = getattr(bank, placed)(till, income, 100)
+    flow = bank.another_flow(LateStore(bank.shards, lambda: bank.send(original)))
+    answer = await bank.send(bank.about(about, original.orders[0].id), flow)
+    assert answer.result == {"amount": 100}
+    assert await bank.balance(till) == (0 if about is Kind.REVERSAL else 100)
 
 
 async def test_a_list_too_long_to_share_a_batch_goes_alone(bank: Bank) -> None:
     till, income = await bank.account(), await bank.account()
-    units = [[bank.group(till, income, 1) for _ in range(1_200)] for _ in range(3)]
+    units = [[bank.post(till, income, 1) for _ in range(1_200)] for _ in range(3)]
     answers = await asyncio.gather(*(bank.flow.submit(unit) for unit in units))
     assert all(answer.reason is None for unit in answers for answer in unit)
     assert await bank.balance(till) == 3_600
+
+
+async def test_an_id_means_the_same_in_every_shard_of_the_code_and_of_the_database(bank: Bank) -> None:
+    ids = [uuid4() for _ in range(200)] + [UUID(int=FAR), UUID(int=0xFFF), UUID(int=0)]
+    rows = await bank.pools.reads.fetch("SELECT shard_of(id, $2) FROM unnest($1::uuid[]) AS id", ids, bank.shards)
+    assert [row[0] for row in rows] == [(id_.int & 0xFFF) * bank.shards // 4096 for id_ in ids]

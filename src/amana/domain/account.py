@@ -1,15 +1,20 @@
 """Accounts: where balances accumulate, and the chart of accounts that Amana itself uses.
 
-An account has four counters (debits and credits, pending and posted) that only grow. What is drawn on it is
-`debits_posted + debits_pending - credits_posted`; an account with a `credit_limit` may be drawn up to that limit and no
-further. So an exposure control account with limit 250,000.00 may owe that much, and a customer's wallet with limit 0
-never pays out more than came in. Pending credits are never spendable.
+An account has four counters: debits and credits, pending and posted. Two bounds are optional:
+
+- `credit_limit` bounds what is drawn, `debits_posted + debits_pending - credits_posted`: an exposure control account
+  with limit 250,000.00 may owe that much and no more;
+- `floor` bounds what must stay on the normal side, holds on the way out included: a customer's wallet with floor 0
+  never pays out more than came in, and a bank account of the lender's own (debit side) never more than it holds.
+
+Pending amounts on the way in are never spendable.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+from msgspec import Struct
 
 from amana.domain.ids import derived_id
 
@@ -22,11 +27,18 @@ class Side(StrEnum):
 
 
 class AccountStatus(StrEnum):
-    """A frozen account moves nothing until it is opened again; a closed one never moves again."""
+    """A frozen account moves nothing (or is not debited) until it is opened again; a closed one never moves again."""
 
     OPEN = "open"
     FROZEN = "frozen"
     CLOSED = "closed"
+
+
+class Freeze(StrEnum):
+    """What a frozen account refuses: debits only (money may still come in), or everything."""
+
+    DEBITS = "debits"
+    ALL = "all"
 
 
 class AccountCode(StrEnum):
@@ -36,6 +48,8 @@ class AccountCode(StrEnum):
     CAPITAL = "capital"
     FEE_INCOME = "fee_income"
     SUSPENSE = "suspense"
+    SETTLEMENT = "settlement"
+    LIQUIDITY = "liquidity"
     EXPOSURE = "exposure"
     EXPOSURE_CONTRA = "exposure_contra"
     WALLET = "wallet"
@@ -49,6 +63,8 @@ NORMAL_SIDE: dict[AccountCode, Side] = {
     AccountCode.CAPITAL: Side.CREDIT,
     AccountCode.FEE_INCOME: Side.CREDIT,
     AccountCode.SUSPENSE: Side.CREDIT,
+    AccountCode.SETTLEMENT: Side.DEBIT,
+    AccountCode.LIQUIDITY: Side.DEBIT,
     AccountCode.EXPOSURE: Side.DEBIT,
     AccountCode.EXPOSURE_CONTRA: Side.CREDIT,
     AccountCode.WALLET: Side.CREDIT,
@@ -69,12 +85,15 @@ RESERVED_CODES = frozenset(
 )
 """Move only with their loan, in one linked group: a plain transfer on one would part the loan from its accounts."""
 
+OWN_CODES = RESERVED_CODES.union(SYSTEM_CODES, {AccountCode.WALLET})
+"""Opened by Amana for its own commands, which count on them: nobody closes them."""
 
-@dataclass(slots=True)
-class Account:
+
+class Account(Struct):
     """One account as the ledger last saw it. Amounts in minor units.
 
-    `version` counts the entries on it, `revision` its own events (opened, limit changed).
+    `version` counts the movements on it, `last_transfer` is the newest of them, `revision` counts its own events
+    (opened, limit changed, frozen ...). `frozen_for` is None unless it is frozen.
     """
 
     tenant: int
@@ -93,6 +112,9 @@ class Account:
     credits_posted: int = 0
     version: int = 0
     revision: int = 1
+    floor: int | None = None
+    frozen_for: str | None = None
+    last_transfer: UUID | None = None
 
     @property
     def balance(self) -> int:
@@ -109,6 +131,25 @@ class Account:
     def headroom(self) -> int | None:
         """How much more may be drawn: 0 above the limit, None without one."""
         return None if self.credit_limit is None else max(0, self.credit_limit - self.drawn)
+
+    @property
+    def available(self) -> int | None:
+        """How much may still leave before the floor is reached, holds included: 0 below it, None without one."""
+        if self.floor is None:
+            return None
+        if self.normal_side == Side.CREDIT:
+            return max(0, -self.drawn - self.floor)
+        return max(0, self.debits_posted - self.credits_posted - self.credits_pending - self.floor)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a limit or floor makes what is held on it count."""
+        return self.credit_limit is not None or self.floor is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing stands on it and nothing is held: it may be closed."""
+        return self.debits_posted == self.credits_posted and not self.debits_pending and not self.credits_pending
 
 
 def exposure_account_id(customer: UUID, currency: str) -> UUID:

@@ -7,17 +7,21 @@ refuses a changed field by name, and remembers business refusals like any other 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from msgspec import Struct
+
 from amana.domain.account import Account
-from amana.domain.events import Aggregate
+from amana.domain.events import Aggregate, MovementData, SideData
 from amana.domain.ids import shard_of
-from amana.domain.lending import Loan, Repayment
+from amana.domain.lending import Loan, Repayment, business_date
 from amana.domain.posting import Ledger
 from amana.domain.reasons import Reason
-from amana.domain.transfer import Key, Posted, Refused, Transfer
+from amana.domain.transfer import Key, Notes, Posted, Refused, Standing
 
 Json: TypeAlias = dict[str, Any]
 
@@ -26,21 +30,27 @@ class Kind(StrEnum):
     """What an id was used for: one id space per tenant, whatever the command."""
 
     TRANSFER = "transfer"
+    HOLD = "hold"
+    CAPTURE = "capture"
+    VOID = "void"
     REVERSAL = "reversal"
     ACCOUNT = "account"
+    LIMIT = "limit"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+    CLOSURE = "closure"
     CREDIT_LINE = "credit_line"
     LOAN = "loan"
     REPAYMENT = "repayment"
     REPAYMENT_REVERSAL = "repayment_reversal"
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A command as the client sent it. `request` holds its fields as JSON values; only those that it named."""
 
     tenant: int
     id: UUID
-    kind: Kind
+    kind: str
     request: Json
     actor: str
     trace: str
@@ -51,8 +61,7 @@ class Asked:
         return self.tenant, self.id
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What came of a command: `result` is the body when `reason` is None, else the figures of the refusal."""
 
     reason: Reason | None
@@ -60,8 +69,7 @@ class Answer:
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAnswer:
+class StoredAnswer(Struct, frozen=True):
     """A command that was answered before, as it is kept."""
 
     kind: str
@@ -70,32 +78,40 @@ class StoredAnswer:
     result: Json
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An event before it gets its id and time; `asked` says who and in which trace."""
+class Draft(Struct, frozen=True):
+    """An event before it gets its id and time. `data` is JSON values, or the fixed shape of a movement."""
 
-    asked: Asked
+    tenant: int
+    actor: str
+    trace: str
     type: str
     aggregate: Aggregate
-    data: Json
+    data: Json | MovementData
 
 
-@dataclass(slots=True)
+@dataclass
 class Book(Ledger):
     """A `Ledger` with loans, and the lists of what is to be written."""
 
     answers: dict[Key, StoredAnswer] = field(default_factory=dict)
+    notes: dict[Key, Notes] = field(default_factory=dict)
     loans: dict[Key, Loan] = field(default_factory=dict)
     repayments: dict[Key, Repayment] = field(default_factory=dict)
     offers_used: dict[Key, UUID] = field(default_factory=dict)
     new_answers: list[tuple[Asked, Answer]] = field(default_factory=list)
     new_accounts: list[Account] = field(default_factory=list)
-    new_limits: set[Key] = field(default_factory=set)
+    new_notes: list[tuple[Key, Notes]] = field(default_factory=list)
+    changed_accounts: set[Key] = field(default_factory=set)
     new_loans: list[Loan] = field(default_factory=list)
     changed_loans: set[Key] = field(default_factory=set)
     new_repayments: list[Repayment] = field(default_factory=list)
     new_reversals: list[Repayment] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
+
+    @cached_property
+    def today(self) -> date:
+        """The business date of the batch."""
+        return business_date(self.now)
 
     def open_account(self, account: Account) -> None:
         """Adds an account that was not there before."""
@@ -105,6 +121,8 @@ class Book(Ledger):
         self.new_accounts.append(account)
 
 
+MOVING = frozenset({Kind.TRANSFER, Kind.HOLD, Kind.CAPTURE, Kind.VOID, Kind.REVERSAL})
+"""Commands whose id is that of one transfer."""
 UNSTORED = frozenset({Reason.ID_CONFLICT, Reason.ID_SHARD_MISMATCH})
 """Refusals that say the id itself can't be used here; nothing is kept under it."""
 
@@ -114,7 +132,7 @@ def once(book: Book, asked: Asked, run: Callable[[], Json | Refused]) -> Answer:
     known = book.answers.get(asked.key)
     if known is not None:
         return replayed(asked, known)
-    if asked.key in book.transfers and asked.kind not in (Kind.TRANSFER, Kind.REVERSAL):
+    if asked.key in book.transfers and asked.kind not in MOVING:
         return Answer(Reason.ID_CONFLICT, {"field": "kind"})
     outcome = run()
     answer = Answer(outcome.reason, dict(outcome.figures)) if isinstance(outcome, Refused) else Answer(None, outcome)
@@ -137,46 +155,64 @@ def keep(book: Book, asked: Asked, answer: Answer) -> None:
     book.new_answers.append((asked, answer))
 
 
+_ABSENT = object()
+
+
 def differing_field(asked: Asked, kind: str, request: Json) -> str | None:
     """The first field, in alphabetical order, in which a second use of an id differs from the first."""
     if kind != asked.kind:
         return "kind"
     for name in sorted(asked.request.keys() | request.keys()):
-        if asked.request.get(name) != request.get(name):
+        # A field that is null says something (lift this bound) that one that is not there does not.
+        if asked.request.get(name, _ABSENT) != request.get(name, _ABSENT):
             return name
     return None
+
+
+def draft_event(book: Book, asked: Asked, type_: str, aggregate: Aggregate, data: Json) -> None:
+    """An event of a command, to be written with the batch."""
+    book.drafts.append(Draft(asked.tenant, asked.actor, asked.trace, type_, aggregate, data))
 
 
 def draft_postings(book: Book, asked: Asked, posted: list[Posted]) -> None:
     """`TransferPosted` for each, with both accounts' new versions and counters: a projection never waits for a gap."""
     for item in posted:
-        transfer = item.transfer
-        data: Json = {
-            "transfer": str(transfer.id),
-            "amount": transfer.amount,
-            "currency": transfer.currency,
-            "code": transfer.code,
-            "effective_on": transfer.effective_on.isoformat(),
-            "debit": _side(transfer.debit_account, item.debit),
-            "credit": _side(transfer.credit_account, item.credit),
-        }
-        if transfer.reverses is not None:
-            data["reverses"] = str(transfer.reverses)
-        if transfer.command is not None:
-            data["command"] = str(transfer.command)
-        aggregate = Aggregate("transfer", transfer.id, 1)
-        book.drafts.append(Draft(asked, "TransferPosted", aggregate, data))
+        draft_movement(
+            book, asked.actor, asked.trace, item, "TransferPosted", Aggregate("transfer", item.transfer.id, 1)
+        )
 
 
-def _side(account: UUID, after: Any) -> Json:
-    return {
-        "account": str(account),
-        "version": after.version,
-        "debits_pending": after.debits_pending,
-        "debits_posted": after.debits_posted,
-        "credits_pending": after.credits_pending,
-        "credits_posted": after.credits_posted,
-    }
+def draft_movement(  # one event of one movement: nothing here belongs together elsewhere
+    book: Book, actor: str, trace: str, item: Posted, type_: str, aggregate: Aggregate, **more: Any
+) -> None:
+    """The event of one transfer; `more` are the members that only its kind has."""
+    transfer = item.transfer
+    data = MovementData(
+        amount=transfer.amount,
+        code=transfer.code,
+        command=transfer.command,
+        credit=_side(transfer.credit_account, item.credit),
+        currency=transfer.currency,
+        debit=_side(transfer.debit_account, item.debit),
+        effective_on=transfer.effective_on,
+        hold=transfer.hold,
+        released=transfer.released,
+        reverses=transfer.reverses,
+        transfer=transfer.id,
+        **more,
+    )
+    book.drafts.append(Draft(transfer.tenant, actor, trace, type_, aggregate, data))
+
+
+def _side(account: UUID, after: Standing) -> SideData:
+    return SideData(
+        account,
+        after.credits_pending,
+        after.credits_posted,
+        after.debits_pending,
+        after.debits_posted,
+        after.version,
+    )
 
 
 def wrong_shard(book: Book, asked: Asked, place: UUID) -> Refused | None:
@@ -184,17 +220,3 @@ def wrong_shard(book: Book, asked: Asked, place: UUID) -> Refused | None:
     if shard_of(asked.id, book.shards) == shard_of(place, book.shards):
         return None
     return Refused(Reason.ID_SHARD_MISMATCH, {"id": str(asked.id)})
-
-
-def stored_fields(transfer: Transfer) -> Json:
-    """A stored transfer's fields as a client names them, to compare a second use of its id."""
-    return {
-        "debit_account": str(transfer.debit_account),
-        "credit_account": str(transfer.credit_account),
-        "amount": transfer.amount,
-        "currency": transfer.currency,
-        "code": transfer.code,
-        "effective_on": transfer.effective_on.isoformat(),
-        "reverses": None if transfer.reverses is None else str(transfer.reverses),
-        "command": None if transfer.command is None else str(transfer.command),
-    }

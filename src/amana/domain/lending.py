@@ -193,7 +193,7 @@ def reversal_legs(
             currency=leg.currency,
             code=leg.code,
             effective_on=business_date(effective_at),
-            reverses=leg.id,
+            original=leg.id,
             command=reversal,
             limit_applies=False,
         )

@@ -15,8 +15,8 @@ from amana.domain.account import (
     fee_account_id,
     principal_account_id,
 )
-from amana.domain.book import Answer, Asked, Book, Draft, Json, draft_postings, once, wrong_shard
-from amana.domain.commands import draft_opened, new_account
+from amana.domain.account_commands import draft_opened, new_account
+from amana.domain.book import Answer, Asked, Book, Json, draft_event, draft_postings, once, wrong_shard
 from amana.domain.events import Aggregate, utc_text
 from amana.domain.ids import shard_of, system_account_id
 from amana.domain.lending import (
@@ -193,7 +193,7 @@ def reverse_repayment(book: Book, asked: Asked, loan_id: UUID, repayment_id: UUI
 
 def _draft_loan(book: Book, asked: Asked, loan: Loan, type_: str, data: Json) -> None:
     whole = {"loan": str(loan.id), "customer": str(loan.customer), "outstanding": loan.outstanding, **data}
-    book.drafts.append(Draft(asked, type_, Aggregate("loan", loan.id, loan.version), whole))
+    draft_event(book, asked, type_, Aggregate("loan", loan.id, loan.version), whole)
 
 
 def _terms(loan: Loan) -> Json:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     INTERNAL = "internal"
     UNAVAILABLE = "unavailable"
     OVERLOADED = "overloaded"
+    OUTCOME_UNKNOWN = "outcome_unknown"
     # Ids and replays
     ID_CONFLICT = "id_conflict"
     ID_SHARD_MISMATCH = "id_shard_mismatch"
@@ -43,9 +44,19 @@ class Reason(StrEnum):
     ORIGINAL_NOT_FOUND = "original_not_found"
     ORIGINAL_IS_REVERSAL = "original_is_reversal"
     ORIGINAL_RESERVED = "original_reserved"
+    ORIGINAL_NOT_POSTED = "original_not_posted"
     EXCEEDS_ORIGINAL = "exceeds_original"
+    HOLD_NOT_FOUND = "hold_not_found"
+    HOLD_CAPTURED = "hold_captured"
+    HOLD_VOIDED = "hold_voided"
+    HOLD_EXPIRED = "hold_expired"
+    EXCEEDS_HOLD = "exceeds_hold"
+    NOTHING_AVAILABLE = "nothing_available"
     BALANCE_OVERFLOW = "balance_overflow"
     LIMIT_EXCEEDED = "limit_exceeded"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    # Accounts
+    BALANCE_NOT_ZERO = "balance_not_zero"
     # Loans
     CREDIT_LINE_NOT_FOUND = "credit_line_not_found"
     OFFER_NOT_FOUND = "offer_not_found"
@@ -91,6 +102,7 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.INTERNAL, 500, False, "A bug in Amana. Nothing was acknowledged."),
         Refusal(Reason.UNAVAILABLE, 503, True, "A server that this needs does not answer. Nothing was done."),
         Refusal(Reason.OVERLOADED, 503, True, "Too much is queued already. Nothing was done."),
+        Refusal(Reason.OUTCOME_UNKNOWN, 504, True, "It may have been done. Send the same id again: one effect."),
         Refusal(Reason.ID_CONFLICT, 409, False, "The id was used before with another value of the named field."),
         Refusal(Reason.ID_SHARD_MISMATCH, 422, False, "The id does not fall in the shard of what it moves."),
         Refusal(Reason.LINKED_FAILED, 422, False, "Another member of its linked group was refused."),
@@ -103,9 +115,18 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.ORIGINAL_NOT_FOUND, 404, False, "The transfer to reverse does not exist."),
         Refusal(Reason.ORIGINAL_IS_REVERSAL, 422, False, "A reversal can't itself be reversed."),
         Refusal(Reason.ORIGINAL_RESERVED, 422, False, "The transfer is a leg of a loan: reverse its repayment."),
+        Refusal(Reason.ORIGINAL_NOT_POSTED, 422, False, "Only what was posted is reversed; a hold is voided."),
         Refusal(Reason.EXCEEDS_ORIGINAL, 422, False, "The reversals together would exceed the original."),
+        Refusal(Reason.HOLD_NOT_FOUND, 404, False, "The hold does not exist."),
+        Refusal(Reason.HOLD_CAPTURED, 409, False, "The hold was captured to its end."),
+        Refusal(Reason.HOLD_VOIDED, 409, False, "The hold was voided."),
+        Refusal(Reason.HOLD_EXPIRED, 409, False, "The hold's time is over; only a forced capture may follow."),
+        Refusal(Reason.EXCEEDS_HOLD, 422, False, "The captures together would exceed the hold."),
+        Refusal(Reason.NOTHING_AVAILABLE, 422, False, "A balancing transfer found nothing to move."),
         Refusal(Reason.BALANCE_OVERFLOW, 422, False, "A counter would pass 2^53 - 1."),
         Refusal(Reason.LIMIT_EXCEEDED, 422, False, "The exposure would pass the credit limit."),
+        Refusal(Reason.INSUFFICIENT_FUNDS, 422, False, "The account's balance would fall below its floor."),
+        Refusal(Reason.BALANCE_NOT_ZERO, 422, False, "An account is closed only when nothing stands or is held on it."),
         Refusal(Reason.CREDIT_LINE_NOT_FOUND, 422, False, "The customer has no credit line in this currency."),
         Refusal(Reason.OFFER_NOT_FOUND, 404, False, "No approved offer with this id."),
         Refusal(Reason.OFFER_EXPIRED, 409, False, "The offer's time is over."),

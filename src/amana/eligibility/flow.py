@@ -43,7 +43,7 @@ from amana.infra.collector import Collector, bisecting
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.outbox import append
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
-from amana.wire.transactions import StandingItem
+from amana.wire.loans import StandingItem
 
 BATCH_MAX = 200
 BATCHES_IN_FLIGHT = 4

@@ -31,8 +31,8 @@ from amana.wire.eligibility import (
     PolicyRequest,
     PolicyView,
 )
+from amana.wire.loans import OfferTerms
 from amana.wire.problems import Refused
-from amana.wire.transactions import OfferTerms
 
 VERSION_MAX = 2**31 - 1
 

@@ -8,7 +8,7 @@ import msgspec
 from amana.domain.facts import CustomerStanding
 from amana.domain.money import Currency
 from amana.infra.http import HttpClient, UpstreamUnavailable
-from amana.wire.transactions import STANDINGS_MAX, StandingItem, StandingsRequest
+from amana.wire.loans import STANDINGS_MAX, StandingItem, StandingsRequest
 
 TIMEOUT_MS = 2_000
 

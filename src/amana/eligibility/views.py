@@ -23,7 +23,7 @@ from amana.wire.eligibility import (
     RuleView,
     StepView,
 )
-from amana.wire.transactions import OfferTerms
+from amana.wire.loans import OfferTerms
 
 
 def check_view(answer: Answer, now: datetime) -> CheckView:

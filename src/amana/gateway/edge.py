@@ -2,7 +2,8 @@
 
 In order: request id, trace and clock (`frame`); the route, or 404 or 405; key, scope and tenant, Accept and query
 (`guard`); size, media type and strict decoding of the body (`request`, `strict`); the handler; and, whatever went
-wrong on the way, a problem response (`errors`). Nothing of a body is read before its sender is known.
+wrong on the way, a problem response (`errors`). Nothing of a body is read before its sender is known, but for the
+small bodies of hot routes, which take a short way through all of this (`hot`).
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,15 +20,23 @@ from amana.gateway.errors import answer
 from amana.gateway.frame import Frame
 from amana.gateway.guard import Guard, provide_caller
 from amana.gateway.health import health_routes
+from amana.gateway.hot import lanes_of
 from amana.gateway.keyring import KeyRing
 from amana.gateway.request import EdgeRequest
 from amana.gateway.rules import attach_rules
+from amana.infra.hotlane import Lane
 from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.telemetry import BUILD_INFO
 
 BODY_MAX_BYTES = 1 << 20
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[Any]]
+
+
+class Application(Litestar):
+    """A service's application. `lanes` are the short ways to its hot routes, by path; the server looks for them."""
+
+    lanes: Mapping[bytes, Lane]
 
 
 def build_app(
@@ -39,15 +48,16 @@ def build_app(
     ready: Callable[[], bool] = lambda: True,
     body_max_bytes: int = BODY_MAX_BYTES,
     body_max_by_path: Mapping[str, int] | None = None,
-) -> Litestar:
+) -> Application:
     """The service's ASGI application.
 
     Every handler declares `opt={"scope": "loans:write"}`, or a tuple: any of them; one that does not is a bug and fails
     here. It declares its query parameters (others are refused) and its body as `data`, and may ask for
-    `caller: Caller`. `body_max_by_path` is by route template, as declared: `/v1/transfers`. The key ring's pool is
-    opened and closed with the application; should the database be away at start, the first request tries again.
+    `caller: Caller`. With `opt={"hot": begin}` too (see `rules.Begin`) its route has a lane; the handler awaits the
+    same `begin`. `body_max_by_path` is by route template, as declared: `/v1/transfers`. The key ring's pool is opened
+    and closed with the application; should the database be away at start, the first request tries again.
     """
-    app = Litestar(
+    app = Application(
         route_handlers=[*routes, *health_routes(ready)],
         dependencies={"caller": Provide(provide_caller, sync_to_thread=False)},
         guards=[Guard(keys)],
@@ -62,6 +72,7 @@ def build_app(
     attach_rules(app, body_max_bytes, body_max_by_path or {})
     BUILD_INFO.labels(service, package_version()).set(1)
     app.asgi_handler = Frame(app.asgi_handler)
+    app.lanes = lanes_of(app, keys)
     return app
 
 

@@ -21,7 +21,6 @@ from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.telemetry import logger
 from amana.wire.problems import MEDIA_TYPE, FieldError, Problem, Refused, problem
 
-OUTCOME_UNKNOWN = "The outcome is not known. Send the same id again: it has one effect however often it is sent."
 RETRY_AFTER_S = 1
 
 _log = logger(__name__)
@@ -29,19 +28,22 @@ _log = logger(__name__)
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The problem response for `error`. A bug is logged whole and told as nothing but `internal`."""
-    visit = visit_of(request.scope)
+    status, headers, body = rendered(error, request.scope["path"], visit_of(request.scope).request_id)
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def rendered(error: BaseException, path: str, request_id: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the problem for `error`, which is logged where it is not the client's doing."""
     found = problem_of(error)
     if found.code is Reason.INTERNAL:
-        _log.error("unhandled exception", request_id=visit.request_id, exc_info=error)
-    elif found.status == 503:
-        _log.warning("unavailable", request_id=visit.request_id, error=type(error).__name__, detail=str(error))
-    body = msgspec.structs.replace(found, instance=request.scope["path"], request_id=visit.request_id)
-    return Response(
-        msgspec.json.encode(body), status_code=found.status, media_type=MEDIA_TYPE, headers=_headers(found, error)
-    )
+        _log.error("unhandled exception", request_id=request_id, exc_info=error)
+    elif found.status in (503, 504):
+        _log.warning("unavailable", request_id=request_id, error=type(error).__name__, detail=str(error))
+    body = msgspec.structs.replace(found, instance=path, request_id=request_id)
+    return found.status, _headers(found, error), msgspec.json.encode(body)
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: BaseException) -> Problem:
     """The problem that `error` stands for, without the request's own members."""
     match error:
         case Refused():
@@ -49,7 +51,7 @@ def problem_of(error: Exception) -> Problem:
         case BodyError():
             return problem(error.reason, errors=error.errors)
         case DatabaseUnavailable() | UpstreamUnavailable():
-            return problem(Reason.UNAVAILABLE, "" if error.outcome_known else OUTCOME_UNKNOWN)
+            return problem(Reason.UNAVAILABLE if error.outcome_known else Reason.OUTCOME_UNKNOWN)
         case Overloaded():
             return problem(Reason.OVERLOADED)
         case ClientLeft():
@@ -88,11 +90,11 @@ def _pointer(key: str, source: str) -> str:
     return {"path": f"{{{key}}}", "header": key, "body": f"/{key}"}.get(source, f"?{key}")
 
 
-def _headers(found: Problem, error: Exception) -> dict[str, str]:
+def _headers(found: Problem, error: BaseException) -> dict[str, str]:
     headers = {}
     if found.code is Reason.UNAUTHENTICATED:
         headers["www-authenticate"] = 'Bearer realm="amana"'
-    if found.status in (429, 503):
+    if found.status in (429, 503, 504):
         headers["retry-after"] = str(getattr(error, "retry_after_s", RETRY_AFTER_S))
     if found.status == 408:
         headers["connection"] = "close"

@@ -32,6 +32,7 @@ _DETAILS = {
 }
 _PATH = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
 _BOUND = re.compile(r" [<>]=? |of length|multiple of|out of range")
+_INSIDE = {"properties", "items", "prefixItems", "additionalProperties"}
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
@@ -73,7 +74,7 @@ def is_open(type_: Any) -> bool:
 
 def _has_bare_object(schema: Any) -> bool:
     if isinstance(schema, dict):
-        bare = schema.get("type") in ("object", "array") and not schema.keys() & {"properties", "items", "prefixItems"}
+        bare = schema.get("type") in ("object", "array") and not schema.keys() & _INSIDE
         return bare or any(_has_bare_object(item) for item in schema.values())
     return isinstance(schema, list) and any(_has_bare_object(item) for item in schema)
 

@@ -1,14 +1,16 @@
 """The outermost layer: request id, trace, security headers, the duration metric and one access log line.
 
 It wraps everything else, so that an unknown path or a broken handler is counted and answered like any other request.
-The log names the route's template, never the path itself: paths carry ids. Services poll one another all day; what
-succeeds of that is logged at debug.
+The log names the route's template, never the path itself: paths carry ids. Services poll one another all day, and hot
+routes answer thousands in a second; what succeeds of that is logged at debug. The hot lane (`hot`) uses the same parts.
 """
 
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from logging import DEBUG
 from typing import Any, TypeAlias
 
 import msgspec
@@ -17,7 +19,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from amana.domain.reasons import Reason
 from amana.gateway.caller import INTERNAL, Visit
-from amana.gateway.rules import is_open
+from amana.gateway.rules import is_hot, is_open
 from amana.infra.telemetry import REQUEST_DURATION, Trace, enter_trace, logger, next_span, parse_traceparent
 from amana.wire.problems import MEDIA_TYPE, problem
 
@@ -25,6 +27,7 @@ DISCARD_MAX_BYTES = 8 << 20
 """An unread body up to this size is read and thrown away after an early refusal; a larger one costs the connection."""
 UNMATCHED = "unmatched"
 CLIENT_LEFT_STATUS = 499
+LABELS_MAX = 1_000
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -41,6 +44,8 @@ _DEFAULTS: Headers = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
 """Unless the response says otherwise."""
+STANDING = b"".join(name + b": " + value + b"\r\n" for name, value in _SECURITY + _DEFAULTS)
+"""The lines that follow request id and trace, where a response brings neither of the defaults."""
 
 _log = logger(__name__)
 
@@ -59,9 +64,7 @@ class Frame:
             return
         began_s = self._clock_s()
         received = dict(scope["headers"])
-        trace = next_span(parse_traceparent(received.get(b"traceparent", b"").decode("latin-1")))
-        enter_trace(trace)
-        visit = Visit(request_id=_request_id(received), trace_id=trace.trace_id)
+        visit, trace = enter(received)
         scope["amana.visit"] = visit  # type: ignore[typeddict-unknown-key]
         reply = _Reply(send, visit, trace, large=_announced_bytes(received) > DISCARD_MAX_BYTES)
         try:
@@ -72,7 +75,17 @@ class Frame:
                 raise
             await reply.internal()
         finally:
-            _tell(scope, visit, reply.status, self._clock_s() - began_s)
+            route = _PARAMETER_TYPE.sub("}", scope.get("path_template", UNMATCHED))
+            method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+            hot = is_hot(scope.get("route_handler"))
+            tell(method, route, visit, reply.status, self._clock_s() - began_s, hot=hot)
+
+
+def enter(received: Mapping[bytes, bytes]) -> tuple[Visit, Trace]:
+    """Begins a visit: its request id and trace, as sent or new; the trace is the current one from now on."""
+    trace = next_span(parse_traceparent(received.get(b"traceparent", b"").decode("latin-1")))
+    enter_trace(trace)
+    return Visit(request_id=_request_id(received), trace_id=trace.trace_id), trace
 
 
 class _Reply:
@@ -111,28 +124,29 @@ class _Reply:
         return headers
 
 
-def _request_id(received: dict[bytes, bytes]) -> str:
+def _request_id(received: Mapping[bytes, bytes]) -> str:
     sent = received.get(b"x-request-id", b"")
     return sent.decode() if _REQUEST_ID.fullmatch(sent) else os.urandom(16).hex()
 
 
-def _announced_bytes(received: dict[bytes, bytes]) -> int:
+def _announced_bytes(received: Mapping[bytes, bytes]) -> int:
     """The body's length; one sent in chunks counts as endless."""
     if b"transfer-encoding" in received:
         return DISCARD_MAX_BYTES + 1
     return int(received.get(b"content-length", b"0"))
 
 
-def _tell(scope: Any, visit: Visit, status: int, seconds: float) -> None:
-    route = _PARAMETER_TYPE.sub("}", scope.get("path_template", UNMATCHED))
-    method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+def tell(method: str, route: str, visit: Visit, status: int, seconds: float, *, hot: bool) -> None:
+    """Counts an answered request and logs it."""
     status = CLIENT_LEFT_STATUS if visit.left else status
-    REQUEST_DURATION.labels(method, route, str(status)).observe(seconds)
-    if is_open(route):
+    _duration(method, route, status).observe(seconds)
+    if not hot and is_open(route):
         return
     caller = visit.caller
-    tell = _log.debug if caller and caller.may(INTERNAL) and status < 400 else _log.info
-    tell(
+    quiet = status < 300 if hot else status < 400 and caller is not None and caller.may(INTERNAL)
+    if quiet and not _log.is_enabled_for(DEBUG):
+        return
+    (_log.debug if quiet else _log.info)(
         "request",
         **{
             "http.request.method": method,
@@ -144,3 +158,9 @@ def _tell(scope: Any, visit: Visit, status: int, seconds: float) -> None:
             "key_id": caller.key_id if caller else None,
         },
     )
+
+
+@lru_cache(maxsize=LABELS_MAX)
+def _duration(method: str, route: str, status: int) -> Any:
+    """The histogram of one route and status: finding it anew would cost as much as observing."""
+    return REQUEST_DURATION.labels(method, route, str(status))

@@ -16,6 +16,8 @@ from amana.infra.postgres import DatabaseUnavailable
 
 FRESH_S = 5.0
 """The age at which an answer of the database is asked for again, counted from before it was asked."""
+AHEAD_S = 4.0
+"""The age at which a key that `known` gives out is asked for again beforehand, so that it stays known."""
 STALE_S = 60.0
 """How old a good key may get while the database does not answer."""
 RETRY_S = 1.0
@@ -32,6 +34,7 @@ class _Entry(msgspec.Struct):
     stored: StoredKey | None
     asked_at_s: float
     retry_at_s: float = 0.0
+    ahead_at_s: float = 0.0
 
 
 class KeyRing:
@@ -46,13 +49,23 @@ class KeyRing:
 
     async def caller_for(self, authorization: str) -> StoredKey | None:
         """The live key that the header proves, or None. Raises `DatabaseUnavailable` when that can't be known."""
-        if authorization[: len(_SCHEME)].lower() != _SCHEME:
-            return None
-        key = parse_key(authorization[len(_SCHEME) :])
+        key = _key_in(authorization)
         if key is None:
             return None
         stored = await self._stored(key)
         return stored if proves(key, stored) else None
+
+    def known(self, authorization: str) -> StoredKey | None:
+        """As `caller_for`, where that needs no look-up; None says nothing: ask `caller_for`."""
+        key = _key_in(authorization)
+        entry = self._known.get(key.key_id) if key else None
+        now_s = self._clock_s()
+        if key is None or entry is None or now_s >= entry.asked_at_s + FRESH_S or not proves(key, entry.stored):
+            return None
+        if now_s >= entry.ahead_at_s:
+            entry.ahead_at_s = now_s + RETRY_S
+            self._looking_up(key.key_id)
+        return entry.stored
 
     async def _stored(self, key: Key) -> StoredKey | None:
         entry = self._known.get(key.key_id) or self._unknown.get(key.key_id)
@@ -69,12 +82,20 @@ class KeyRing:
 
     async def _look_up_once(self, key_id: str) -> _Entry:
         """One look-up for all who ask at the same time; a caller that leaves does not cancel it for the others."""
+        return await asyncio.shield(self._looking_up(key_id))
+
+    def _looking_up(self, key_id: str) -> asyncio.Task[_Entry]:
         task = self._looking.get(key_id)
         if task is None:
             task = asyncio.create_task(self._look_up(key_id))
             self._looking[key_id] = task
-            task.add_done_callback(lambda _: self._looking.pop(key_id, None))
-        return await asyncio.shield(task)
+            task.add_done_callback(lambda done: self._looked_up(key_id, done))
+        return task
+
+    def _looked_up(self, key_id: str, task: asyncio.Task[_Entry]) -> None:
+        self._looking.pop(key_id, None)
+        if not task.cancelled():
+            task.exception()  # nobody need be waiting for it
 
     async def _look_up(self, key_id: str) -> _Entry:
         asked_at_s = self._clock_s()
@@ -83,7 +104,7 @@ class KeyRing:
                 stored = await self.store.find_key(key_id)
         except TimeoutError as error:
             raise DatabaseUnavailable("the key could not be looked up in time") from error
-        entry = _Entry(stored, asked_at_s)
+        entry = _Entry(stored, asked_at_s, ahead_at_s=asked_at_s + AHEAD_S)
         self._known.pop(key_id, None)
         self._unknown.pop(key_id, None)
         if stored is None:
@@ -91,6 +112,13 @@ class KeyRing:
         else:
             _remember(self._known, key_id, entry, KNOWN_MAX)
         return entry
+
+
+def _key_in(authorization: str) -> Key | None:
+    """The key that an `Authorization` header spells, if it does."""
+    if authorization[: len(_SCHEME)].lower() != _SCHEME:
+        return None
+    return parse_key(authorization[len(_SCHEME) :])
 
 
 def _remember(cache: dict[str, _Entry], key_id: str, entry: _Entry, maximum: int) -> None:

@@ -26,6 +26,7 @@ ALL_SCOPES = (
     "loans:write",
     "policies:write",
     "tape:import",
+    "transfers:force",
     "transfers:write",
 )
 """Every scope that a lender's key may carry (`internal` is not among them)."""

@@ -5,6 +5,8 @@ two; here each of these is a fault that is named.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -44,7 +46,13 @@ def _value_errors(pointer: str, values: list[str], parameter: QueryParameter) ->
     if any("\x00" in value for value in values):
         return [FieldError(pointer, "nul", "The character U+0000 is not accepted.")]
     try:
-        msgspec.convert(values if parameter.repeats else values[0], parameter.type, strict=False)
+        # Not strict, for numbers: a query is all text. But then a number would be an instant.
+        strict = _holds_instant(parameter.type)
+        msgspec.convert(values if parameter.repeats else values[0], parameter.type, strict=strict)
     except msgspec.ValidationError as error:
         return [FieldError(pointer, "invalid", f"{error}.")]
     return []
+
+
+def _holds_instant(type_: Any) -> bool:
+    return type_ is datetime or any(_holds_instant(part) for part in get_args(type_))

@@ -1,15 +1,39 @@
 """What each route asks of a request, worked out once when the application is built."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import asyncio
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from amana.gateway.caller import Caller
+
 OPEN_PATHS = ("/livez", "/readyz", "/metrics", "/schema")
 """The paths, with what lies below them, that need no key."""
+
+
+class Begun(NamedTuple):
+    """A request of a hot route that is being worked on: awaited, it gives the response.
+
+    `respond` makes the response of the future's result, or raises. Cancelling the future takes the request out of a
+    batch that has not begun and never stops one that has: it is a place in a queue, not the task that does the work.
+    """
+
+    future: asyncio.Future[Any]
+    respond: Callable[[Any], Any]
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.respond((yield from self.future))
+
+
+Begin: TypeAlias = Callable[[Any, Caller, Any], Begun | None]
+"""Takes a request of a hot route: `begin(state, caller, data)`, with the application's state and the decoded body.
+
+With None it leaves the answer to the ordinary handler; then, and when it raises, it has done nothing.
+"""
 
 _RULE = "amana.rule"
 
@@ -24,19 +48,31 @@ class QueryParameter(msgspec.Struct, frozen=True):
 
 class Rule(msgspec.Struct, frozen=True):
     """`scopes` is empty for an open route; any one of them is enough. `query` is by name; `body` is the declared type,
-    None where the route takes none."""
+    None where the route takes none. `begin` is there for a hot route only."""
 
     scopes: frozenset[str]
     query: dict[str, QueryParameter]
     body: Any
     body_optional: bool
     body_max_bytes: int
+    begin: Begin | None
 
 
 def rule_of(handler: HTTPRouteHandler) -> Rule:
     """The rule that `attach_rules` gave this handler."""
     rule: Rule = handler.opt[_RULE]
     return rule
+
+
+def is_hot(handler: Any) -> bool:
+    """Whether a request's handler, None where no route was found, is of a hot route."""
+    rule: Rule | None = handler.opt.get(_RULE) if handler else None
+    return rule is not None and rule.begin is not None
+
+
+def hot_routes(app: Litestar) -> Iterator[tuple[HTTPRoute, HTTPRouteHandler]]:
+    """The routes whose handler declares `opt={"hot": begin}`, once `attach_rules` has run."""
+    return ((route, handler) for route, handler in _handlers(app) if is_hot(handler))
 
 
 def attach_rules(app: Litestar, body_max_bytes: int, body_max_by_path: Mapping[str, int]) -> None:
@@ -81,4 +117,5 @@ def _rule(route: HTTPRoute, handler: HTTPRouteHandler, body_max_bytes: int) -> R
         body=field.raw if field else None,
         body_optional=bool(field and field.is_optional),
         body_max_bytes=body_max_bytes,
+        begin=handler.opt.get("hot"),
     )

@@ -18,3 +18,8 @@ def unix_ms() -> int:
 def random_74_bits() -> int:
     """The random part of a UUIDv7."""
     return secrets.randbits(74)
+
+
+def random_salt() -> bytes:
+    """16 bytes that nobody can guess."""
+    return secrets.token_bytes(16)

@@ -3,24 +3,42 @@
 `submit` queues an item; a batch starts as soon as a slot is free and takes whatever waits, so there is no fixed wait:
 an idle service answers a single item at once, a busy one fills its batches. That is where throughput comes from.
 
-Bounds: a batch weighs at most `batch_max` (an item weighs one unless `weigh` says more; a heavier one goes alone),
-`batches_in_flight` batches run at once, `queue_max` items wait (beyond it `Overloaded`: a bounded queue sheds instead
-of growing).
+- Bounds: a batch weighs at most `batch_max` (an item weighs one unless `weigh` says more; a heavier one goes alone),
+  `batches_in_flight` batches run at once, `queue_max` items wait and no group has more than half of the places (beyond
+  it `Overloaded`: a bounded queue sheds instead of growing), and none waits longer than `wait_max_s`.
+- Fairness: `group` says whose an item is (its tenant); groups take turns.
+- Contention: `claims` says what an item will lock. An item that claims what a batch in flight has claimed is set
+  aside until that batch ends, and then goes first. So whatever is hot fills batches of its own, and what is cold never
+  waits behind a lock. Collectors that share a `board` see each other's claims; one that does not `yields` (bulk, whose
+  claims would meet some batch or other for ever) starts all the same and leaves it to the locks.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Hashable
+from functools import partial
+from typing import Generic, NamedTuple, TypeVar
+
+from amana.infra.claims import Board, Claimed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+WAIT_MAX_S = 5.0
+DRAIN_POLL_S = 0.01
+
 
 class Overloaded(Exception):
-    """The queue is full. Nothing was done; the same request may be sent again after `retry_after_s`."""
+    """The queue is full, or the wait was too long. Nothing was done; send it again after `retry_after_s`."""
 
     retry_after_s = 1
+
+
+class _Waiting(NamedTuple, Generic[Item, Result]):
+    item: Item
+    future: "asyncio.Future[Result]"
+    until_s: float
+    group: Hashable
 
 
 class Collector(Generic[Item, Result]):
@@ -37,84 +55,161 @@ class Collector(Generic[Item, Result]):
         batch_max: int,
         batches_in_flight: int,
         queue_max: int,
+        wait_max_s: float = WAIT_MAX_S,
         weigh: Callable[[Item], int] = lambda _item: 1,
+        group: Callable[[Item], Hashable] = lambda _item: None,
+        claims: Callable[[Item], Collection[Hashable]] = lambda _item: (),
+        board: Board | None = None,
+        yields: bool = True,
     ) -> None:
         self._run = run
         self._weigh = weigh
+        self._group = group
+        self._claims = claims
+        self._board = board or Board()
+        self._yields = yields
         self._batch_max = batch_max
         self._slots = batches_in_flight
         self._queue_max = queue_max
-        self._queue: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._wait_max_s = wait_max_s
+        self._waiting = 0
+        self._waiting_of: dict[Hashable, int] = {}
+        """By group, what is set aside included."""
+        self._queues: dict[Hashable, deque[_Waiting[Item, Result]]] = {}
+        """By group, in the order in which the groups get their turn."""
         self._running: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
     async def submit(self, item: Item) -> Result:
-        """The result for `item`. Raises `Overloaded` when the queue is full.
+        """The result for `item`. Raises `Overloaded`; else as `enqueue`."""
+        return await self.enqueue(item)
 
-        A caller that is cancelled before its batch starts is left out of it; after that its item runs to the end.
+    def enqueue(self, item: Item) -> "asyncio.Future[Result]":
+        """A future of the result for `item`. Raises `Overloaded` when the queue is full.
+
+        One that is cancelled before its batch starts is left out of it; after that its item runs to the end.
         """
-        if len(self._queue) >= self._queue_max:
-            raise Overloaded
         loop = asyncio.get_running_loop()
+        group = self._group(item)
+        of_group = self._waiting_of.get(group, 0)
+        if self._waiting >= self._queue_max or of_group >= max(1, self._queue_max // 2):
+            raise Overloaded
         future: asyncio.Future[Result] = loop.create_future()
-        self._queue.append((item, future))
+        self._queue_of(group).append(_Waiting(item, future, loop.time() + self._wait_max_s, group))
+        self._waiting += 1
+        self._waiting_of[group] = of_group + 1
         if not self._scheduled:
             # One turn of the loop later, so that everything read from the sockets in this turn rides together.
             self._scheduled = True
             loop.call_soon(self._start_batches)
-        return await future
+        return future
 
     async def drain(self) -> None:
         """Waits until nothing is queued or running: for a clean stop."""
-        while self._queue or self._running:
+        while self._waiting or self._running:
             self._start_batches()
             if self._running:
                 await asyncio.wait(list(self._running))
+            elif self._waiting:
+                await asyncio.sleep(DRAIN_POLL_S)  # set aside for a batch of another collector on the board
+
+    def _queue_of(self, group: Hashable) -> "deque[_Waiting[Item, Result]]":
+        queue = self._queues.get(group)
+        if queue is None:
+            queue = self._queues[group] = deque()
+        return queue
 
     def _start_batches(self) -> None:
         self._scheduled = False
-        while self._queue and len(self._running) < self._slots:
-            batch = self._take()
-            if batch:
-                task = asyncio.create_task(self._answer(batch))
-                self._running.add(task)
-                task.add_done_callback(self._finished)
+        while self._queues and len(self._running) < self._slots:
+            batch, claimed = self._take()
+            if not batch:
+                break
+            self._board.add(claimed)
+            task = asyncio.create_task(self._answer(batch))
+            self._running.add(task)
+            task.add_done_callback(partial(self._finished, claimed))
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, claimed: Claimed, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
+        self._board.remove(claimed)
         self._start_batches()
 
-    def _take(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
-        batch: list[tuple[Item, asyncio.Future[Result]]] = []
-        weight = 0
-        while self._queue:
-            item, future = self._queue[0]
-            weight += self._weigh(item)
-            if batch and weight > self._batch_max:
-                break
-            self._queue.popleft()
-            if not future.cancelled():
-                batch.append((item, future))
-        return batch
+    def _put_back(self, waiting: "_Waiting[Item, Result]") -> None:
+        self._queue_of(waiting.group).appendleft(waiting)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._start_batches)
 
-    async def _answer(self, batch: list[tuple[Item, "asyncio.Future[Result]"]]) -> None:
+    def _take(self) -> "tuple[list[_Waiting[Item, Result]], Claimed]":
+        """The next batch and what it claims; groups take turns, one item each."""
+        batch: list[_Waiting[Item, Result]] = []
+        claimed = Claimed()
+        weight = 0
+        while self._queues:
+            group, queue = next(iter(self._queues.items()))
+            if queue:
+                waiting = queue[0]
+                weight += self._weigh(waiting.item)
+                if batch and weight > self._batch_max:
+                    break
+                queue.popleft()
+                if self._is_wanted(waiting) and self._claim(waiting, claimed):
+                    self._leave(waiting)
+                    batch.append(waiting)
+                else:
+                    weight -= self._weigh(waiting.item)
+            # The next group's turn; one without items leaves.
+            del self._queues[group]
+            if queue:
+                self._queues[group] = queue
+        return batch, claimed
+
+    def _leave(self, waiting: "_Waiting[Item, Result]") -> None:
+        self._waiting -= 1
+        self._waiting_of[waiting.group] -= 1
+        if not self._waiting_of[waiting.group]:
+            del self._waiting_of[waiting.group]
+
+    def _is_wanted(self, waiting: "_Waiting[Item, Result]") -> bool:
+        """Whether somebody still waits for it, and not for too long."""
+        if waiting.future.cancelled():
+            self._leave(waiting)
+            return False
+        if asyncio.get_running_loop().time() > waiting.until_s:
+            self._leave(waiting)
+            waiting.future.set_exception(Overloaded())
+            return False
+        return True
+
+    def _claim(self, waiting: "_Waiting[Item, Result]", claimed: Claimed) -> bool:
+        """Claims what the item will lock, or sets it aside while a batch in flight has any of it."""
+        wanted = self._claims(waiting.item)
+        other = self._board.find(wanted) if self._yields else None
+        if other is not None:
+            other.aside.append(partial(self._put_back, waiting))
+            return False
+        claimed.keys.update(wanted)
+        return True
+
+    async def _answer(self, batch: "list[_Waiting[Item, Result]]") -> None:
         try:
-            results = await self._run([item for item, _ in batch])
+            results = await self._run([waiting.item for waiting in batch])
             assert len(results) == len(batch), "a batch must give one result for each item"
         except BaseException as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            for waiting in batch:
+                if not waiting.future.done():
+                    waiting.future.set_exception(error)
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, future), result in zip(batch, results, strict=True):
-            if future.done():
+        for waiting, result in zip(batch, results, strict=True):
+            if waiting.future.done():
                 continue
             if isinstance(result, Exception):
-                future.set_exception(result)
+                waiting.future.set_exception(result)
             else:
-                future.set_result(result)
+                waiting.future.set_result(result)
 
 
 def bisecting(

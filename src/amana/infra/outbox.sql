@@ -14,14 +14,6 @@
 --     UPDATE outbox SET xid = '3';  UPDATE stream SET since = pg_current_snapshot();
 -- Physical backups need nothing.
 
--- name: append_events
--- One array-shaped insert; seq is drawn in the order of the input, after the caller's row locks.
-INSERT INTO outbox (tenant, event_id, aggregate_id, type, body)
-SELECT tenant, event_id, aggregate_id, type, body
-FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::text[], $5::bytea[])
-     WITH ORDINALITY AS event (tenant, event_id, aggregate_id, type, body, place)
-ORDER BY place;
-
 -- name: events_after
 -- Sequenced events after a position, in order: at most $2 of them and, past the first, at most $3 bytes of bodies.
 SELECT position, tenant, event_id, aggregate_id, type, body

@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     listen_host: str = "127.0.0.1"
     listen_port: int = 0
     internal_key: str = ""
+    api_key: str = ""
     audit_key_file: str = ""
     audit_origin: str = "amana.example/audit"
     ledger_shards: int = 1

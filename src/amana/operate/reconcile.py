@@ -20,7 +20,9 @@ SQL = load_queries("amana.operate", "reconcile.sql")
 CHECKS = (
     "trial_balance",
     "counters_and_entries",
-    "transfers_and_entries",
+    "chains",
+    "holds_and_pending",
+    "holds_and_transfers",
     "loans_and_accounts",
     "loans_and_repayments",
     "exposure_and_loans",

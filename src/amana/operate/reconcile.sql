@@ -2,46 +2,96 @@
 -- All run in one snapshot of the main database, read-only. Loans are joined to accounts by owner, as anybody may.
 
 -- name: trial_balance
--- Debits equal credits in every currency of every tenant.
-SELECT 'tenant ' || tenant || ', ' || currency AS subject, sum(debits_posted)::text AS expected,
-       sum(credits_posted)::text AS found
+-- Debits equal credits in every currency of every tenant, posted and pending.
+SELECT 'tenant ' || tenant || ', ' || currency AS subject,
+       sum(debits_posted) || ' posted, ' || sum(debits_pending) || ' pending' AS expected,
+       sum(credits_posted) || ' posted, ' || sum(credits_pending) || ' pending' AS found
 FROM transactions.accounts
 GROUP BY tenant, currency
-HAVING sum(debits_posted) <> sum(credits_posted);
+HAVING sum(debits_posted) <> sum(credits_posted) OR sum(debits_pending) <> sum(credits_pending);
 
 -- name: counters_and_entries
--- An account's counters are the sum of its entries, its version their count, and its last entry says the same.
+-- An account's four counters are the sums of its entries, its version their count and the last one's.
 SELECT 'account ' || a.id AS subject,
-       format('debits %s, credits %s, version %s', e.debits, e.credits, e.count) AS expected,
-       format('debits %s, credits %s, version %s', a.debits_posted, a.credits_posted, a.version) AS found
+       format('debits %s + %s, credits %s + %s, version %s', e.debits, e.debits_held, e.credits, e.credits_held,
+              e.count) AS expected,
+       format('debits %s + %s, credits %s + %s, version %s', a.debits_posted, a.debits_pending, a.credits_posted,
+              a.credits_pending, a.version) AS found
 FROM transactions.accounts a
-LEFT JOIN LATERAL (
-    SELECT coalesce(sum(amount) FILTER (WHERE side = 'debit'), 0) AS debits,
-           coalesce(sum(amount) FILTER (WHERE side = 'credit'), 0) AS credits,
-           count(*) AS count, coalesce(max(version), 0) AS last
+LEFT JOIN (
+    SELECT tenant, account, count(*) AS count, max(version) AS last,
+           coalesce(sum(posted) FILTER (WHERE side = 'debit'), 0) AS debits,
+           coalesce(sum(posted) FILTER (WHERE side = 'credit'), 0) AS credits,
+           coalesce(sum(pending) FILTER (WHERE side = 'debit'), 0) AS debits_held,
+           coalesce(sum(pending) FILTER (WHERE side = 'credit'), 0) AS credits_held
     FROM transactions.entries
-    WHERE shard = a.shard AND tenant = a.tenant AND account = a.id
-) e ON true
-WHERE (a.debits_posted, a.credits_posted, a.version) IS DISTINCT FROM (e.debits, e.credits, e.count)
-   OR e.last <> e.count;
+    GROUP BY tenant, account
+) e ON e.tenant = a.tenant AND e.account = a.id
+WHERE (a.debits_posted, a.debits_pending, a.credits_posted, a.credits_pending, a.version, a.version)
+      IS DISTINCT FROM (coalesce(e.debits, 0), coalesce(e.debits_held, 0), coalesce(e.credits, 0),
+                        coalesce(e.credits_held, 0), coalesce(e.count, 0), coalesce(e.last, 0));
 
--- name: transfers_and_entries
--- Every transfer has one debit and one credit entry of its amount, on its accounts, and no entry stands alone.
-SELECT 'transfer ' || coalesce(t.id, e.transfer) AS subject,
-       coalesce(format('%s from %s to %s', t.amount, t.credit_account, t.debit_account), 'no transfer') AS expected,
-       coalesce(e.entries, 'no entries') AS found
-FROM transactions.transfers t
-FULL JOIN (
-    SELECT tenant, transfer, count(*) AS count,
-           min(account::text) FILTER (WHERE side = 'debit') AS debit,
-           min(account::text) FILTER (WHERE side = 'credit') AS credit,
-           min(amount) AS least, max(amount) AS most,
-           string_agg(side || ' ' || amount || ' on ' || account, ', ' ORDER BY side) AS entries
+-- name: chains
+-- An account's newest entry carries its counters, and each entry follows the one before: version by version, counter
+-- by counter, and by the name of the transfer before it.
+SELECT 'account ' || coalesce(a.id, e.account) || ', version ' || coalesce(e.version, a.version) AS subject,
+       format('transfer %s, debits %s + %s, credits %s + %s', e.expected_transfer, e.expected_debits,
+              e.expected_debits_held, e.expected_credits, e.expected_credits_held) AS expected,
+       format('transfer %s, debits %s + %s, credits %s + %s', e.previous, e.debits_posted, e.debits_pending,
+              e.credits_posted, e.credits_pending) AS found
+FROM (
+    SELECT *, lag(transfer) OVER chain AS expected_transfer,
+           lead(version) OVER chain IS NULL AS is_last,
+           sum(CASE side WHEN 'debit' THEN posted ELSE 0 END) OVER chain AS expected_debits,
+           sum(CASE side WHEN 'debit' THEN pending ELSE 0 END) OVER chain AS expected_debits_held,
+           sum(CASE side WHEN 'credit' THEN posted ELSE 0 END) OVER chain AS expected_credits,
+           sum(CASE side WHEN 'credit' THEN pending ELSE 0 END) OVER chain AS expected_credits_held
     FROM transactions.entries
-    GROUP BY tenant, transfer
-) e ON e.tenant = t.tenant AND e.transfer = t.id
-WHERE (e.count, e.debit, e.credit, e.least, e.most)
-      IS DISTINCT FROM (2::bigint, t.debit_account::text, t.credit_account::text, t.amount, t.amount);
+    WINDOW chain AS (PARTITION BY tenant, account ORDER BY version)
+) e
+LEFT JOIN transactions.accounts a ON a.tenant = e.tenant AND a.id = e.account
+WHERE (e.previous, e.debits_posted, e.debits_pending, e.credits_posted, e.credits_pending)
+      IS DISTINCT FROM (e.expected_transfer, e.expected_debits, e.expected_debits_held, e.expected_credits,
+                        e.expected_credits_held)
+   OR a.id IS NULL
+   OR (e.is_last AND (a.last_transfer, a.version) IS DISTINCT FROM (e.transfer, e.version));
+
+-- name: holds_and_pending
+-- What is pending on accounts is what open holds still reserve.
+SELECT 'account ' || coalesce(a.id, h.account) AS subject,
+       format('debits %s, credits %s', coalesce(h.debits, 0), coalesce(h.credits, 0)) AS expected,
+       format('debits %s, credits %s', a.debits_pending, a.credits_pending) AS found
+FROM (SELECT * FROM transactions.accounts WHERE debits_pending <> 0 OR credits_pending <> 0) a
+FULL JOIN (
+    SELECT tenant, account, sum(debit) AS debits, sum(credit) AS credits
+    FROM (
+        SELECT tenant, debit_account AS account, amount - captured AS debit, 0 AS credit
+        FROM transactions.holds WHERE state = 'open'
+        UNION ALL
+        SELECT tenant, credit_account, 0, amount - captured FROM transactions.holds WHERE state = 'open'
+    ) open
+    GROUP BY tenant, account
+) h ON h.tenant = a.tenant AND h.account = a.id
+WHERE (coalesce(a.debits_pending, 0), coalesce(a.credits_pending, 0))
+      IS DISTINCT FROM (coalesce(h.debits, 0), coalesce(h.credits, 0));
+
+-- name: holds_and_transfers
+-- A hold is what was placed, its captures sum to what it says, and what it reserved was released once.
+SELECT 'hold ' || coalesce(h.id, t.hold) AS subject,
+       format('amount %s, captured %s, reserved %s', t.amount, t.captured, t.amount - t.released) AS expected,
+       format('amount %s, captured %s, state %s', h.amount, h.captured, h.state) AS found
+FROM transactions.holds h
+FULL JOIN (
+    SELECT tenant, coalesce(original, id) AS hold,
+           sum(amount) FILTER (WHERE kind = 'hold') AS amount,
+           coalesce(sum(amount) FILTER (WHERE kind = 'capture'), 0) AS captured,
+           sum(released) AS released
+    FROM transactions.transfers
+    WHERE kind <> 'post'
+    GROUP BY tenant, coalesce(original, id)
+) t ON t.tenant = h.tenant AND t.hold = h.id
+WHERE (h.amount, h.captured, CASE h.state WHEN 'open' THEN h.amount - h.captured ELSE 0 END)
+      IS DISTINCT FROM (t.amount, t.captured, t.amount - t.released);
 
 -- name: loans_and_accounts
 -- What a loan says is owed stands on its principal and fee receivable.
@@ -85,14 +135,15 @@ WHERE coalesce(a.debits_posted - a.credits_posted, 0) <> coalesce(l.owed, 0);
 
 -- name: reversals_and_originals
 -- The reversals of a transfer never exceed it, stand on its accounts, and are not themselves reversed.
-SELECT 'transfer ' || r.reverses AS subject, coalesce('at most ' || max(o.amount), 'an original') AS expected,
+SELECT 'transfer ' || r.original AS subject, coalesce('at most ' || max(o.amount), 'an original') AS expected,
        sum(r.amount) || ' reversed' AS found
 FROM transactions.transfers r
-LEFT JOIN transactions.transfers o ON o.tenant = r.tenant AND o.id = r.reverses
-WHERE r.reverses IS NOT NULL
-GROUP BY r.tenant, r.reverses
+LEFT JOIN transactions.transfers o ON o.tenant = r.tenant AND o.id = r.original AND o.kind IN ('post', 'capture')
+WHERE r.kind = 'post' AND r.original IS NOT NULL
+GROUP BY r.tenant, r.original
 HAVING sum(r.amount) > coalesce(max(o.amount), 0)
-    OR bool_or(o.reverses IS NOT NULL OR r.debit_account <> o.credit_account OR r.credit_account <> o.debit_account);
+    OR bool_or((o.kind = 'post' AND o.original IS NOT NULL)
+               OR r.debit_account <> o.credit_account OR r.credit_account <> o.debit_account);
 
 -- name: contra_and_exposure
 -- The contra accounts of a tenant and currency stand against exactly what their customers' control accounts say.
@@ -126,15 +177,15 @@ HAVING count(o.seq) <> 1;
 
 -- name: transfers_and_events
 -- Every transfer has its one event.
-SELECT 'transfer ' || coalesce(t.id, o.aggregate_id) AS subject, '1 event' AS expected,
+SELECT 'transfer ' || coalesce(t.id, o.transfer) AS subject, '1 event' AS expected,
        coalesce(o.count, 0) || ' events' AS found
 FROM transactions.transfers t
 FULL JOIN (
-    SELECT tenant, aggregate_id, count(*) AS count
+    SELECT tenant, (convert_from(body, 'UTF8')::jsonb -> 'data' ->> 'transfer')::uuid AS transfer, count(*) AS count
     FROM transactions.outbox
-    WHERE type = 'TransferPosted'
-    GROUP BY tenant, aggregate_id
-) o ON o.tenant = t.tenant AND o.aggregate_id = t.id
+    WHERE type IN ('TransferPosted', 'HoldPlaced', 'HoldCaptured', 'HoldVoided', 'HoldExpired')
+    GROUP BY 1, 2
+) o ON o.tenant = t.tenant AND o.transfer = t.id
 WHERE o.count IS DISTINCT FROM 1 OR t.id IS NULL;
 
 -- name: decisions_and_events

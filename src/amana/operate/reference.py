@@ -5,108 +5,22 @@ here, once; a test fails when one is missing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.domain.precedence import KINDS, PRECEDENCE
 from amana.domain.reasons import REFUSALS
 from amana.eligibility.http import ROUTES as ELIGIBILITY_ROUTES
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
+from amana.operate.event_types import EVENTS
 from amana.transactions.http import ROUTES as TRANSACTIONS_ROUTES
 
 MADE = "<!-- Made from the code; `AMANA_TEST_REGENERATE=1 .venv/bin/python -m pytest tests/docs` writes it anew. -->"
 
-
-class EventType(NamedTuple):
-    """A fact that Amana writes down: what it is about, when it is written, and the fields of its `data`."""
-
-    name: str
-    stream: str
-    aggregate: str
-    meaning: str
-    data: str
-
-
-EVENTS = (
-    EventType(
-        "AccountLimitChanged",
-        "transactions",
-        "account",
-        "A credit line was set. Nothing else ever changes a limit.",
-        "account customer currency from to drawn",
-    ),
-    EventType(
-        "AccountOpened",
-        "transactions",
-        "account",
-        "An account was opened: by a client, with a credit line, or with a loan.",
-        "account owner currency code normal_side credit_limit",
-    ),
-    EventType(
-        "CustomerFactsRecorded",
-        "eligibility",
-        "customer",
-        "The lender's record of a customer changed. Which parts are known, not what they say.",
-        "customer facts_version kyc_tier blocked known",
-    ),
-    EventType(
-        "DecisionMade",
-        "eligibility",
-        "decision",
-        "A decision was computed: the question, the facts, every rule, the limit, the outcome.",
-        "customer product currency amount term_days terms request_to_borrow offer_id as_of as_of_past facts "
-        "facts_version policy rules points score band caps exposure_cap exposure headroom outcome limit price reasons",
-    ),
-    EventType(
-        "LoanBooked",
-        "transactions",
-        "loan",
-        "A loan was booked, from an offer or as imported; its transfers are named.",
-        "loan customer outstanding product currency principal fee term_days origin decision_id effective_at "
-        "effective_on due_on transfers",
-    ),
-    EventType(
-        "LoanClosed",
-        "transactions",
-        "loan",
-        "A repayment left nothing outstanding. A reversed repayment opens the loan again.",
-        "loan customer outstanding effective_at",
-    ),
-    EventType(
-        "PolicyPublished",
-        "eligibility",
-        "policy",
-        "A policy version decides from now on; the hash names its document.",
-        "product name policy_version hash",
-    ),
-    EventType(
-        "RepaymentReceived",
-        "transactions",
-        "loan",
-        "Money came in for a loan, and how it was shared out. `inferred`: the book did not say the amount.",
-        "loan customer outstanding repayment amount fee_part principal_part excess inferred effective_at effective_on",
-    ),
-    EventType(
-        "RepaymentReversed",
-        "transactions",
-        "loan",
-        "A repayment was taken back, every leg of it; the loan owes it again.",
-        "loan customer outstanding repayment amount fee_part principal_part excess inferred effective_at effective_on "
-        "reversal",
-    ),
-    EventType(
-        "TransferPosted",
-        "transactions",
-        "transfer",
-        "A transfer moved. Both accounts' new versions and counters are in it; `reverses` and `command` where they are "
-        "set.",
-        "transfer amount currency code effective_on debit credit reverses command",
-    ),
-)
 
 SETTINGS = {
     "owner_database_url": "Main database, as the role that owns it: `amana migrate`, keys and tenants, `reconcile`.",
@@ -124,6 +38,7 @@ SETTINGS = {
     "listen_host": "The address that a service listens on.",
     "listen_port": "The port that a service listens on; 0 is any free one.",
     "internal_key": "The API key with scope `internal` with which services call each other.",
+    "api_key": "A lender's API key, for commands that act as its program: `transfers import`.",
     "audit_key_file": "The Ed25519 private key that signs checkpoints, in PEM. Signed checkpoints are kept beside it.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
@@ -134,7 +49,7 @@ SETTINGS = {
 
 SCOPES = {
     "accounts:read": "Accounts, entries, transfers, the trial balance.",
-    "accounts:write": "Open accounts, set credit lines.",
+    "accounts:write": "Open, bound, freeze and close accounts, set credit lines.",
     "audit:read": "The tenant's own events, their proofs, checkpoints, the log's public keys.",
     "customers:write": "Record and read customers.",
     "eligibility:check": "Ask for decisions and have them explained.",
@@ -143,7 +58,8 @@ SCOPES = {
     "loans:write": "Book loans, record and reverse repayments.",
     "policies:write": "Publish and read policies.",
     "tape:import": "Act at a past time: `as_of`, `terms`, `effective_at`, `effective_on`, `imported`.",
-    "transfers:write": "Post and reverse transfers.",
+    "transfers:force": "Capture a hold after its expiry, limit or no limit, for a reason that the audit log keeps.",
+    "transfers:write": "Post, hold, capture, void and reverse transfers.",
 }
 
 ROUTES: tuple[tuple[str, Sequence[ControllerRouterHandler]], ...] = (
@@ -157,6 +73,7 @@ def pages() -> dict[str, str]:
     """Every page by its file name."""
     return {
         "events.md": _events(),
+        "precedence.md": _precedence(),
         "reasons.md": _reasons(),
         "scopes.md": _scopes(),
         "settings.md": _settings(),
@@ -167,13 +84,35 @@ def _events() -> str:
     intro = (
         "Past-tense facts, written in the transaction of the change they tell of. The envelope is `event_id`, "
         "`tenant`, `type`, `version`, `occurred_at`, `aggregate` (`type`, `id`, `version`), `actor`, `trace`, `data`; "
-        "the bytes are canonical JSON (RFC 8785). All are version 1. Personal data is in none of them."
+        "the bytes are canonical JSON (RFC 8785). All are version 1. Personal data is in none of them. A field with a "
+        "question mark is there only where it is set. `debit` and `credit` are an account with its version and its "
+        "four counters just after the movement; `notes` is a salted SHA-256 of the client's reference and metadata."
+    )
+    rows = ((f"`{e.name}`", e.stream, e.aggregate, e.meaning, _fields(e.data)) for e in EVENTS)
+    return _page("Events", intro, _table(("Type", "Stream", "Aggregate", "When", "Fields of `data`"), rows))
+
+
+def _fields(data: str) -> str:
+    return " ".join(f"`{name.rstrip('?')}`{'?' if name.endswith('?') else ''}" for name in data.split())
+
+
+def _precedence() -> str:
+    intro = (
+        "In this order causes of refusal are tried for one item of `POST /v1/transfers` and its kin: where two meet, "
+        "the one further up is the answer, with the figures of the last column. None may be retried under the same "
+        "id. Whatever is wrong with the debit account is said before anything of the credit account."
     )
     rows = (
-        (f"`{e.name}`", e.stream, e.aggregate, e.meaning, " ".join(f"`{name}`" for name in e.data.split()))
-        for e in EVENTS
+        (
+            f"`{cause.reason}`",
+            "all" if len(cause.kinds) == len(KINDS) else ", ".join(kind for kind in KINDS if kind in cause.kinds),
+            cause.side,
+            cause.when,
+            " ".join(f"`{name}`" for name in cause.figures.split()),
+        )
+        for cause in PRECEDENCE
     )
-    return _page("Events", intro, _table(("Type", "Stream", "Aggregate", "When", "Fields of `data`"), rows))
+    return _page("Precedence of refusals", intro, _table(("Code", "Of", "Account", "When", "Figures"), rows))
 
 
 def _reasons() -> str:
@@ -182,7 +121,8 @@ def _reasons() -> str:
         "below; as the result of one item of a list the code is its `reason`. Of what may be retried, of what is "
         "malformed or not allowed, and of a conflict over the id itself nothing is stored: the id may be sent again. A "
         "transfer or loan command that was refused for what it asks stays refused under its id. The reasons of a "
-        "decision (why a customer may not borrow) are part of the policy, not of this table."
+        "decision (why a customer may not borrow) are part of the policy, not of this table. Which of two causes is "
+        "the answer to an order for money: [precedence](precedence.md)."
     )
     rows = (
         (f"`{row.reason}`", str(row.status), "yes" if row.retryable else "no", row.meaning) for row in REFUSALS.values()

@@ -1,7 +1,7 @@
-"""A thin typed client of Amana's API, as a lender's own program would have: just what a replay sends.
+"""A thin typed client of Amana's API, as a lender's own program would have: just what a replay and an import send.
 
-Trouble that may pass (no connection, 503, 429) is retried with the same id, a bounded number of times: ids make that
-safe. Whatever else is not a success comes back as a `Refusal` value with the problem's code.
+Trouble that may pass (no connection, 503, 504, 429) is retried with the same id, a bounded number of times: ids make
+that safe. Whatever else is not a success comes back as a `Refusal` value with the problem's code.
 """
 
 import asyncio
@@ -14,8 +14,9 @@ from uuid import UUID
 import msgspec
 
 from amana.infra.http import HttpClient, Reply, UpstreamUnavailable
+from amana.wire.accounts import CreditLineRequest
 from amana.wire.eligibility import CheckRequest, CustomerFactsRequest
-from amana.wire.transactions import CreditLineRequest, LoanRequest, RepaymentRequest, RepaymentReversalRequest
+from amana.wire.loans import LoanRequest, RepaymentRequest, RepaymentReversalRequest
 
 TIMEOUT_MS = 30_000
 ATTEMPTS_MAX = 8
@@ -24,7 +25,7 @@ BACKOFF_MAX_MS = 5_000
 SUCCESS_BEFORE = 300
 NOBODY = 0
 """The status of an answer that never came."""
-RETRY_STATUSES = frozenset({NOBODY, 408, 429, 503})
+RETRY_STATUSES = frozenset({NOBODY, 408, 429, 503, 504})
 BODY_SHOWN_MAX = 500
 RETRY_AFTER_MAX_MS = 30_000
 UNREACHABLE, UNREADABLE = "unreachable", "unreadable"
@@ -68,6 +69,21 @@ class Done(msgspec.Struct):
     loan_outstanding: int = 0
 
 
+class Moved(msgspec.Struct):
+    """What came of one item of a list of transfers."""
+
+    status: str
+    reason: str | None = None
+    figures: dict[str, Any] = {}
+    replayed: bool = False
+
+
+class MovedList(msgspec.Struct):
+    """One result for each item, in order."""
+
+    results: list[Moved]
+
+
 class _Problem(msgspec.Struct):
     code: str = ""
 
@@ -87,16 +103,19 @@ Answer = TypeVar("Answer")
 class Client:
     """One key's view of the API, over one pooled HTTP client.
 
-    `latency_ms` holds a sample for each answered check and booking, without the attempts before it.
+    A request is tried `attempts_max` times. `latency_ms` holds a sample for each answered check and booking, without
+    the attempts before it.
     """
 
-    def __init__(self, http: HttpClient, urls: Urls, key: str) -> None:
+    def __init__(self, http: HttpClient, urls: Urls, key: str, attempts_max: int | None = None) -> None:
         self._http = http
+        self._attempts_max = attempts_max or ATTEMPTS_MAX
         self._urls = urls
         self._headers = {"Authorization": f"Bearer {key}"}
         self._encode = msgspec.json.Encoder().encode
         self._decided = msgspec.json.Decoder(Decided)
         self._done = msgspec.json.Decoder(Done)
+        self._moved = msgspec.json.Decoder(MovedList)
         self.latency_ms: dict[str, list[float]] = {"check": [], "booking": []}
         self.retries = 0
 
@@ -128,12 +147,17 @@ class Client:
         url = f"{self._urls.transactions}/v1/loans/{loan}/repayments/{repayment}/reversals"
         return await self._send("POST", url, reversal, self._done)
 
+    async def move(self, transfers: list[msgspec.Raw]) -> MovedList | Refusal:
+        """Sends a list of transfers, each encoded already."""
+        url = f"{self._urls.transactions}/v1/transfers"
+        return await self._send("POST", url, {"transfers": transfers}, self._moved)
+
     async def _send(
         self, method: str, url: str, body: Any, decoder: msgspec.json.Decoder[Answer], timed: str = ""
     ) -> Answer | Refusal:
         encoded = self._encode(body)
         reply = Reply(NOBODY, {}, b"")
-        for attempt in range(ATTEMPTS_MAX):
+        for attempt in range(self._attempts_max):
             if attempt:
                 self.retries += 1
                 await asyncio.sleep(pause_ms(attempt - 1, reply.headers) / 1_000)

@@ -8,7 +8,7 @@ import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 from amana.tape.cells import Fault
 from amana.tape.mapping import Constant, FileMapping, TapeError
@@ -43,21 +43,31 @@ def open_table(folder: Path, file: FileMapping) -> Iterator[Table]:
     if not path.is_file():
         raise TapeError(f"{path}: there is no such file")
     with path.open("rb") as stream:
-        lines = _Lines(stream, file.encoding)
+        lines = Lines(stream, file.encoding)
         reader = csv.reader(lines, delimiter=file.delimiter, strict=True)
-        names = _header(path, reader, lines)
+        names = read_header(path, reader, lines)
         columns = {name: index for index, name in enumerate(names)}
         _check_columns(path, columns, file)
         used = {source.column for source in file.fields.values() if not isinstance(source, Constant)}
-        yield Table(columns, [name for name in columns if name not in used], _rows(reader, lines, len(names)))
+        yield Table(columns, [name for name in columns if name not in used], read_rows(reader, lines, len(names)))
 
 
-class _Lines:
-    """Decoded lines for the csv module. A line that is not in the encoding is kept readable and remembered as bad."""
+class Source(Protocol):
+    """Where lines come from: a binary file, or whatever reads like one."""
 
-    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+    def readline(self, limit: int, /) -> bytes:
+        """The next line with its end, at most `limit` bytes of it; empty at the end."""
+
+
+class Lines:
+    """Decoded lines for the csv module. A line that is not in the encoding is kept readable and remembered as bad.
+
+    `number` is that of the last line read.
+    """
+
+    def __init__(self, stream: Source, encoding: str) -> None:
         self._stream = stream
-        self._encoding = encoding
+        self.encoding = encoding
         self.number = 0
         self.last_bad = 0
 
@@ -70,7 +80,7 @@ class _Lines:
             raise StopIteration
         self.number += 1
         try:
-            text = line.decode(self._encoding)
+            text = line.decode(self.encoding)
         except UnicodeDecodeError:
             text = line.decode("ascii", "replace")
             self.last_bad = self.number
@@ -79,7 +89,8 @@ class _Lines:
         return text.removeprefix("\ufeff") if self.number == 1 else text
 
 
-def _header(path: Path, reader: Iterator[list[str]], lines: _Lines) -> list[str]:
+def read_header(path: Path, reader: Iterator[list[str]], lines: Lines) -> list[str]:
+    """The names of the columns, trimmed. Raises `TapeError`, which names `path`."""
     try:
         names = [name.strip() for name in next(reader)]
     except StopIteration:
@@ -87,7 +98,7 @@ def _header(path: Path, reader: Iterator[list[str]], lines: _Lines) -> list[str]
     except csv.Error as error:
         raise TapeError(f"{path}: the header can't be read: {error}") from error
     if lines.last_bad:
-        raise TapeError(f"{path}: the header is not in the mapping's encoding")
+        raise TapeError(f"{path}: the header is not in the encoding {lines.encoding}")
     if len(names) > COLUMNS_MAX:
         raise TapeError(f"{path}: more than {COLUMNS_MAX} columns")
     twice = [name for name in names if name and names.count(name) > 1]
@@ -103,7 +114,8 @@ def _check_columns(path: Path, columns: dict[str, int], file: FileMapping) -> No
         raise TapeError(f"{path}: there is no column {source.column!r} (for {field}); it has {', '.join(columns)}")
 
 
-def _rows(reader: Iterator[list[str]], lines: _Lines, width: int) -> Iterator[Row]:
+def read_rows(reader: Iterator[list[str]], lines: Lines, width: int) -> Iterator[Row]:
+    """The records that follow the header. `reader` is the csv module's, strict, over `lines`."""
     while True:
         begin = lines.number + 1
         try:
@@ -116,9 +128,9 @@ def _rows(reader: Iterator[list[str]], lines: _Lines, width: int) -> Iterator[Ro
         yield Row(begin, cells, _row_fault(cells, begin, lines, width))
 
 
-def _row_fault(cells: list[str], begin: int, lines: _Lines, width: int) -> Fault | None:
+def _row_fault(cells: list[str], begin: int, lines: Lines, width: int) -> Fault | None:
     if lines.last_bad >= begin:
-        return Fault("bad_encoding", f"line {lines.last_bad} is not in the mapping's encoding")
+        return Fault("bad_encoding", f"line {lines.last_bad} is not in the encoding {lines.encoding}")
     if cells and len(cells) != width:
         detail = f"{len(cells)} cells where the header has {width}{_span(begin, lines.number)}"
         return Fault("wrong_cell_count", detail)

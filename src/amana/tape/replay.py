@@ -25,14 +25,9 @@ from amana.tape.book import Book, TapeCustomer, TapeLoan, TapeRepayment
 from amana.tape.client import Client, Decided, Refusal, Urls
 from amana.tape.result import ERRORS_KEPT_MAX, ReplayResult, StepError, percentiles
 from amana.tape.steps import Kind, Step, steps_of
+from amana.wire.accounts import CreditLineRequest
 from amana.wire.eligibility import CheckRequest, CustomerFactsRequest, GivenTerms
-from amana.wire.transactions import (
-    CreditLineRequest,
-    ImportedTerms,
-    LoanRequest,
-    RepaymentRequest,
-    RepaymentReversalRequest,
-)
+from amana.wire.loans import ImportedTerms, LoanRequest, RepaymentRequest, RepaymentReversalRequest
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called after every step with (steps done, steps in all)."""

@@ -1,5 +1,6 @@
 """Composes the transactions service: settings → pool → store → flow → routes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,7 +15,9 @@ from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 from amana.transactions.flow import Flow
 from amana.transactions.http import ROUTES
+from amana.transactions.jobs import sweep_holds
 from amana.transactions.offers import Offers
+from amana.transactions.reads import Reads
 from amana.transactions.store import Store
 
 TRANSFERS_BODY_MAX_BYTES = 4 << 20
@@ -26,15 +29,22 @@ def build(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        pool = await open_pool(settings.transactions_database_url, "transactions", settings.pool_connections)
+        url = settings.transactions_database_url
+        batches = await open_pool(url, "transactions", settings.pool_connections, batches=True)
+        pool = await open_pool(url, "transactions", settings.pool_connections)
         async with HttpClient() as client:
-            flow = Flow(pool, Store(settings.ledger_shards))
+            flow = Flow(batches, Store(settings.ledger_shards))
             app.state.flow = flow
+            app.state.reads = Reads(pool, settings.ledger_shards)
             app.state.outbox_pool = pool
             app.state.offers = Offers(client, settings.eligibility_url, settings.internal_key)
+            sweeper = asyncio.create_task(sweep_holds(flow))
             yield
+            sweeper.cancel()
+            await asyncio.wait([sweeper])
             await flow.drain()
         await pool.close()
+        await batches.close()
 
     return build_app(
         service="transactions",

@@ -12,7 +12,7 @@ from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
 from amana.gateway.caller import Caller
 from amana.infra.http import HttpClient, UpstreamUnavailable
-from amana.wire.transactions import OfferTerms
+from amana.wire.loans import OfferTerms
 
 TIMEOUT_MS = 3_000
 

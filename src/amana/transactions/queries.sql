@@ -3,48 +3,93 @@
 -- name: lock_accounts
 -- Locks the accounts of a batch, in key order, so that two batches never wait for each other in a circle.
 SELECT a.tenant, a.id, a.owner, a.currency, a.code, a.normal_side, a.credit_limit, a.opened_at, a.last_posted_at,
-       a.status, a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, a.version, a.revision
+       a.status, a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, a.version, a.revision,
+       a.floor, a.frozen_for, a.last_transfer
 FROM accounts a
-JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id)
+JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id)
 ORDER BY a.shard, a.tenant, a.id
 FOR NO KEY UPDATE OF a;
 
--- name: clock
--- The database's clock, read after the locks.
-SELECT clock_timestamp() AS now;
+-- name: look_up_ids
+-- The database's clock, and which of a batch's ids (by their place, from 1) were answered or moved before.
+SELECT clock_timestamp() AS now,
+       ARRAY(SELECT place FROM unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[])
+                 WITH ORDINALITY AS wanted (shard, tenant, id, place)
+             JOIN commands USING (shard, tenant, id)) AS answered,
+       ARRAY(SELECT place FROM unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[])
+                 WITH ORDINALITY AS wanted (shard, tenant, id, place)
+             JOIN transfers USING (shard, tenant, id)) AS moved;
 
 -- name: find_answers
 -- What is kept under the ids of a batch.
 SELECT tenant, id, kind, request, reason, result
 FROM commands
-JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
+JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
 
 -- name: find_transfers
 -- Stored transfers by id.
-SELECT tenant, id, debit_account, credit_account, amount, currency, code, effective_on, reverses, command
+SELECT tenant, id, debit_account, credit_account, amount, currency, code, effective_on, kind, original, released,
+       command
 FROM transfers
-JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
+JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
 
 -- name: find_reversed_amounts
 -- How much of each original was reversed already.
-SELECT t.tenant, t.reverses AS id, sum(t.amount)::bigint AS amount
+SELECT t.tenant, t.original AS id, sum(t.amount)::bigint AS amount
 FROM transfers t
-JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id)
-    ON t.shard = wanted.shard AND t.tenant = wanted.tenant AND t.reverses = wanted.id
-GROUP BY t.tenant, t.reverses;
+JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id)
+    ON t.shard = wanted.shard AND t.tenant = wanted.tenant AND t.original = wanted.id
+WHERE t.kind = 'post'
+GROUP BY t.tenant, t.original;
+
+-- name: find_holds
+-- Holds by id.
+SELECT tenant, id, debit_account, credit_account, amount, currency, code, ttl_s, expires_at, captured, state, version
+FROM holds
+JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
+
+-- name: find_overdue_holds
+-- Open holds on these accounts whose time is over.
+SELECT h.tenant, h.id, h.debit_account, h.credit_account, h.amount, h.currency, h.code, h.ttl_s, h.expires_at,
+       h.captured, h.state, h.version
+FROM unnest($1::integer[], $2::uuid[]) AS wanted (tenant, account)
+JOIN holds h ON h.tenant = wanted.tenant AND h.debit_account = wanted.account
+WHERE h.state = 'open' AND h.expires_at <= $3
+UNION
+SELECT h.tenant, h.id, h.debit_account, h.credit_account, h.amount, h.currency, h.code, h.ttl_s, h.expires_at,
+       h.captured, h.state, h.version
+FROM unnest($1::integer[], $2::uuid[]) AS wanted (tenant, account)
+JOIN holds h ON h.tenant = wanted.tenant AND h.credit_account = wanted.account
+WHERE h.state = 'open' AND h.expires_at <= $3;
+
+-- name: list_overdue_holds
+-- What the sweeper should look at: the holds longest over, but those that another transaction has its hands on.
+SELECT tenant, id
+FROM holds
+WHERE state = 'open' AND expires_at <= clock_timestamp()
+ORDER BY expires_at
+LIMIT $1
+FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: find_notes
+-- What clients said about these transfers.
+SELECT tenant, transfer AS id, reference, metadata, salt
+FROM notes
+JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, transfer)
+    USING (shard, tenant, transfer);
 
 -- name: find_loans
 -- Loans by id.
 SELECT tenant, id, customer, product, currency, principal, fee, term_days, origin, decision_id, effective_at,
        booked_at, principal_paid, fee_paid, closed_at, version
 FROM loans
-JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
+JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
 
 -- name: find_repayments
 -- Repayments by id.
 SELECT tenant, id, loan, amount, fee_part, principal_part, excess, inferred, effective_at, received_at, reversed_by
 FROM repayments
-JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
+JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
 
 -- name: find_offers_used
 -- Which of these offers were booked, and as which loan.
@@ -56,37 +101,61 @@ WHERE l.origin = 'offer';
 
 -- name: insert_accounts
 -- Opens accounts with the counters that the batch left.
-INSERT INTO accounts (shard, tenant, id, owner, currency, code, normal_side, credit_limit, status, debits_pending,
-                      debits_posted, credits_pending, credits_posted, version, revision, opened_at, last_posted_at)
+INSERT INTO accounts (shard, tenant, id, owner, currency, code, normal_side, credit_limit, floor, status, frozen_for,
+                      debits_pending, debits_posted, credits_pending, credits_posted, version, last_transfer, revision,
+                      opened_at, last_posted_at)
 SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[],
-                     $8::bigint[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
-                     $14::bigint[], $15::bigint[], $16::timestamptz[], $17::timestamptz[]);
+                     $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::bigint[],
+                     $14::bigint[], $15::bigint[], $16::bigint[], $17::uuid[], $18::bigint[], $19::timestamptz[],
+                     $20::timestamptz[]);
 
 -- name: update_accounts
--- Writes the counters and limits that the batch left on accounts it had locked.
+-- Writes the counters that the batch left on accounts it had locked.
 UPDATE accounts a
-SET credit_limit = n.credit_limit, debits_pending = n.debits_pending, debits_posted = n.debits_posted,
-    credits_pending = n.credits_pending, credits_posted = n.credits_posted, version = n.version,
-    revision = n.revision, last_posted_at = n.last_posted_at
-FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-            $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[])
-    AS n (shard, tenant, id, credit_limit, debits_pending, debits_posted, credits_pending, credits_posted, version,
-          revision, last_posted_at)
+SET debits_pending = n.debits_pending, debits_posted = n.debits_posted, credits_pending = n.credits_pending,
+    credits_posted = n.credits_posted, version = n.version, last_transfer = n.last_transfer,
+    last_posted_at = n.last_posted_at
+FROM unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[],
+            $4::text::bigint[], $5::text::bigint[], $6::text::bigint[], $7::text::bigint[], $8::text::bigint[],
+            $9::text::uuid[], $10::timestamptz[])
+    AS n (shard, tenant, id, debits_pending, debits_posted, credits_pending, credits_posted, version, last_transfer,
+          last_posted_at)
 WHERE a.shard = n.shard AND a.tenant = n.tenant AND a.id = n.id;
 
--- name: insert_transfers
--- Posted transfers.
-INSERT INTO transfers (shard, tenant, id, debit_account, credit_account, amount, currency, code, effective_on,
-                       posted_at, reverses, command)
-SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bigint[], $7::text[],
-                     $8::text[], $9::date[], $10::timestamptz[], $11::uuid[], $12::uuid[]);
+-- name: update_account_terms
+-- Writes the bounds and states that commands gave to accounts it had locked.
+UPDATE accounts a
+SET credit_limit = n.credit_limit, floor = n.floor, status = n.status, frozen_for = n.frozen_for, revision = n.revision
+FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[])
+    AS n (shard, tenant, id, credit_limit, floor, status, frozen_for, revision)
+WHERE a.shard = n.shard AND a.tenant = n.tenant AND a.id = n.id;
 
--- name: insert_entries
--- Both sides of posted transfers, with the account's counters after each.
-INSERT INTO entries (shard, tenant, account, version, transfer, side, amount, debits_posted, credits_posted,
-                     posted_at, effective_on)
-SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::bigint[],
-                     $8::bigint[], $9::bigint[], $10::timestamptz[], $11::date[]);
+-- name: insert_holds
+-- New holds.
+INSERT INTO holds (shard, tenant, id, debit_account, credit_account, amount, currency, code, ttl_s, expires_at,
+                   captured, state, version)
+SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bigint[], $7::text[],
+                     $8::text[], $9::integer[], $10::timestamptz[], $11::bigint[], $12::text[], $13::bigint[]);
+
+-- name: update_holds
+-- What captures, voids and expiry left of holds whose accounts were locked.
+UPDATE holds h
+SET captured = n.captured, state = n.state, version = n.version
+FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::text[], $6::bigint[])
+    AS n (shard, tenant, id, captured, state, version)
+WHERE h.shard = n.shard AND h.tenant = n.tenant AND h.id = n.id;
+
+-- name: insert_marks
+-- Places to begin a walk along an account's chain.
+INSERT INTO marks (shard, tenant, account, version, transfer, posted_at)
+SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::uuid[], $6::timestamptz[]);
+
+-- name: insert_notes
+-- What clients said about transfers of this batch.
+INSERT INTO notes (shard, tenant, transfer, reference, metadata, salt)
+SELECT shard, tenant, transfer, reference, metadata::jsonb, salt
+FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::text[], $5::text[], $6::bytea[])
+    AS n (shard, tenant, transfer, reference, metadata, salt);
 
 -- name: insert_answers
 -- Answers, for ever, under their ids.
@@ -128,37 +197,108 @@ FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::timestamp
 WHERE r.shard = n.shard AND r.tenant = n.tenant AND r.id = n.id AND r.reversed_by IS NULL;
 
 -- name: get_account
--- One account.
+-- One account. What is held beyond its time counts no more, whether it was swept or not.
 SELECT tenant, id, owner, currency, code, normal_side, credit_limit, opened_at, last_posted_at, status,
-       debits_pending, debits_posted, credits_pending, credits_posted, version, revision
-FROM accounts
+       debits_pending - CASE WHEN debits_pending = 0 THEN 0 ELSE (
+           SELECT coalesce(sum(h.amount - h.captured), 0) FROM holds h
+           WHERE h.tenant = a.tenant AND h.debit_account = a.id AND h.state = 'open' AND h.expires_at <= now()
+       ) END::bigint AS debits_pending,
+       debits_posted,
+       credits_pending - CASE WHEN credits_pending = 0 THEN 0 ELSE (
+           SELECT coalesce(sum(h.amount - h.captured), 0) FROM holds h
+           WHERE h.tenant = a.tenant AND h.credit_account = a.id AND h.state = 'open' AND h.expires_at <= now()
+       ) END::bigint AS credits_pending,
+       credits_posted, version, revision, floor, frozen_for, last_transfer
+FROM accounts a
 WHERE shard = $1 AND tenant = $2 AND id = $3;
 
 -- name: list_accounts
--- The accounts of an owner, after an id.
+-- The accounts of an owner, after an id; what is held beyond its time counts no more.
 SELECT tenant, id, owner, currency, code, normal_side, credit_limit, opened_at, last_posted_at, status,
-       debits_pending, debits_posted, credits_pending, credits_posted, version, revision
-FROM accounts
+       debits_pending - CASE WHEN debits_pending = 0 THEN 0 ELSE (
+           SELECT coalesce(sum(h.amount - h.captured), 0) FROM holds h
+           WHERE h.tenant = a.tenant AND h.debit_account = a.id AND h.state = 'open' AND h.expires_at <= now()
+       ) END::bigint AS debits_pending,
+       debits_posted,
+       credits_pending - CASE WHEN credits_pending = 0 THEN 0 ELSE (
+           SELECT coalesce(sum(h.amount - h.captured), 0) FROM holds h
+           WHERE h.tenant = a.tenant AND h.credit_account = a.id AND h.state = 'open' AND h.expires_at <= now()
+       ) END::bigint AS credits_pending,
+       credits_posted, version, revision, floor, frozen_for, last_transfer
+FROM accounts a
 WHERE tenant = $1 AND owner = $2 AND id > $3
 ORDER BY id
 LIMIT $4;
 
--- name: list_entries
--- A page of an account's entries, oldest first, after a version.
-SELECT version, transfer, side, amount, debits_posted, credits_posted, posted_at, effective_on
-FROM entries
-WHERE shard = $1 AND tenant = $2 AND account = $3 AND version > $4
+-- name: start_at_version
+-- Where a walk to a version begins: the first mark at or after it, else the account's newest transfer.
+SELECT coalesce(
+    (SELECT transfer FROM marks
+     WHERE shard = $1 AND tenant = $2 AND account = $3 AND version >= $4 ORDER BY version LIMIT 1),
+    (SELECT last_transfer FROM accounts WHERE shard = $1 AND tenant = $2 AND id = $3));
+
+-- name: start_at_instant
+-- Where a walk to an instant begins: the first mark after it, else the account's newest transfer.
+SELECT coalesce(
+    (SELECT transfer FROM marks
+     WHERE shard = $1 AND tenant = $2 AND account = $3 AND posted_at >= $4 ORDER BY posted_at, version LIMIT 1),
+    (SELECT last_transfer FROM accounts WHERE shard = $1 AND tenant = $2 AND id = $3));
+
+-- name: walk_to_version
+-- An account's entries from a transfer ($3) back to a version ($5, included), oldest first, at most $6 of them.
+WITH RECURSIVE chain AS (
+    SELECT e.* FROM entry_of($1, $2, $3, $4) e
+    UNION ALL
+    SELECT e.* FROM chain c CROSS JOIN LATERAL entry_of($1, $2, c.previous, $4) e WHERE c.version > $5
+)
+SELECT version, transfer, kind, side, posted, pending, debits_pending, debits_posted, credits_pending, credits_posted,
+       posted_at, effective_on
+FROM chain
+WHERE version >= $5
 ORDER BY version
-LIMIT $5;
+LIMIT $6;
+
+-- name: walk_to_instant
+-- The last entry of an account before an instant ($5), found from a transfer ($3) at or after it.
+WITH RECURSIVE chain AS (
+    SELECT e.* FROM entry_of($1, $2, $3, $4) e
+    UNION ALL
+    SELECT e.* FROM chain c CROSS JOIN LATERAL entry_of($1, $2, c.previous, $4) e WHERE c.posted_at >= $5
+)
+SELECT version, transfer, kind, side, posted, pending, debits_pending, debits_posted, credits_pending, credits_posted,
+       posted_at, effective_on
+FROM chain
+WHERE posted_at < $5
+ORDER BY version DESC
+LIMIT 1;
 
 -- name: get_transfer
--- One transfer with how much of it was reversed.
-SELECT t.id, t.debit_account, t.credit_account, t.amount, t.currency, t.code, t.effective_on, t.posted_at,
-       t.reverses, t.command,
+-- One transfer with how much of it was reversed, what became of it as a hold, and what its client said about it.
+SELECT t.id, t.kind, t.debit_account, t.credit_account, t.amount, t.currency, t.code, t.effective_on, t.posted_at,
+       t.original, t.released, t.command,
        (SELECT coalesce(sum(r.amount), 0)::bigint FROM transfers r
-        WHERE r.shard = t.shard AND r.tenant = t.tenant AND r.reverses = t.id) AS reversed_amount
+        WHERE r.shard = t.shard AND r.tenant = t.tenant AND r.original = t.id AND r.kind = 'post') AS reversed_amount,
+       CASE WHEN h.state = 'open' AND h.expires_at <= now() THEN 'expired' ELSE h.state END AS state,
+       h.captured, h.expires_at, n.reference, n.metadata
 FROM transfers t
+LEFT JOIN holds h ON h.shard = t.shard AND h.tenant = t.tenant AND h.id = t.id
+LEFT JOIN notes n ON n.shard = t.shard AND n.tenant = t.tenant AND n.transfer = t.id
 WHERE t.shard = $1 AND t.tenant = $2 AND t.id = $3;
+
+-- name: list_transfers_by_reference
+-- The transfers that a lender calls so, after an id.
+SELECT t.id, t.kind, t.debit_account, t.credit_account, t.amount, t.currency, t.code, t.effective_on, t.posted_at,
+       t.original, t.released, t.command,
+       (SELECT coalesce(sum(r.amount), 0)::bigint FROM transfers r
+        WHERE r.shard = t.shard AND r.tenant = t.tenant AND r.original = t.id AND r.kind = 'post') AS reversed_amount,
+       CASE WHEN h.state = 'open' AND h.expires_at <= now() THEN 'expired' ELSE h.state END AS state,
+       h.captured, h.expires_at, n.reference, n.metadata
+FROM notes n
+JOIN transfers t ON t.shard = n.shard AND t.tenant = n.tenant AND t.id = n.transfer
+LEFT JOIN holds h ON h.shard = t.shard AND h.tenant = t.tenant AND h.id = t.id
+WHERE n.tenant = $1 AND n.reference = $2 AND n.transfer > $3
+ORDER BY n.transfer
+LIMIT $4;
 
 -- name: list_loans
 -- A customer's loans, oldest first, after (effective_at, id).

@@ -1,34 +1,37 @@
 """From requests to commands, and from answers to responses: no decision is made here."""
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from amana.domain.account import Account, AccountCode
+from amana.domain.account_commands import UNCHANGED, close, freeze, set_limits, unfreeze
 from amana.domain.book import Answer, Asked, Kind
 from amana.domain.events import utc_text
 from amana.domain.lending import Loan, LoanOrigin
-from amana.domain.reasons import Reason
-from amana.domain.transfer import Transfer
 from amana.gateway.caller import Caller
-from amana.transactions.work import BookLoan, OpenAccount, PostGroup
-from amana.wire.problems import FieldError, Refused
-from amana.wire.transactions import (
-    AccountItem,
-    AccountView,
-    ImportedTerms,
-    ItemResult,
-    LoanRequest,
-    OfferTerms,
-    TransferItem,
-)
+from amana.infra.postgres import Record
+from amana.transactions.orders import malformed, refuse_kept_id
+from amana.transactions.work import BookLoan, ChangeAccount, OpenAccount
+from amana.wire.accounts import AccountItem, AccountView, FreezeRequest, LimitsRequest
+from amana.wire.loans import ImportedTerms, LoanRequest, OfferTerms
+from amana.wire.problems import Refused
+from amana.wire.transfers import TransferView
 
-OPENABLE_CODES = frozenset({AccountCode.GENERAL, AccountCode.CAPITAL, AccountCode.SUSPENSE})
+OPENABLE_CODES = frozenset(
+    {
+        AccountCode.GENERAL,
+        AccountCode.CAPITAL,
+        AccountCode.SUSPENSE,
+        AccountCode.SETTLEMENT,
+        AccountCode.LIQUIDITY,
+    }
+)
 """What a client may open. The rest of the chart comes with a loan or a credit line."""
-OWN_IDS_VERSION = 8
 
 
 def asked(caller: Caller, id_: UUID, kind: Kind, request: msgspec.Struct, **more: Any) -> Asked:
@@ -41,61 +44,12 @@ def asked(caller: Caller, id_: UUID, kind: Kind, request: msgspec.Struct, **more
     return Asked(caller.tenant, id_, kind, fields | more, caller.key_id, caller.trace)
 
 
-def transfer_groups(caller: Caller, items: Sequence[TransferItem], today: date) -> list[PostGroup]:
-    """Consecutive items joined by `linked`. An open chain or an id twice in one chain is malformed."""
-    groups: list[PostGroup] = []
-    members: list[tuple[Asked, Transfer]] = []
-    for index, item in enumerate(items):
-        if any(one.id == item.id for one, _ in members):
-            raise _malformed(f"/transfers/{index}/id", "An id stands twice in one linked group.")
-        refuse_kept_id(item.id, f"/transfers/{index}/id")
-        members.append(_transfer(caller, item, today))
-        if not item.linked:
-            groups.append(PostGroup(members))
-            members = []
-    if members:
-        raise _malformed(f"/transfers/{len(items) - 1}/linked", "The last item can't be linked to a next one.")
-    return groups
-
-
-def refuse_kept_id(id_: UUID, pointer: str) -> None:
-    """Ids of version 8 are those of Amana's own accounts and legs, which follow from other ids: nobody may take one."""
-    if id_.version == OWN_IDS_VERSION:
-        raise _malformed(pointer, "Ids of version 8 are kept for the accounts and transfers that Amana itself makes.")
-
-
-def _transfer(caller: Caller, item: TransferItem, today: date) -> tuple[Asked, Transfer]:
-    transfer = Transfer(
-        tenant=caller.tenant,
-        id=item.id,
-        debit_account=item.debit_account,
-        credit_account=item.credit_account,
-        amount=item.amount,
-        currency=item.currency,
-        code=item.code,
-        effective_on=item.effective_on or today,
-    )
-    fields: dict[str, Any] = {
-        "debit_account": str(item.debit_account),
-        "credit_account": str(item.credit_account),
-        "amount": item.amount,
-        "currency": item.currency,
-        "code": item.code,
-        # A client's own transfer: one that reverses, or belongs to a loan, is another.
-        "reverses": None,
-        "command": None,
-    }
-    if item.effective_on is not None:
-        fields["effective_on"] = item.effective_on.isoformat()
-    return Asked(caller.tenant, item.id, Kind.TRANSFER, fields, caller.key_id, caller.trace), transfer
-
-
 def open_account(caller: Caller, item: AccountItem, index: int) -> OpenAccount:
     """An account of a client's own."""
     refuse_kept_id(item.id, f"/accounts/{index}/id")
     if item.code not in OPENABLE_CODES:
         allowed = ", ".join(sorted(OPENABLE_CODES))
-        raise _malformed(f"/accounts/{index}/code", f"A client opens accounts of these codes: {allowed}.")
+        raise malformed(f"/accounts/{index}/code", f"A client opens accounts of these codes: {allowed}.")
 
     def build(now: datetime) -> Account:
         return Account(
@@ -106,6 +60,7 @@ def open_account(caller: Caller, item: AccountItem, index: int) -> OpenAccount:
             code=item.code,
             normal_side=item.normal_side,
             credit_limit=item.credit_limit,
+            floor=item.floor,
             opened_at=now,
             last_posted_at=now,
         )
@@ -140,11 +95,27 @@ def loan_asked(caller: Caller, request: LoanRequest) -> Asked:
     return asked(caller, request.id, Kind.LOAN, request)
 
 
-def item_result(id_: UUID, answer: Answer, done: str) -> ItemResult:
-    """One line of a list's answer."""
-    if answer.reason is None:
-        return ItemResult(id=id_, status=done, replayed=answer.replayed)
-    return ItemResult(id=id_, status="refused", reason=answer.reason, figures=answer.result, replayed=answer.replayed)
+def change_account(caller: Caller, kind: Kind, account: UUID, request: msgspec.Struct) -> ChangeAccount:
+    """A change of one account's bounds or state."""
+    match request:
+        case LimitsRequest():
+            if request.credit_limit is UNSET and request.floor is UNSET:
+                raise malformed("/credit_limit", "Name credit_limit, floor or both.")
+            limits = [UNCHANGED if value is UNSET else value for value in (request.credit_limit, request.floor)]
+            change = partial(set_limits, account_id=account, credit_limit=limits[0], floor=limits[1])
+        case FreezeRequest():
+            change = partial(freeze, account_id=account, frozen_for=request.frozen_for)
+        case _:
+            change = partial(unfreeze if kind is Kind.UNFREEZE else close, account_id=account)
+    id_: UUID = request.id  # type: ignore[attr-defined] # every request that changes something has one
+    command = Asked(caller.tenant, id_, kind, _named(request, account=account), caller.key_id, caller.trace)
+    return ChangeAccount(command, account, change)
+
+
+def _named(request: msgspec.Struct, account: UUID) -> dict[str, Any]:
+    """The fields as JSON values, null among them: here null says something that silence does not."""
+    fields: dict[str, Any] = msgspec.to_builtins(request)
+    return {name: value for name, value in fields.items() if name != "id"} | {"account": str(account)}
 
 
 def body(answer: Answer, type_: type[msgspec.Struct], **more: Any) -> Any:
@@ -163,8 +134,11 @@ def account_view(account: Account) -> AccountView:
         code=account.code,
         normal_side=account.normal_side,  # type: ignore[arg-type]  # the column's CHECK allows only these
         status=account.status,  # type: ignore[arg-type]
+        frozen_for=account.frozen_for,  # type: ignore[arg-type]
         credit_limit=account.credit_limit,
         headroom=account.headroom,
+        floor=account.floor,
+        available=account.available,
         balance=account.balance,
         debits_pending=account.debits_pending,
         debits_posted=account.debits_posted,
@@ -174,5 +148,10 @@ def account_view(account: Account) -> AccountView:
     )
 
 
-def _malformed(pointer: str, detail: str) -> Refused:
-    return Refused(Reason.VALIDATION, errors=[FieldError(pointer, "invalid", detail)])
+def transfer_view(row: Record) -> TransferView:
+    """A transfer as the API shows it."""
+    fields = dict(row)
+    fields["hold_state"] = fields.pop("state")
+    metadata = fields["metadata"]
+    fields["metadata"] = None if metadata is None else msgspec.json.decode(metadata)
+    return TransferView(**fields)

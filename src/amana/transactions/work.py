@@ -5,26 +5,37 @@ A `Unit` is what one request carries; its commands are answered in their order.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
-from amana.domain import commands, loan_commands
+from msgspec import Struct
+
+from amana.domain import account_commands, loan_commands, transfer_commands
 from amana.domain.account import Account, exposure_account_id, wallet_account_id
-from amana.domain.book import Answer, Asked, Book, once
+from amana.domain.book import Answer, Asked, Book, Kind, once
 from amana.domain.ids import derived_id
 from amana.domain.lending import Loan, loan_accounts
-from amana.domain.transfer import Key, Refused, Transfer
+from amana.domain.order import Order
+from amana.domain.transfer import Hold, Key, Refused, Transfer
 
 REPAYMENT_LEGS = ("fee_repayment", "principal_repayment", "excess", "exposure_release")
 
 
 @dataclass(slots=True)
 class Needs:
-    """The keys of the rows that a batch must see. `accounts` get locked, the rest is read after the locks."""
+    """The keys of the rows that a batch must see. Accounts get locked, the rest is read after the locks.
+
+    What is held beyond its time is released first on the `accounts` on which it could tell: those with a limit or
+    floor, and those whose every figure counts (`exact`). `bystanders` are locked, but nothing is asked about them: so
+    what a batch releases does not spread from account to account.
+    """
 
     ids: set[Key] = field(default_factory=set)
     accounts: set[Key] = field(default_factory=set)
+    exact: set[Key] = field(default_factory=set)
+    bystanders: set[Key] = field(default_factory=set)
     originals: set[Key] = field(default_factory=set)
+    holds: set[Key] = field(default_factory=set)
     loans: set[Key] = field(default_factory=set)
     repayments: set[Key] = field(default_factory=set)
     offers: set[tuple[int, UUID, UUID]] = field(default_factory=set)
@@ -32,64 +43,105 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What never changes and so may be read before the locks: which accounts an original or a loan moves."""
+    """What never changes and so may be read before the locks: which accounts an original, hold or loan moves."""
 
     transfers: dict[Key, Transfer]
+    holds: dict[Key, Hold]
     loans: dict[Key, Loan]
 
 
 @dataclass(frozen=True, slots=True)
-class PostGroup:
-    """A linked group of transfers, or a single one."""
-
-    members: Sequence[tuple[Asked, Transfer]]
-
-    def first(self, needs: Needs) -> None:
-        """Ids and accounts are in the request itself."""
-        for asked, transfer in self.members:
-            needs.ids.add(asked.key)
-            needs.accounts.add((asked.tenant, transfer.debit_account))
-            needs.accounts.add((asked.tenant, transfer.credit_account))
-
-    def then(self, needs: Needs, found: Found, shards: int) -> None:
-        """Nothing more."""
-
-    def run(self, book: Book) -> list[Answer]:
-        """One answer for each member."""
-        return commands.post_transfers(book, self.members)
-
-
-@dataclass(frozen=True, slots=True)
-class ReverseTransfer:
-    """The opposite of a client's own transfer; `amount` None means all that is left."""
-
+class _Asked:
     asked: Asked
-    original: UUID
-    amount: int | None
-    today: date
+
+    @property
+    def tenant(self) -> int:
+        """Whose it is."""
+        return self.asked.tenant
+
+    @property
+    def weight(self) -> int:
+        """How many commands it counts for."""
+        return 1
+
+
+class PostOrders(Struct, frozen=True):
+    """A linked group of orders, or a single one; all of one tenant."""
+
+    orders: Sequence[Order]
+
+    @property
+    def tenant(self) -> int:
+        """Whose it is."""
+        return self.orders[0].tenant
+
+    @property
+    def weight(self) -> int:
+        """How many commands it counts for."""
+        return len(self.orders)
 
     def first(self, needs: Needs) -> None:
-        """The original must be known before its accounts are."""
-        needs.ids.add(self.asked.key)
-        needs.originals.add((self.asked.tenant, self.original))
+        """A post or hold names its accounts; what is about something earlier must find it before its accounts."""
+        for order in self.orders:
+            needs.ids.add((order.tenant, order.id))
+            if order.debit_account is not None and order.credit_account is not None:
+                needs.accounts.add((order.tenant, order.debit_account))
+                needs.accounts.add((order.tenant, order.credit_account))
+                if order.balancing is not None:
+                    needs.exact.add((order.tenant, order.debit_account))
+                    needs.exact.add((order.tenant, order.credit_account))
+            elif order.original is not None:
+                wanted = needs.originals if order.kind == Kind.REVERSAL else needs.holds
+                wanted.add((order.tenant, order.original))
 
     def then(self, needs: Needs, found: Found, shards: int) -> None:
-        """The original's accounts, whose locks also hold its sum of reversals."""
-        original = found.transfers.get((self.asked.tenant, self.original))
-        if original is not None:
-            needs.accounts.add((self.asked.tenant, original.debit_account))
-            needs.accounts.add((self.asked.tenant, original.credit_account))
+        """The accounts of originals and holds, whose locks also hold their sums."""
+        for order in self.orders:
+            if order.original is not None:
+                key = order.tenant, order.original
+                earlier = found.transfers.get(key) or found.holds.get(key)
+                if earlier is not None:
+                    needs.accounts.add((order.tenant, earlier.debit_account))
+                    needs.accounts.add((order.tenant, earlier.credit_account))
 
     def run(self, book: Book) -> list[Answer]:
-        """One answer."""
-        return [commands.reverse_transfer(book, self.asked, self.original, self.amount, self.today)]
+        """One answer for each order."""
+        return transfer_commands.post_orders(book, self.orders)
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAccount:
+class ExpireHolds:
+    """Holds of a tenant that the sweeper found to be over. Whatever is over is released before any command runs."""
+
+    tenant: int
+    holds: Sequence[UUID]
+
+    @property
+    def weight(self) -> int:
+        """How many commands it counts for."""
+        return len(self.holds)
+
+    def first(self, needs: Needs) -> None:
+        """The holds must be known before their accounts are."""
+        needs.holds.update((self.tenant, hold) for hold in self.holds)
+
+    def then(self, needs: Needs, found: Found, shards: int) -> None:
+        """The accounts of the holds."""
+        for id_ in self.holds:
+            hold = found.holds.get((self.tenant, id_))
+            if hold is not None:
+                needs.bystanders.add((self.tenant, hold.debit_account))
+                needs.bystanders.add((self.tenant, hold.credit_account))
+
+    def run(self, book: Book) -> list[Answer]:
+        """No answers: nobody asked."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccount(_Asked):
     """Opens an account; `build` makes it from the batch's clock."""
 
-    asked: Asked
     build: Callable[[datetime], Account]
 
     def first(self, needs: Needs) -> None:
@@ -102,21 +154,41 @@ class OpenAccount:
 
     def run(self, book: Book) -> list[Answer]:
         """One answer."""
-        return [commands.open_account(book, self.asked, self.build(book.now))]
+        return [account_commands.open_account(book, self.asked, self.build(book.now))]
 
 
 @dataclass(frozen=True, slots=True)
-class SetCreditLine:
+class ChangeAccount(_Asked):
+    """New bounds or a new state for one account."""
+
+    account: UUID
+    change: Callable[[Book, Asked], Answer]
+
+    def first(self, needs: Needs) -> None:
+        """The account."""
+        needs.ids.add(self.asked.key)
+        needs.accounts.add((self.tenant, self.account))
+        needs.exact.add((self.tenant, self.account))
+
+    def then(self, needs: Needs, found: Found, shards: int) -> None:
+        """Nothing more."""
+
+    def run(self, book: Book) -> list[Answer]:
+        """One answer."""
+        return [self.change(book, self.asked)]
+
+
+@dataclass(frozen=True, slots=True)
+class SetCreditLine(_Asked):
     """What a customer may owe in a currency."""
 
-    asked: Asked
     customer: UUID
     currency: str
     credit_limit: int
 
     def first(self, needs: Needs) -> None:
         """The control account and the wallet."""
-        tenant = self.asked.tenant
+        tenant = self.tenant
         needs.ids.add(self.asked.key)
         needs.accounts.add((tenant, exposure_account_id(self.customer, self.currency)))
         needs.accounts.add((tenant, wallet_account_id(self.customer, self.currency)))
@@ -126,14 +198,13 @@ class SetCreditLine:
 
     def run(self, book: Book) -> list[Answer]:
         """One answer."""
-        return [commands.set_credit_line(book, self.asked, self.customer, self.currency, self.credit_limit)]
+        return [account_commands.set_credit_line(book, self.asked, self.customer, self.currency, self.credit_limit)]
 
 
 @dataclass(frozen=True, slots=True)
-class BookLoan:
+class BookLoan(_Asked):
     """A loan to book; `exposure_cap` comes from the fresh decision, None for an imported loan."""
 
-    asked: Asked
     loan: Loan
     exposure_cap: int | None
     effective_at_given: bool
@@ -158,10 +229,9 @@ class BookLoan:
 
 
 @dataclass(frozen=True, slots=True)
-class Repay:
+class Repay(_Asked):
     """Money received for a loan."""
 
-    asked: Asked
     loan: UUID
     amount: int
     inferred: bool
@@ -185,17 +255,16 @@ class Repay:
 
 
 @dataclass(frozen=True, slots=True)
-class ReverseRepayment:
+class ReverseRepayment(_Asked):
     """A repayment to take back."""
 
-    asked: Asked
     loan: UUID
     repayment: UUID
     effective_at: datetime | None
 
     def first(self, needs: Needs) -> None:
         """Its legs' ids follow from the repayment's."""
-        tenant = self.asked.tenant
+        tenant = self.tenant
         needs.ids.add(self.asked.key)
         needs.loans.add((tenant, self.loan))
         needs.repayments.add((tenant, self.repayment))
@@ -214,10 +283,9 @@ class ReverseRepayment:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(_Asked):
     """A command that was refused before it came to the ledger; the refusal sticks to its id like any other."""
 
-    asked: Asked
     refused: Refused
 
     def first(self, needs: Needs) -> None:
@@ -232,7 +300,17 @@ class Refuse:
         return [once(book, self.asked, lambda: self.refused)]
 
 
-Command = Refuse | PostGroup | ReverseTransfer | OpenAccount | SetCreditLine | BookLoan | Repay | ReverseRepayment
+Command = (
+    PostOrders
+    | ExpireHolds
+    | OpenAccount
+    | ChangeAccount
+    | SetCreditLine
+    | BookLoan
+    | Repay
+    | ReverseRepayment
+    | Refuse
+)
 Unit = Sequence[Command]
 
 

@@ -19,6 +19,10 @@ Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, wi
 END = r"(?![\s\S])"
 """The end of a text in a pattern, in Python and in ECMA 262 (JSON Schema) alike: `$` allows a newline in Python."""
 
+Code = Annotated[
+    str, Meta(min_length=1, max_length=40, pattern=rf"^[a-z][a-z0-9_]*{END}", description="What it is for.")
+]
+
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1_000
 PageSize: TypeAlias = Annotated[int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]

@@ -1,0 +1,73 @@
+"""The command group `amana bench`. Light to import: what measures is imported when it is asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amana.infra.settings import Settings
+from amana.operate.terminal import EXIT_CANNOT, complain, console, finish, report_place, run
+
+SECONDS_MAX, RUNS_MAX, ACCOUNTS_MAX, TRANSFERS_MAX = 60.0, 20, 1_000_000, 1_000_000_000
+SEED = 20260101
+
+Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
+Seconds = Annotated[float, typer.Option(help="How long each measurement lasts.", min=0.5, max=SECONDS_MAX)]
+Runs = Annotated[int, typer.Option(help="How often each is repeated; figures are medians.", min=1, max=RUNS_MAX)]
+Accounts = Annotated[int, typer.Option(help="How many accounts there are.", min=100, max=ACCOUNTS_MAX)]
+Only = Annotated[list[str] | None, typer.Option(help="A path or peer, or its beginning, such as P5.hot; repeat it.")]
+To = Annotated[int, typer.Option(help="How many transfers to go to.", min=1_000, max=TRANSFERS_MAX)]
+Keep = Annotated[Path | None, typer.Option(help="Keep the data in this folder; else it is removed.")]
+Seed = Annotated[int, typer.Option(help="Which accounts and amounts are drawn.", min=0)]
+
+
+bench = typer.Typer(no_args_is_help=True, help="Measure, on real servers started for it, and check the result.")
+
+
+def group(given: Callable[[], Settings]) -> typer.Typer:
+    """The group; `given` reads the AMANA_* settings when a command asks for them."""
+
+    @bench.callback()
+    def remember(context: typer.Context) -> None:
+        context.obj = given
+
+    return bench
+
+
+@bench.command()
+def transfers(
+    context: typer.Context,
+    report: Report = None,
+    seconds: Seconds = 5.0,
+    runs: Runs = 3,
+    accounts: Accounts = 100_000,
+    seed: Seed = SEED,
+    only: Only = None,
+) -> None:
+    """Transfers one by one and in lists (P4, P5), beside pgbench and a naive ledger on the same server."""
+    from amana.bench.transfers import Options, path_unknown, run_transfers
+
+    if unknown := path_unknown(only or []):
+        complain(f"no path or peer begins with {unknown}")
+        raise typer.Exit(EXIT_CANNOT)
+    options = Options(seconds=seconds, runs=runs, accounts=accounts, seed=seed, only=tuple(only or ()))
+    finish(run(run_transfers(console, context.obj(), options)), report)
+
+
+@bench.command()
+def growth(
+    context: typer.Context,
+    report: Report = None,
+    to: To = 10_000_000,
+    seconds: Seconds = 5.0,
+    runs: Runs = 3,
+    accounts: Accounts = 100_000,
+    seed: Seed = SEED,
+    keep: Keep = None,
+) -> None:
+    """Whether transfers get slower as they get many, and the bytes that each takes. Ten million take a while."""
+    from amana.bench.growth import Options, run_growth
+
+    options = Options(to=to, seconds=seconds, runs=runs, accounts=accounts, seed=seed)
+    finish(run(run_growth(console, context.obj(), options, keep)), report)

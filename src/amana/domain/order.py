@@ -1,0 +1,120 @@
+"""Orders: what a client asks to be moved, before anybody knows whether it can be.
+
+An order is cheap to make, because almost every one of them is new: its fields as JSON values, which are what a second
+use of its id is compared with, are worked out only where they are needed.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from amana.domain.book import Asked, Json, Kind
+from amana.domain.transfer import Hold, Key, Movement, Notes, Transfer
+
+
+class Balancing(StrEnum):
+    """Which side bounds a transfer whose amount is "at most": what the debit account can give, what the credit account
+    owes, or both."""
+
+    DEBIT = "debit"
+    CREDIT = "credit"
+    BOTH = "both"
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """One item of a list of transfers. None stands for what was not named.
+
+    A post or hold names accounts, amount and currency; a capture, void or reversal names its `original`, and its
+    `amount` None means all that is left. `forced_reason` marks a forced capture.
+    """
+
+    tenant: int
+    id: UUID
+    kind: str
+    actor: str
+    trace: str
+    debit_account: UUID | None = None
+    credit_account: UUID | None = None
+    amount: int | None = None
+    currency: str = ""
+    code: str = ""
+    effective_on: date | None = None
+    original: UUID | None = None
+    final: bool = False
+    ttl_s: int | None = None
+    balancing: str | None = None
+    forced_reason: str | None = None
+    notes: Notes | None = None
+
+    @property
+    def key(self) -> Key:
+        """(tenant, id)."""
+        return self.tenant, self.id
+
+    @property
+    def is_told_by_its_row(self) -> bool:
+        """Whether the stored transfer holds every field of it; else the request is kept as well."""
+        return self.kind in (Kind.TRANSFER, Kind.HOLD) and self.balancing is None
+
+    def asked(self) -> Asked:
+        """The command as it was asked, with its fields as JSON values."""
+        return Asked(self.tenant, self.id, self.kind, self.request(), self.actor, self.trace)
+
+    def request(self) -> Json:
+        """The fields that were named, as JSON values. Notes are not among them: see `differing_notes`."""
+        fields: dict[str, Any] = {
+            "debit_account": self.debit_account,
+            "credit_account": self.credit_account,
+            "amount": self.amount,
+            "currency": self.currency or None,
+            "code": self.code or None,
+            "effective_on": self.effective_on,
+            "original": self.original,
+            "final": self.final or None,
+            "ttl_s": self.ttl_s,
+            "balancing": self.balancing,
+            "reason": self.forced_reason,
+        }
+        return {
+            name: value if isinstance(value, int) else str(value) for name, value in fields.items() if value is not None
+        }
+
+
+def stored_request(order: Order, stored: Transfer, hold: Hold | None) -> tuple[str, Json]:
+    """(kind, fields) of the stored transfer under an order's id, spelled as `Order.request` would."""
+    kind = {Movement.POST: Kind.TRANSFER, Movement.HOLD: Kind.HOLD}.get(Movement(stored.kind), Kind.CAPTURE)
+    if stored.command is not None or stored.original is not None:
+        return Kind.REVERSAL if stored.reverses is not None else "leg", {}
+    fields: Json = {
+        "debit_account": str(stored.debit_account),
+        "credit_account": str(stored.credit_account),
+        "amount": stored.amount,
+        "currency": stored.currency,
+        "code": stored.code,
+    }
+    if order.effective_on is not None:  # where it was not named, any date that was filled in will do
+        fields["effective_on"] = stored.effective_on.isoformat()
+    if hold is not None and hold.ttl_s is not None:
+        fields["ttl_s"] = hold.ttl_s
+    return kind, fields
+
+
+def differing_notes(asked: Notes | None, first: Notes | None) -> str | None:
+    """The field, `metadata` or `reference`, in which a second use of an id differs from the first."""
+    for name in ("metadata", "reference"):
+        if getattr(asked, name, None) != getattr(first, name, None):
+            return name
+    return None
+
+
+def commitment(notes: Notes, salt: bytes) -> str:
+    """SHA-256 (hex) over the salt and the notes' one spelling: what an event may carry of free text."""
+    metadata: Mapping[str, str] = notes.metadata or {}
+    text = msgspec.json.encode({"metadata": metadata, "reference": notes.reference}, order="deterministic")
+    return sha256(salt + text).hexdigest()

@@ -1,0 +1,156 @@
+"""The edge of a hot route: what `frame`, `guard` and `request` do for a good request, without the framework.
+
+A lane knows only what a good request looks like. Whatever else comes (no key, or one that has to be looked up; another
+media type; a bad body) it declines, and the framework answers. What it takes, it answers with the same bytes: status,
+headers and their order, body. `tests/gateway/test_hotlane.py` holds both ways to one another.
+"""
+
+import asyncio
+import re
+import time
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+
+from amana.gateway.caller import Caller, Visit
+from amana.gateway.errors import rendered
+from amana.gateway.frame import STANDING, enter, tell
+from amana.gateway.guard import TENANT_HEADER
+from amana.gateway.keyring import KeyRing
+from amana.gateway.request import IDEMPOTENCY_HEADER
+from amana.gateway.rules import Begun, hot_routes, rule_of
+from amana.gateway.strict import BodyError, decode_strict
+from amana.infra.collector import Overloaded
+from amana.infra.hotlane import BODY_MAX_BYTES, Answer, HotRequest, Lane
+from amana.infra.telemetry import Trace
+from amana.wire.problems import MEDIA_TYPE
+
+_ACCEPTED = frozenset({b"", b"*/*", b"application/json"})
+_JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+_UNUSUAL = frozenset(name.lower().encode() for name in (TENANT_HEADER, IDEMPOTENCY_HEADER))
+_PATH = re.compile(r"[a-z0-9/-]+")
+_HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*")
+_encoder = msgspec.json.Encoder()
+
+
+def lanes_of(app: Litestar, keys: KeyRing) -> dict[bytes, Lane]:
+    """The lanes of an application's hot routes, by path: those whose handler declares `opt={"hot": begin}`."""
+    return {
+        route.path.encode("ascii"): Lane(
+            method=next(iter(handler.http_methods)).encode("ascii"),
+            begin=HotRoute(app, route, handler, keys).begin,
+            body_max_bytes=min(rule_of(handler).body_max_bytes, BODY_MAX_BYTES),
+        )
+        for route, handler in hot_routes(app)
+    }
+
+
+class HotRoute:
+    """One hot route. It has a plain path, one method and a body, and takes no query parameters: else it is a bug."""
+
+    def __init__(self, app: Litestar, route: HTTPRoute, handler: HTTPRouteHandler, keys: KeyRing) -> None:
+        rule = rule_of(handler)
+        assert rule.begin is not None, f"{route.path} is not hot"
+        assert _PATH.fullmatch(route.path) and len(handler.http_methods) == 1, f"{route.path} can't be hot: its path"
+        assert rule.body and not rule.body_optional, f"{route.path} can't be hot: it needs no body"
+        assert rule.scopes and not rule.query, f"{route.path} can't be hot: it is open, or takes parameters"
+        self.method = next(iter(handler.http_methods))
+        self.path = route.path
+        self.status = handler.status_code
+        self._state = app.state
+        self._keys = keys
+        self._scopes = rule.scopes
+        self._body = rule.body
+        self._begin = rule.begin
+
+    def begin(self, request: HotRequest) -> "HotVisit | None":
+        """Takes the request, or declines having done nothing."""
+        headers = request.headers
+        if not _is_plain(headers):
+            return None
+        stored = self._keys.known(headers.get(b"authorization", b"").decode("latin-1"))
+        if stored is None or self._scopes.isdisjoint(stored.scopes):
+            return None
+        began_s = time.perf_counter()
+        try:
+            data = decode_strict(request.body, self._body)
+        except BodyError:
+            return None
+        visit, trace = enter(headers)
+        visit.caller = caller = Caller(
+            tenant=stored.tenant,
+            key_id=stored.key_id,
+            scopes=stored.scopes,
+            trace=visit.trace_id,
+            request_id=visit.request_id,
+        )
+        begun = self._begun(caller, data)
+        return None if begun is None else HotVisit(self, visit, trace, began_s, begun)
+
+    def _begun(self, caller: Caller, data: Any) -> Begun | None:
+        """Shedding is answered here, because it is for when there is much to do; the rest the framework meets too."""
+        try:
+            return self._begin(self._state, caller, data)
+        except Overloaded as error:
+            shed = asyncio.get_running_loop().create_future()
+            shed.set_exception(error)
+            return Begun(shed, lambda result: result)
+        except Exception:
+            return None
+
+
+class HotVisit:
+    """One request of a hot route that is being answered."""
+
+    __slots__ = ("_began_s", "_respond", "_route", "_trace", "_visit", "future")
+
+    def __init__(self, route: HotRoute, visit: Visit, trace: Trace, began_s: float, begun: Begun) -> None:
+        self.future = begun.future
+        self._respond = begun.respond
+        self._route = route
+        self._visit = visit
+        self._trace = trace
+        self._began_s = began_s
+
+    def answer(self) -> Answer:
+        """The response, or the problem that the future raised."""
+        try:
+            body = _encoder.encode(self._respond(self.future.result()))
+        except (Exception, asyncio.CancelledError) as error:
+            answer = self._problem(error)
+        else:
+            headers = b"content-type: application/json\r\n" + self._lines(body)
+            answer = Answer(self._route.status, headers, body)
+        self._tell(answer.status)
+        return answer
+
+    def left(self) -> None:
+        """The client left before the work was begun."""
+        self._visit.left = True
+        self._tell(0)
+
+    def _problem(self, error: BaseException) -> Answer:
+        status, given, body = rendered(error, self._route.path, self._visit.request_id)
+        lines = [f"{name}: {value}\r\n" for name, value in {**given, "content-type": MEDIA_TYPE}.items()]
+        return Answer(status, "".join(lines).encode("latin-1") + self._lines(body), body, close="connection" in given)
+
+    def _lines(self, body: bytes) -> bytes:
+        visit = f"x-request-id: {self._visit.request_id}\r\ntraceparent: {self._trace.header()}\r\n".encode("ascii")
+        return b"content-length: %d\r\n" % len(body) + visit + STANDING
+
+    def _tell(self, status: int) -> None:
+        seconds = time.perf_counter() - self._began_s
+        tell(self._route.method, self._route.path, self._visit, status, seconds, hot=True)
+
+
+def _is_plain(headers: dict[bytes, bytes]) -> bool:
+    """Whether no header asks for more than the common good request does."""
+    return (
+        headers.get(b"content-type") in _JSON
+        and headers.get(b"accept", b"") in _ACCEPTED
+        and _UNUSUAL.isdisjoint(headers)
+        and _HOST.fullmatch(headers.get(b"host", b"")) is not None
+    )

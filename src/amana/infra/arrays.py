@@ -1,0 +1,18 @@
+"""Arrays as PostgreSQL's text literals: `$1::text::uuid[]` in the statement, `uuids(ids)` for the parameter.
+
+asyncpg's own array codec asks of every element whether it is itself an array: about 0.7 us for an id and 0.4 us for an
+integer, against 0.3 and 0.1 us here. A batch passes thirty of them for every transfer.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+
+def integers(values: Iterable[int | None]) -> str:
+    """A literal of `smallint[]`, `integer[]` or `bigint[]`."""
+    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
+def uuids(values: Iterable[UUID | None]) -> str:
+    """A literal of `uuid[]`."""
+    return "{" + ",".join(["NULL" if value is None else f"{value.int:032x}" for value in values]) + "}"

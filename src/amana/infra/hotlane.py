@@ -1,0 +1,250 @@
+"""The short way of a hot route: decoded, queued and answered inside the connection, without an ASGI cycle.
+
+An exact method and path with a small announced body and nothing unusual in its head rides: the body is collected here
+and given to the route's lane, which either answers with a future or declines. What does not ride, and what is declined,
+goes the normal way with the very same bytes; so every error, and every rare header, is answered by the framework, and
+a lane only has to know what a good request looks like.
+
+A riding request stands where uvicorn keeps an ASGI cycle, so that uvicorn's own code queues, counts and drains around
+it: one request is in flight for a connection, whichever way it goes. A client that leaves cancels its future, which
+takes it out of a batch that has not begun. Infra knows no business: lanes are injected.
+"""
+
+import asyncio
+from asyncio.events import TimerHandle
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from typing import Any, NamedTuple, Protocol
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from amana.infra.http_connection import BoundedProtocol
+
+BODY_MAX_BYTES = 64 << 10
+"""No larger body rides. A long list is worth an ASGI cycle."""
+BODY_WAIT_S = 1.0
+"""A body that takes longer goes on the normal way, which knows its sender and has the deadline."""
+
+_UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"content-encoding"})
+
+
+class HotRequest(NamedTuple):
+    """`headers` by lower-case name, none of them sent twice; `body` is whole."""
+
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+class Answer(NamedTuple):
+    """`headers` are whole lines, each with its CRLF, without `date`; `close` says that one of them closes."""
+
+    status: int
+    headers: bytes
+    body: bytes
+    close: bool = False
+
+
+class Ride(Protocol):
+    """A request that a lane has taken. It hears of its end once: `answer`, or `left`."""
+
+    future: asyncio.Future[Any]
+    """Cancelled when the client leaves; then the work is left out, unless it has begun: never the work itself."""
+
+    def answer(self) -> Answer:
+        """What `future`, which is done, comes to. To raise is a bug, and closes the connection."""
+
+    def left(self) -> None:
+        """The client left, and the future was cancelled."""
+
+
+class Lane(NamedTuple):
+    """Takes the requests of one method and path. `begin` declines with None, having done nothing."""
+
+    method: bytes
+    begin: Callable[[HotRequest], Ride | None]
+    body_max_bytes: int
+
+
+class _HotCycle:
+    """A request on its way through the lane, with what uvicorn asks of a cycle."""
+
+    message_event = asyncio.Event()  # uvicorn sets it; nobody waits
+
+    def __init__(self, lane: Lane, path: bytes, headers: dict[bytes, bytes], scope: Any, first: bool) -> None:
+        self.lane = lane
+        self.path = path
+        self.headers = headers
+        self.scope = scope
+        self.first = first
+        self.parts: list[bytes] = []
+        self.more_body = True
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_complete = False
+
+
+class HotProtocol(BoundedProtocol):
+    """One connection, whose hot requests take the lane of their path."""
+
+    def __init__(self, *args: Any, lanes: Mapping[bytes, Lane], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lanes = lanes
+        self._collecting: _HotCycle | None = None
+        self._ride: Ride | None = None
+        self._body_timer: TimerHandle | None = None
+        self._unread = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_collecting()
+        super().connection_lost(exc)
+        if self._ride is not None:
+            self._ride.future.cancel()
+
+    def on_body(self, body: bytes) -> None:
+        if self._collecting is not None:
+            self._collecting.parts.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        cycle = self._collecting
+        if cycle is None:
+            super().on_message_complete()
+            return
+        self._stop_collecting()
+        cycle.more_body = False
+        if cycle.first and not self._refused:
+            self._start_asgi_task(cycle, self.app)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread:
+            self._unread = False
+            self.on_response_complete()
+
+    def _busy(self) -> bool:
+        return self._unread or super()._busy()
+
+    def _parsed(self) -> None:
+        super()._parsed()
+        cycle = self._collecting
+        if cycle is not None and cycle.first and self._body_timer is None:
+            self._body_timer = self.loop.call_later(BODY_WAIT_S, self._hand_over, cycle)
+
+    def _take_request(self) -> None:
+        lane = self._lanes.get(self.url)
+        if lane is None or lane.method != self.parser.get_method():
+            super()._take_request()
+            return
+        headers = dict(self.headers)
+        if not self._may_ride(lane, headers):
+            super()._take_request()
+            return
+        first = self.cycle is None or self.cycle.response_complete
+        self._collecting = cycle = _HotCycle(lane, self.url, headers, self.scope, first)
+        self.cycle = cycle  # type: ignore[assignment] # it has what uvicorn asks of one
+        if not first:
+            self.pipeline.appendleft((cycle, self.app))  # type: ignore[arg-type] # as above
+
+    def _may_ride(self, lane: Lane, headers: dict[bytes, bytes]) -> bool:
+        if len(headers) != len(self.headers) or not _UNUSUAL.isdisjoint(headers):
+            return False
+        if not self.parser.should_keep_alive():
+            return False
+        # Without the header HTTP/1.0 would not keep alive, and closing is the normal way's.
+        if b"connection" in headers and (
+            headers[b"connection"].lower() != b"keep-alive" or self.parser.get_http_version() != "1.1"
+        ):
+            return False
+        return 0 < int(headers.get(b"content-length", b"0")) <= lane.body_max_bytes
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if not isinstance(cycle, _HotCycle):
+            super()._start_asgi_task(cycle, app)
+        elif cycle.more_body:
+            self._hand_over(cycle)
+        else:
+            self._begin(cycle)
+
+    def _begin(self, cycle: _HotCycle) -> None:
+        """Asks the lane, in a context of the request's own, as a task would have one."""
+        context = copy_context()
+        try:
+            ride = context.run(cycle.lane.begin, HotRequest(cycle.headers, b"".join(cycle.parts)))
+        except Exception:
+            self.logger.exception("a hot lane failed")
+            ride = None
+        if ride is None:
+            self._hand_over(cycle)
+            return
+        self._ride = ride
+        ride.future.add_done_callback(lambda _: self._end(cycle, ride), context=context)
+
+    def _end(self, cycle: _HotCycle, ride: Ride) -> None:
+        """Writes the answer. Where nobody is left to read it, it is dropped."""
+        self._ride = None
+        gone = self.transport.is_closing()
+        if gone and ride.future.cancelled():
+            ride.left()
+            return
+        try:
+            answer = ride.answer()
+        except Exception:
+            self.logger.exception("a hot lane failed")
+            self.transport.close()
+            return
+        if gone:
+            return
+        closing = answer.close or not cycle.keep_alive
+        self.transport.write(self._whole(answer, closing))
+        cycle.response_complete = True
+        if closing:
+            self.transport.close()
+        if self.flow.write_paused:
+            self._unread = True
+            self.flow.pause_reading()
+        else:
+            self.on_response_complete()
+
+    def _whole(self, answer: Answer, closing: bool) -> bytes:
+        parts = [STATUS_LINE[answer.status]]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(answer.headers)
+        if closing and not answer.close:
+            parts.append(b"connection: close\r\n")
+        parts += (b"\r\n", answer.body)
+        return b"".join(parts)
+
+    def _stop_collecting(self) -> None:
+        self._collecting = None
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+    def _hand_over(self, cycle: _HotCycle) -> None:
+        """Sends a request on the normal way, with as much of its body as is there."""
+        if self._collecting is cycle:
+            self._stop_collecting()
+        path = self.root_path + cycle.path.decode("ascii")
+        method = cycle.lane.method.decode("ascii")
+        cycle.scope |= {"method": method, "path": path, "raw_path": path.encode("ascii"), "query_string": b""}
+        normal = RequestResponseCycle(
+            scope=cycle.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=cycle.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        normal.body += b"".join(cycle.parts)
+        normal.more_body = cycle.more_body
+        normal.message_event.set()
+        if self.cycle is cycle:  # type: ignore[comparison-overlap] # `_take_request` put it there
+            self.cycle = normal
+        self._start_asgi_task(normal, self.app)

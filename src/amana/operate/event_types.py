@@ -1,0 +1,134 @@
+"""Every event that Amana writes: `docs/reference/events.md` is made from this, and tests hold it to the code."""
+
+from typing import NamedTuple
+
+
+class EventType(NamedTuple):
+    """A fact that Amana writes down: what it is about, when it is written, and the fields of its `data`.
+
+    A field with a question mark is there only where it is set.
+    """
+
+    name: str
+    stream: str
+    aggregate: str
+    meaning: str
+    data: str
+
+
+MOVEMENT = "transfer amount currency code effective_on debit credit"
+"""What is said of every movement."""
+
+EVENTS = (
+    EventType("AccountClosed", "transactions", "account", "An account was closed, for ever.", "account"),
+    EventType(
+        "AccountFrozen",
+        "transactions",
+        "account",
+        "An account moves nothing, or is not debited, until it is opened again.",
+        "account frozen_for",
+    ),
+    EventType(
+        "AccountLimitChanged",
+        "transactions",
+        "account",
+        "A credit line was set, or an account's own limit or floor. Nothing else ever changes them.",
+        "account owner customer? currency from to floor_from floor_to drawn",
+    ),
+    EventType(
+        "AccountOpened",
+        "transactions",
+        "account",
+        "An account was opened: by a client, with a credit line, or with a loan.",
+        "account owner currency code normal_side credit_limit floor",
+    ),
+    EventType("AccountUnfrozen", "transactions", "account", "A frozen account was opened again.", "account"),
+    EventType(
+        "CustomerFactsRecorded",
+        "eligibility",
+        "customer",
+        "The lender's record of a customer changed. Which parts are known, not what they say.",
+        "customer facts_version kyc_tier blocked known",
+    ),
+    EventType(
+        "DecisionMade",
+        "eligibility",
+        "decision",
+        "A decision was computed: the question, the facts, every rule, the limit, the outcome.",
+        "customer product currency amount term_days terms request_to_borrow offer_id as_of as_of_past facts "
+        "facts_version policy rules points score band caps exposure_cap exposure headroom outcome limit price reasons",
+    ),
+    EventType(
+        "HoldCaptured",
+        "transactions",
+        "hold",
+        "All or part of a hold was posted. `released` is what it gave back of the pending amounts: nothing after an "
+        "expiry, and then `reason` says why it was forced. `final`: it ended the hold.",
+        f"{MOVEMENT} hold released? final? reason? notes?",
+    ),
+    EventType(
+        "HoldExpired",
+        "transactions",
+        "hold",
+        "A hold's time was over: what was left of it is no longer reserved.",
+        f"{MOVEMENT} hold released",
+    ),
+    EventType(
+        "HoldPlaced",
+        "transactions",
+        "hold",
+        "An amount is reserved, until `expires_at` or for as long as it takes.",
+        f"{MOVEMENT} expires_at? notes?",
+    ),
+    EventType(
+        "HoldVoided",
+        "transactions",
+        "hold",
+        "What was left of a hold was given back.",
+        f"{MOVEMENT} hold released notes?",
+    ),
+    EventType(
+        "LoanBooked",
+        "transactions",
+        "loan",
+        "A loan was booked, from an offer or as imported; its transfers are named.",
+        "loan customer outstanding product currency principal fee term_days origin decision_id effective_at "
+        "effective_on due_on transfers",
+    ),
+    EventType(
+        "LoanClosed",
+        "transactions",
+        "loan",
+        "A repayment left nothing outstanding. A reversed repayment opens the loan again.",
+        "loan customer outstanding effective_at",
+    ),
+    EventType(
+        "PolicyPublished",
+        "eligibility",
+        "policy",
+        "A policy version decides from now on; the hash names its document.",
+        "product name policy_version hash",
+    ),
+    EventType(
+        "RepaymentReceived",
+        "transactions",
+        "loan",
+        "Money came in for a loan, and how it was shared out. `inferred`: the book did not say the amount.",
+        "loan customer outstanding repayment amount fee_part principal_part excess inferred effective_at effective_on",
+    ),
+    EventType(
+        "RepaymentReversed",
+        "transactions",
+        "loan",
+        "A repayment was taken back, every leg of it; the loan owes it again.",
+        "loan customer outstanding repayment amount fee_part principal_part excess inferred effective_at effective_on "
+        "reversal",
+    ),
+    EventType(
+        "TransferPosted",
+        "transactions",
+        "transfer",
+        "A transfer moved. `command` is the loan command that it is a leg of.",
+        f"{MOVEMENT} reverses? command? notes?",
+    ),
+)

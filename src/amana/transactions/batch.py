@@ -1,0 +1,175 @@
+"""One batch of commands on one connection, inside a transaction: lock, read, compute purely, write.
+
+Round trips of a batch of new transfers, whatever its size, with the BEGIN before and the COMMIT after it: lock all
+accounts in key order; the clock and which ids are known; counters; transfers; events. Commands about something earlier
+(reversals, captures, repayments) add one read before the locks, to learn which accounts they move (facts that never
+change), and up to five after. What is read in or before the locking statement may be stale, so ids, originals, holds,
+loans and offers are read in new statements after the locks.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from amana.domain.book import Answer, Book
+from amana.domain.events import Event, event_bytes
+from amana.domain.ids import uuid7
+from amana.domain.transfer import Hold, Key, Movement
+from amana.domain.transfer_commands import expire_holds
+from amana.infra import clock
+from amana.infra.outbox import OutboxRow, append
+from amana.infra.postgres import Connection, RunAgain
+from amana.transactions.store import Store
+from amana.transactions.work import Found, Needs, Unit
+
+
+class Batch:
+    """Units that are committed together. `run` may be called again, in a new transaction, after `RunAgain`."""
+
+    def __init__(self, store: Store, units: Sequence[Unit]) -> None:
+        self._store = store
+        self._units = units
+        self._also: set[Key] = set()
+        """Accounts that only a first attempt showed to be needed."""
+
+    async def run(self, connection: Connection) -> list[list[Answer]]:
+        """The answers of each unit's commands, in order. Raises `RunAgain`, and whatever the database raises."""
+        book = await self._read(connection)
+        locked = {key: account.version for key, account in book.accounts.items()}
+        expire_holds(book)
+        answers = [[answer for command in unit for answer in command.run(book)] for unit in self._units]
+        await self._write(connection, book, locked)
+        return answers
+
+    async def _read(self, connection: Connection) -> Book:
+        """The book of the batch."""
+        store = self._store
+        needs = Needs()
+        for unit in self._units:
+            for command in unit:
+                command.first(needs)
+        found = Found(
+            await store.find_transfers(connection, needs.originals) if needs.originals else {},
+            await store.find_holds(connection, needs.holds) if needs.holds else {},
+            await store.find_loans(connection, needs.loans) if needs.loans else {},
+        )
+        for unit in self._units:
+            for command in unit:
+                command.then(needs, found, store.shards)
+        accounts = await store.lock_accounts(connection, needs.accounts | needs.bystanders | self._also)
+        known = await store.look_up_ids(connection, needs.ids)
+        book = Book(shards=store.shards, now=known.now, accounts=accounts)
+        if known.answered:
+            book.answers = await store.find_answers(connection, known.answered)
+        if known.moved or needs.originals:
+            book.transfers = await store.find_transfers(connection, known.moved | needs.originals)
+        await self._read_earlier(connection, needs, known.moved, book)
+        # What was committed between the two reads has accounts that are not locked: find it first, then lock.
+        unseen = (
+            (book.transfers.keys() & needs.originals) - found.transfers.keys()
+            or (book.holds.keys() & needs.holds) - found.holds.keys()
+            or book.loans.keys() - found.loans.keys()
+        )
+        if unseen:
+            raise RunAgain
+        await self._read_overdue(connection, needs, book)
+        return book
+
+    async def _read_earlier(self, connection: Connection, needs: Needs, moved: set[Key], book: Book) -> None:
+        """What reversals, captures, repayments and repeated ids are about."""
+        store = self._store
+        if needs.originals:
+            book.reversed_amounts = await store.find_reversed_amounts(connection, needs.originals)
+        if moved or book.answers:
+            book.notes = await store.find_notes(connection, moved | book.answers.keys())
+        if moved or needs.holds:
+            book.holds = await store.find_holds(connection, moved | needs.holds)
+        if needs.loans:
+            book.loans = await store.find_loans(connection, needs.loans)
+        if needs.repayments:
+            book.repayments = await store.find_repayments(connection, needs.repayments)
+        if needs.offers:
+            book.offers_used = await store.find_offers_used(connection, needs.offers)
+
+    async def _read_overdue(self, connection: Connection, needs: Needs, book: Book) -> None:
+        """Adds the holds whose time is over where that could tell; all their accounts must be locked."""
+        pending = [
+            key
+            for key, account in book.accounts.items()
+            if (account.debits_pending or account.credits_pending)
+            and (key in needs.exact or (account.is_bounded and key in needs.accounts))
+        ]
+        if pending:
+            book.holds |= await self._store.find_overdue_holds(connection, pending, book.now)
+        unlocked = {
+            account
+            for hold in book.holds.values()
+            if hold.is_over(book.now)
+            for account in _accounts_of(hold)
+            if account not in book.accounts
+        }
+        if unlocked:
+            self._also |= unlocked
+            raise RunAgain
+
+    async def _write(self, connection: Connection, book: Book, locked: dict[Key, int]) -> None:
+        """Everything that the batch did. `locked` are the accounts that were there before, at their versions then."""
+        store = self._store
+        if book.new_accounts:
+            await store.insert_accounts(connection, book.new_accounts)
+        if book.posted:
+            moved = [book.accounts[key] for key, version in locked.items() if book.accounts[key].version != version]
+            await store.update_accounts(connection, moved)
+            await store.insert_transfers(connection, book.posted)
+        if changed := [book.accounts[key] for key in book.changed_accounts if key in locked]:
+            await store.update_account_terms(connection, changed)
+        await self._write_holds(connection, book)
+        if book.new_notes:
+            await store.insert_notes(connection, book.new_notes)
+        await self._write_loans(connection, book)
+        if book.new_answers:
+            await store.insert_answers(connection, book.new_answers, book.now)
+        await append(connection, event_rows(book))
+
+    async def _write_holds(self, connection: Connection, book: Book) -> None:
+        placed = {(p.transfer.tenant, p.transfer.id) for p in book.posted if p.transfer.kind == Movement.HOLD}
+        if placed:
+            await self._store.insert_holds(connection, [book.holds[key] for key in placed])
+        settled = {(p.transfer.tenant, p.transfer.hold) for p in book.posted if p.transfer.hold is not None}
+        if settled - placed:
+            await self._store.update_holds(connection, [book.holds[key] for key in settled - placed])
+
+    async def _write_loans(self, connection: Connection, book: Book) -> None:
+        store = self._store
+        if book.new_loans:
+            await store.insert_loans(connection, book.new_loans)
+        new = {(loan.tenant, loan.id) for loan in book.new_loans}
+        if book.changed_loans - new:
+            await store.update_loans(connection, [book.loans[key] for key in book.changed_loans - new])
+        if book.new_repayments:
+            await store.insert_repayments(connection, book.new_repayments)
+        if book.new_reversals:
+            await store.reverse_repayments(connection, book.new_reversals)
+
+
+def _accounts_of(hold: Hold) -> Iterator[Key]:
+    yield hold.tenant, hold.debit_account
+    yield hold.tenant, hold.credit_account
+
+
+def event_rows(book: Book) -> Sequence[OutboxRow]:
+    """The drafts of a batch with ids and the batch's time, as canonical bytes."""
+    rows = []
+    unix_ms = int(book.now.timestamp() * 1000)
+    for draft in book.drafts:
+        event = Event(
+            event_id=uuid7(unix_ms, clock.random_74_bits()),
+            tenant=draft.tenant,
+            type=draft.type,
+            version=1,
+            occurred_at=book.now,
+            aggregate=draft.aggregate,
+            actor=draft.actor,
+            trace=draft.trace,
+            data=draft.data,
+        )
+        rows.append(OutboxRow(draft.tenant, event.event_id, draft.aggregate.id, draft.type, event_bytes(event)))
+    return rows

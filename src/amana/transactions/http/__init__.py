@@ -1,0 +1,15 @@
+"""The routes of the transactions service: decode, ask the flow or the reads, encode."""
+
+from collections.abc import Sequence
+
+from litestar.types import ControllerRouterHandler
+
+from amana.gateway.stream import list_events
+from amana.transactions.http import accounts, loans, transfers
+
+ROUTES: Sequence[ControllerRouterHandler] = (
+    *accounts.ROUTES,
+    *transfers.ROUTES,
+    *loans.ROUTES,
+    list_events,
+)

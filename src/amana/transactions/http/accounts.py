@@ -1,0 +1,242 @@
+"""Accounts: opening, bounds and states, what stands on them and how it came there."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from litestar import get, post
+from litestar.datastructures import State
+from litestar.params import QueryParameter
+from litestar.types import ControllerRouterHandler
+
+from amana.domain.account import Account, Side
+from amana.domain.book import Kind
+from amana.domain.lending import LAGOS
+from amana.domain.reasons import Reason
+from amana.gateway.caller import Caller
+from amana.infra.postgres import Record
+from amana.transactions import requests
+from amana.transactions.http.common import FIRST, PageLimit, one
+from amana.transactions.orders import item_result
+from amana.transactions.work import SetCreditLine
+from amana.wire.accounts import (
+    AccountChange,
+    AccountChangeRequest,
+    AccountPage,
+    AccountsRequest,
+    AccountView,
+    BalanceView,
+    CreditLine,
+    CreditLineRequest,
+    EntryPage,
+    EntryView,
+    FreezeRequest,
+    LimitsRequest,
+    Statement,
+    TrialBalance,
+)
+from amana.wire.common import PAGE_SIZE_DEFAULT
+from amana.wire.problems import FieldError, Refused, check_instant
+from amana.wire.transfers import ItemResults
+
+WRITE = {"scope": "accounts:write"}
+READ = {"scope": "accounts:read"}
+STATEMENT_DAYS_MAX = 366
+Version = Annotated[int, QueryParameter(ge=0, le=2**53 - 1)]
+
+
+@post("/v1/credit-lines", opt={"scope": "accounts:write"}, tags=["Accounts"])
+async def set_credit_line(caller: Caller, data: CreditLineRequest, state: State) -> CreditLine:
+    """Set what a customer may owe; opens their accounts at the first time."""
+    command = requests.asked(caller, data.id, Kind.CREDIT_LINE, data)
+    answer = await one(state, SetCreditLine(command, data.customer, data.currency, data.credit_limit))
+    return requests.body(answer, CreditLine, id=data.id)  # type: ignore[no-any-return]
+
+
+@post("/v1/accounts", opt={"scope": "accounts:write"}, status_code=200, tags=["Accounts"])
+async def open_accounts(caller: Caller, data: AccountsRequest, state: State) -> ItemResults:
+    """Open accounts of your own: one result each, in order."""
+    unit = [requests.open_account(caller, item, index) for index, item in enumerate(data.accounts)]
+    answers = await state.flow.submit(unit)
+    return ItemResults(
+        results=[item_result(item.id, answer, "opened") for item, answer in zip(data.accounts, answers, strict=True)]
+    )
+
+
+@get("/v1/accounts", opt=READ, tags=["Accounts"])
+async def list_accounts(
+    caller: Caller, state: State, owner: UUID, after: UUID = FIRST, limit: PageLimit = PAGE_SIZE_DEFAULT
+) -> AccountPage:
+    """The accounts of a customer, a loan or another owner."""
+    found = await state.reads.list_accounts(caller.tenant, owner, after, limit)
+    views = [requests.account_view(account) for account in found]
+    return AccountPage(accounts=views, next=views[-1].id if len(views) == limit else None)
+
+
+@get("/v1/accounts/{account_id:uuid}", opt=READ, tags=["Accounts"])
+async def get_account(caller: Caller, state: State, account_id: UUID) -> AccountView:
+    """One account with its four counters."""
+    return requests.account_view(await _account(caller, state, account_id))
+
+
+@post("/v1/accounts/{account_id:uuid}/limits", opt=WRITE, tags=["Accounts"])
+async def set_limits(caller: Caller, state: State, account_id: UUID, data: LimitsRequest) -> AccountChange:
+    """Set or lift an account's credit limit and floor. A bound that is already passed stops what would go further."""
+    return await _change(caller, state, Kind.LIMIT, account_id, data)
+
+
+@post("/v1/accounts/{account_id:uuid}/freezes", opt=WRITE, tags=["Accounts"])
+async def freeze_account(caller: Caller, state: State, account_id: UUID, data: FreezeRequest) -> AccountChange:
+    """Stop an account's debits, or everything on it. Its holds stay; they may be voided and may expire."""
+    return await _change(caller, state, Kind.FREEZE, account_id, data)
+
+
+@post("/v1/accounts/{account_id:uuid}/unfreezes", opt=WRITE, tags=["Accounts"])
+async def unfreeze_account(caller: Caller, state: State, account_id: UUID, data: AccountChangeRequest) -> AccountChange:
+    """Open a frozen account again."""
+    return await _change(caller, state, Kind.UNFREEZE, account_id, data)
+
+
+@post("/v1/accounts/{account_id:uuid}/closures", opt=WRITE, tags=["Accounts"])
+async def close_account(caller: Caller, state: State, account_id: UUID, data: AccountChangeRequest) -> AccountChange:
+    """Close an account for ever, once nothing stands or is held on it."""
+    return await _change(caller, state, Kind.CLOSURE, account_id, data)
+
+
+@get("/v1/accounts/{account_id:uuid}/balance", opt=READ, tags=["Accounts"])
+async def get_balance(caller: Caller, state: State, account_id: UUID, at: datetime) -> BalanceView:
+    """An account as it stood just before an instant, holds included."""
+    if at.tzinfo is None:
+        raise Refused(Reason.VALIDATION, errors=[FieldError("?at", "invalid", "An instant with its offset.")])
+    check_instant(at, "?at")
+    account = await _account(caller, state, account_id)
+    entry = await state.reads.last_entry_before(caller.tenant, account_id, at)
+    return BalanceView(
+        account=account_id,
+        at=at,
+        version=entry["version"] if entry else 0,
+        balance=_balance(account, entry),
+        debits_pending=entry["debits_pending"] if entry else 0,
+        debits_posted=entry["debits_posted"] if entry else 0,
+        credits_pending=entry["credits_pending"] if entry else 0,
+        credits_posted=entry["credits_posted"] if entry else 0,
+    )
+
+
+@get("/v1/accounts/{account_id:uuid}/entries", opt=READ, tags=["Accounts"])
+async def list_entries(
+    caller: Caller, state: State, account_id: UUID, after: Version = 0, limit: PageLimit = PAGE_SIZE_DEFAULT
+) -> EntryPage:
+    """An account's entries, oldest first; `after` is the version of the last one seen."""
+    await _account(caller, state, account_id)
+    rows = await state.reads.list_entries(caller.tenant, account_id, after, limit)
+    entries = [EntryView(**row) for row in rows]
+    return EntryPage(entries=entries, next=entries[-1].version if len(entries) == limit else None)
+
+
+@get("/v1/accounts/{account_id:uuid}/statement", opt=READ, tags=["Accounts"])
+async def get_statement(
+    caller: Caller,
+    state: State,
+    account_id: UUID,
+    first_on: date,
+    last_on: date,
+    after: Version = 0,
+    limit: PageLimit = PAGE_SIZE_DEFAULT,
+) -> Statement:
+    """An account between two business dates, both included, with its balance before and after.
+
+    By the time of posting: what is posted later never changes a statement that was given. `after` is the version of the
+    last entry seen.
+    """
+    begin, end = _instants(first_on, last_on)
+    account = await _account(caller, state, account_id)
+    before = await state.reads.last_entry_before(caller.tenant, account_id, begin)
+    last = await state.reads.last_entry_before(caller.tenant, account_id, end)
+    opened_at = before["version"] if before else 0
+    ended_at = last["version"] if last else 0
+    rows = []
+    if max(after, opened_at) < ended_at:
+        rows = await state.reads.list_entries(caller.tenant, account_id, max(after, opened_at), limit)
+    entries = [EntryView(**row) for row in rows if row["version"] <= ended_at]
+    return Statement(
+        account=account_id,
+        currency=account.currency,
+        normal_side=Side(account.normal_side),
+        first_on=first_on,
+        last_on=last_on,
+        opening_balance=_balance(account, before),
+        closing_balance=_balance(account, last),
+        posted_debits=_counter(last, "debits_posted") - _counter(before, "debits_posted"),
+        posted_credits=_counter(last, "credits_posted") - _counter(before, "credits_posted"),
+        entries=entries,
+        next=entries[-1].version if entries and entries[-1].version < ended_at else None,
+    )
+
+
+@get("/v1/trial-balance", opt={"scope": "accounts:read"}, tags=["Accounts"])
+async def get_trial_balance(caller: Caller, state: State) -> TrialBalance:
+    """Debits and credits by currency and code; every difference is zero."""
+    lines = await state.reads.trial_balance(caller.tenant)
+    difference: dict[str, int] = {}
+    for line in lines:
+        difference[line.currency] = difference.get(line.currency, 0) + line.debits_posted - line.credits_posted
+    return TrialBalance(lines=lines, difference=difference)
+
+
+async def _account(caller: Caller, state: State, account_id: UUID) -> Account:
+    account: Account | None = await state.reads.get_account(caller.tenant, account_id)
+    if account is None:
+        raise Refused(Reason.NOT_FOUND)
+    return account
+
+
+async def _change(
+    caller: Caller,
+    state: State,
+    kind: Kind,
+    account_id: UUID,
+    data: LimitsRequest | FreezeRequest | AccountChangeRequest,
+) -> AccountChange:
+    answer = await one(state, requests.change_account(caller, kind, account_id, data))
+    return requests.body(answer, AccountChange, id=data.id)  # type: ignore[no-any-return] # it is of the type asked for
+
+
+def _instants(first_on: date, last_on: date) -> tuple[datetime, datetime]:
+    """Midnight in Lagos before the first date and after the last."""
+    if not date(1970, 1, 1) <= first_on <= last_on <= date(2199, 12, 30):
+        detail = "Dates of the years 1970 to 2199, the first not after the last."
+        raise Refused(Reason.VALIDATION, errors=[FieldError("?last_on", "out_of_range", detail)])
+    if (last_on - first_on).days >= STATEMENT_DAYS_MAX:
+        detail = f"At most {STATEMENT_DAYS_MAX} days."
+        raise Refused(Reason.VALIDATION, errors=[FieldError("?last_on", "out_of_range", detail)])
+    return (
+        datetime.combine(first_on, time(), LAGOS),
+        datetime.combine(last_on + timedelta(days=1), time(), LAGOS),
+    )
+
+
+def _counter(entry: Record | None, name: str) -> int:
+    return entry[name] if entry else 0
+
+
+def _balance(account: Account, entry: Record | None) -> int:
+    net = _counter(entry, "debits_posted") - _counter(entry, "credits_posted")
+    return net if account.normal_side == Side.DEBIT else -net
+
+
+ROUTES: Sequence[ControllerRouterHandler] = (
+    set_credit_line,
+    open_accounts,
+    list_accounts,
+    get_account,
+    set_limits,
+    freeze_account,
+    unfreeze_account,
+    close_account,
+    get_balance,
+    list_entries,
+    get_statement,
+    get_trial_balance,
+)

@@ -1,0 +1,38 @@
+"""What the routes of this service share."""
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar.datastructures import State
+from litestar.params import QueryParameter
+
+from amana.domain.book import Answer
+from amana.domain.reasons import Reason
+from amana.gateway.caller import Caller
+from amana.transactions.work import Command
+from amana.wire.common import PAGE_SIZE_MAX
+from amana.wire.problems import FieldError, Refused
+
+TAPE_IMPORT = "tape:import"
+FIRST = UUID(int=0)
+PageLimit = Annotated[int, QueryParameter(name="limit", ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]
+
+
+async def one(state: State, command: Command) -> Answer:
+    """The answer of a single command."""
+    answers: list[Answer] = await state.flow.submit([command])
+    return answers[0]
+
+
+def may_backdate(caller: Caller, pointer: str, is_past: bool) -> None:
+    """Refuses a business time that is later than now, or earlier without the scope for it."""
+    if not is_past:
+        raise Refused(Reason.EFFECTIVE_IN_FUTURE, errors=[FieldError(pointer, "future", "Later than now.")])
+    need_scope(caller, pointer)
+
+
+def need_scope(caller: Caller, pointer: str) -> None:
+    """Refuses what only the importer of an older book may say."""
+    if not caller.may(TAPE_IMPORT):
+        detail = f"This needs the scope {TAPE_IMPORT}."
+        raise Refused(Reason.SCOPE_MISSING, detail, errors=[FieldError(pointer, "scope_missing", detail)])
