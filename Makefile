@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --qui
 PIP_INSTALL := PIP_ROOT_USER_ACTION=ignore $(PIP) install --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up bench test chaos-ledger check lock clean moved
+.PHONY: help install demo up bench test test-shards chaos-ledger check lock clean moved
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ bench: $(STAMP)  ## Measure transfers on real servers: about 6 minutes, the mach
 
 test: $(STAMP)  ## Run every test, on real servers
 	@$(BIN)/python -m pytest
+
+test-shards: $(STAMP)  ## Run the tests over HTTP again, on eight ledger shards
+	@AMANA_TEST_LEDGER_SHARDS=8 $(BIN)/python -m pytest tests/e2e tests/tape/test_replay_on_the_platform.py
 
 SEED := 1
 MINUTES := 5

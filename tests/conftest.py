@@ -4,7 +4,8 @@
 takes a tenant of its own. `platform` is a second stack with the four services running, for tests over HTTP.
 
 With AMANA_TEST_DATABASE_URL (a role with CREATEDB and CREATEROLE), AMANA_TEST_REDIS_URL or AMANA_TEST_KAFKA_BOOTSTRAP
-set, that server is used instead of the embedded one; databases made there are removed at the end.
+set, that server is used instead of the embedded one; databases made there are removed at the end. With
+AMANA_TEST_LEDGER_SHARDS=8 services spread the ledger over eight shards.
 """
 
 import os
@@ -39,6 +40,7 @@ async def _open(name: str, *, servers_only: bool) -> AsyncIterator[Stack]:
         owner_database_url=with_database(server, f"amana_test_{name}_{os.getpid()}") if server else "",
         redis_url=os.environ.get("AMANA_TEST_REDIS_URL", ""),
         kafka_bootstrap=os.environ.get("AMANA_TEST_KAFKA_BOOTSTRAP", ""),
+        ledger_shards=int(os.environ.get("AMANA_TEST_LEDGER_SHARDS", "1")),
     )
     async with Stack.open(given=given, servers_only=servers_only) as stack:
         try:

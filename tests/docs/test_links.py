@@ -21,7 +21,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```(?:sh|bash|console|shell)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SOURCE = re.compile(r"(?:src|tests|docs)/[\w./-]*\w")
 _COMMAND = re.compile(r"(?:^|[\s$(])(?:\.venv/bin/)?amana ((?:[a-z]+ ?)+)")
-_MAKE = re.compile(r"(?:^|[\s$(])make ([a-z]+)")
+_MAKE = re.compile(r"(?:^|[\s$(])make ([a-z]+(?:-[a-z]+)*)")
 
 
 def text(document: Path) -> str:
@@ -61,7 +61,7 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
 
 @EACH
 def test_every_make_target_that_is_named_exists(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", text(ROOT / "Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", text(ROOT / "Makefile"), re.MULTILINE))
     assert {target for line in shell(document) for target in _MAKE.findall(line)} <= targets
 
 

@@ -156,7 +156,7 @@ class TestStates:
         own = [account for account in book.accounts.values() if account.owner == id_for("ada")]
         assert {account.code for account in own} == {"exposure", "wallet"}
         for n, one in enumerate(own):
-            assert close(book, asked(f"c{n}", Kind.CLOSURE), one.id).reason is Reason.ACCOUNT_RESERVED
+            assert close(book, asked(f"own{n}", Kind.CLOSURE), one.id).reason is Reason.ACCOUNT_RESERVED
 
 
 def test_a_command_in_another_shard_than_its_account_is_refused_and_not_kept() -> None:

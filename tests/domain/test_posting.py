@@ -208,6 +208,14 @@ class TestLinkedTransfers:
         assert [answer.reason for answer in answers] == [Reason.LINKED_FAILED, Reason.LIMIT_EXCEEDED]
         assert balances(book)["till"] == 0
 
+    def test_a_group_whose_cause_is_not_kept_keeps_nothing_and_is_told_the_same_again(self) -> None:
+        book = book_with(ACCOUNTS)
+        post(book, "till -> income 100", "b")
+        for _ in range(2):
+            answers = linked(book, a="till -> income 10", b="till -> income 101")
+            assert [answer.reason for answer in answers] == [Reason.LINKED_FAILED, Reason.ID_CONFLICT]
+        assert post(book, "till -> income 10", "a").reason is None
+
     def test_a_reversal_in_a_refused_group_leaves_all_of_its_original_to_be_reversed(self) -> None:
         book = book_with(ACCOUNTS)
         post(book, "till -> income 100")

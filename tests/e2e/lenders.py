@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+from tests.ids import near
 
 from amana.gateway import provision
 from amana.infra.http import HttpClient
@@ -42,12 +43,12 @@ class Lender:
         assert status < 300, (method, path, status, answer)
         return answer
 
-    async def customer(self, credit_limit: int = 25_000_000, **facts: Any) -> UUID:
+    async def customer(self, credit_limit: int = 25_000_000, id_: UUID | None = None, **facts: Any) -> UUID:
         """A customer that the nano policy approves ₦10,000 for, with a credit line."""
-        id_ = uuid4()
+        id_ = id_ or uuid4()
         known = {"kyc_tier": 2, "employment": "permanent", "birth_date": "1990-01-01", "bank_code": "058"}
         await self.must("PUT", "eligibility", f"/v1/customers/{id_}", known | facts)
-        line = {"id": uuid4(), "customer": id_, "currency": "NGN", "credit_limit": credit_limit}
+        line = {"id": near(id_), "customer": id_, "currency": "NGN", "credit_limit": credit_limit}
         await self.must("POST", "transactions", "/v1/credit-lines", line)
         return id_
 
@@ -61,11 +62,12 @@ class Lender:
     async def loan(self, customer: UUID) -> dict[str, Any]:
         """A booked loan."""
         offer = await self.offer(customer)
-        return await self.must("POST", "transactions", "/v1/loans", {"id": uuid4(), "offer_id": offer["decision_id"]})
+        booking = {"id": near(customer), "offer_id": offer["decision_id"]}
+        return await self.must("POST", "transactions", "/v1/loans", booking)
 
-    async def account(self, **more: Any) -> UUID:
+    async def account(self, id_: UUID | None = None, **more: Any) -> UUID:
         """An account of the lender's own."""
-        id_ = uuid4()
+        id_ = id_ or uuid4()
         item = {"id": id_, "owner": uuid4(), "currency": "NGN", "normal_side": "debit"} | more
         answer = await self.must("POST", "transactions", "/v1/accounts", {"accounts": [item]})
         assert answer["results"][0]["status"] == "opened", answer

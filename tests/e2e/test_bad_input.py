@@ -5,6 +5,8 @@ from uuid import uuid4
 
 import pytest
 from tests.e2e.lenders import Lender, new_lender
+from tests.e2e.tills import Till
+from tests.ids import near
 
 from amana.domain.ids import derived_id
 from amana.gateway import provision
@@ -16,7 +18,7 @@ BIG = 2**53
 
 
 def transfer(**more: Any) -> dict[str, Any]:
-    return {"id": uuid4(), "debit_account": A, "credit_account": B, "amount": 5, "currency": "NGN"} | more
+    return {"id": near(A), "debit_account": A, "credit_account": B, "amount": 5, "currency": "NGN"} | more
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ async def test_an_instant_outside_any_business_is_refused(platform: Stack, http:
     importer = await new_lender(platform, http, provision.ALL_SCOPES)
     customer = await importer.customer()
     terms = {"customer": customer, "product": "nano", "currency": "NGN", "principal": 5, "fee": 0, "term_days": 30}
-    loan = {"id": uuid4(), "imported": terms, "effective_at": when}
+    loan = {"id": near(customer), "imported": terms, "effective_at": when}
     status, problem = await importer.post("transactions", "/v1/loans", loan)
     assert (status, problem["errors"][0]["pointer"]) == (400, "/effective_at")
     check = {"customer": customer, "product": "nano", "amount": 1_000_000, "currency": "NGN", "as_of": when}
@@ -103,7 +105,7 @@ async def test_an_instant_outside_any_business_is_refused(platform: Stack, http:
 
 async def test_a_slip_of_the_finger_can_not_fill_a_shared_counter(lender: Lender) -> None:
     loan = await lender.loan(await lender.customer())
-    slip = {"id": uuid4(), "amount": BIG - 1}
+    slip = {"id": near(loan["id"]), "amount": BIG - 1}
     status, problem = await lender.post("transactions", f"/v1/loans/{loan['id']}/repayments", slip)
     assert (status, problem["errors"][0]["pointer"]) == (400, "/amount")
 
@@ -160,18 +162,17 @@ async def test_paths_that_are_wrong_are_problems(lender: Lender, method: str, pa
     assert (answered, problem["status"]) == (status, status)
 
 
-async def test_a_well_formed_item_that_can_not_be_done_is_a_refusal_in_its_own_result(lender: Lender) -> None:
-    till, income, limited = await lender.account(), await lender.account(), await lender.account(credit_limit=10)
-    items = [
-        transfer(debit_account=till, credit_account=income),
-        transfer(debit_account=till, credit_account=uuid4()),
-        transfer(debit_account=till, credit_account=till),
-        transfer(debit_account=limited, credit_account=income, amount=11),
-        transfer(debit_account=till, credit_account=income, currency="USD"),
-        transfer(debit_account=till, credit_account=income),
-    ]
-    answer = await lender.must("POST", "transactions", "/v1/transfers", {"transfers": items})
-    assert [(one["status"], one["reason"]) for one in answer["results"]] == [
+async def test_a_well_formed_item_that_can_not_be_done_is_a_refusal_in_its_own_result(till: Till) -> None:
+    limited = await till.lender.account(credit_limit=10)
+    results = await till.send(
+        till.item(amount=5),
+        till.item(credit_account=uuid4()),
+        till.item(credit_account=till.debit),
+        till.item(debit_account=limited, amount=11),
+        till.item(currency="USD"),
+        till.item(amount=5),
+    )
+    assert [(one["status"], one["reason"]) for one in results] == [
         ("posted", None),
         ("refused", "account_not_found"),
         ("refused", "same_account"),
@@ -179,8 +180,8 @@ async def test_a_well_formed_item_that_can_not_be_done_is_a_refusal_in_its_own_r
         ("refused", "currency_mismatch"),
         ("posted", None),
     ]
-    assert answer["results"][3]["figures"] == {"headroom": 10, "requested": 11}
-    assert await lender.balance(till) == 10
+    assert results[3]["figures"] == {"headroom": 10, "requested": 11}
+    assert await till.lender.balance(till.debit) == 10
 
 
 @pytest.mark.parametrize(

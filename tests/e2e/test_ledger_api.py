@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import msgspec
 from tests.e2e.lenders import ORDINARY, new_lender
 from tests.e2e.tills import LEDGER, NOBODY, ROUTES_OF_A_TRANSFER, ROUTES_OF_AN_ACCOUNT, Item, Till, about
+from tests.ids import near
 
 from amana.domain.lending import business_date
 from amana.infra.http import HttpClient
@@ -46,7 +47,7 @@ class TestHolds:
         assert await till.outcomes(till.item(debit_account=saver, amount=250)) == [("posted", 250)]
         status, problem = await till.about("captures", expiring["id"])
         assert (status, problem["code"]) == (409, "hold_expired")
-        forced = {"id": uuid4(), "reason": "late_presentment", "amount": 60}
+        forced = {"id": near(expiring["id"]), "reason": "late_presentment", "amount": 60}
         path = f"/v1/transfers/{expiring['id']}/forced-captures"
         first, again = [await till.lender.post(LEDGER, path, forced) for _ in range(2)]
         assert (first[0], first[1]["amount"], first[1] | {"replayed": True}) == (201, 60, again[1])
@@ -106,12 +107,15 @@ class TestAccounts:
     async def test_a_frozen_account_stops_what_it_says_and_opens_again(self, till: Till) -> None:
         hold, other = till.hold(), till.item(debit_account=till.credit, credit_account=till.debit, amount=1)
         await till.send(hold)
-        change = {"id": uuid4(), "frozen_for": "debits"}
+        change = {"id": near(till.debit), "frozen_for": "debits"}
         status, frozen = await till.about("freezes", till.debit, **change)
         assert (status, frozen["status"], frozen["frozen_for"]) == (201, "frozen", "debits")
         assert await till.outcomes(till.item(), other) == ["account_frozen", ("posted", 1)]
         await till.about("freezes", till.debit)
-        assert await till.outcomes(other | {"id": uuid4()}, about("void", hold)) == ["account_frozen", ("voided", 100)]
+        assert await till.outcomes(other | {"id": near(till.credit)}, about("void", hold)) == [
+            "account_frozen",
+            ("voided", 100),
+        ]
         assert (await till.about("unfreezes", till.debit))[1]["status"] == "open"
         assert await till.outcomes(till.item()) == [("posted", 100)]
         assert (await till.about("freezes", till.debit, **change))[1] == frozen | {"replayed": True}
@@ -261,7 +265,7 @@ class TestReplays:
     async def test_an_id_is_used_once_whatever_for(self, till: Till) -> None:
         used = till.item()
         await till.send(used)
-        limits = {"id": uuid4(), "credit_limit": 5}
+        limits = {"id": near(till.debit), "credit_limit": 5}
         await till.about("limits", till.debit, **limits)
         taken = [till.debit, limits["id"]]
         results = await till.send(*(till.hold(id=id_) for id_ in taken), till.item(id=till.credit))

@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 from tests.e2e.lenders import new_lender
 from tests.e2e.tills import LEDGER, NOBODY, Item, Till
+from tests.ids import near
 
 from amana.gateway import provision
 from amana.infra.http import HttpClient
@@ -71,7 +72,7 @@ async def test_a_business_date_to_come_is_refused_even_where_its_id_stands_twice
 ) -> None:
     importer = await new_lender(platform, http, provision.ALL_SCOPES)
     till = Till(importer, await importer.account(), await importer.account())
-    id_ = uuid4()
+    id_ = near(till.debit)
     items = [till.item(id=id_, effective_on="2999-01-01"), till.item(id=id_, effective_on="2020-01-01")]
     assert await till.refused(*items) == [("/transfers/0/effective_on", "future")]
     assert await till.outcomes(items[1]) == [("posted", 100)]

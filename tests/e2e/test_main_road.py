@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from tests.e2e.lenders import Lender, new_lender
+from tests.ids import near
 
 from amana.audit.checkpoint import open_note, parse_verifier_key
 from amana.audit.merkle import verify_inclusion
@@ -44,10 +45,10 @@ async def test_a_loan_from_the_question_to_the_proof(lender: Lender) -> None:
     loan = await lender.loan(customer)
     assert (loan["origin"], loan["status"], loan["principal"]) == ("offer", "open", 1_000_000)
     path = f"/v1/loans/{loan['id']}/repayments"
-    part = await lender.must("POST", "transactions", path, {"id": uuid4(), "amount": 400_000})
+    part = await lender.must("POST", "transactions", path, {"id": near(customer), "amount": 400_000})
     assert part["fee_part"] == loan["fee"]
     over = loan["outstanding"]
-    rest = await lender.must("POST", "transactions", path, {"id": uuid4(), "amount": over})
+    rest = await lender.must("POST", "transactions", path, {"id": near(customer), "amount": over})
     assert (rest["loan_status"], rest["excess"]) == ("closed", 400_000)
     assert await lender.trial_difference() == {"NGN": 0}
     events = await events_of(lender, loan["id"], 4)
@@ -81,7 +82,7 @@ async def test_a_declined_request_can_not_be_booked(lender: Lender) -> None:
     customer = await lender.customer(blocked=True)
     request = {"id": uuid4(), "customer": customer, "product": "nano", "amount": 1_000_000, "currency": "NGN"}
     await lender.must("POST", "eligibility", "/v1/eligibility/checks", request)
-    status, problem = await lender.post("transactions", "/v1/loans", {"id": uuid4(), "offer_id": request["id"]})
+    status, problem = await lender.post("transactions", "/v1/loans", {"id": near(customer), "offer_id": request["id"]})
     assert (status, problem["code"]) == (404, "offer_not_found")
 
 
@@ -99,7 +100,8 @@ async def test_an_offer_books_one_loan_whoever_races_for_it(lender: Lender) -> N
     customer = await lender.customer()
     offer = await lender.offer(customer)
     bookings = [
-        lender.post("transactions", "/v1/loans", {"id": uuid4(), "offer_id": offer["decision_id"]}) for _ in range(8)
+        lender.post("transactions", "/v1/loans", {"id": near(customer), "offer_id": offer["decision_id"]})
+        for _ in range(8)
     ]
     statuses = sorted([status for status, _ in await asyncio.gather(*bookings)])
     assert statuses == [201] + [409] * 7
@@ -108,7 +110,7 @@ async def test_an_offer_books_one_loan_whoever_races_for_it(lender: Lender) -> N
 async def test_a_booking_sent_again_gives_the_first_answer_and_a_changed_one_is_refused(lender: Lender) -> None:
     customer = await lender.customer()
     offer = await lender.offer(customer)
-    booking = {"id": uuid4(), "offer_id": offer["decision_id"]}
+    booking = {"id": near(customer), "offer_id": offer["decision_id"]}
     first = await lender.must("POST", "transactions", "/v1/loans", booking)
     again = await lender.must("POST", "transactions", "/v1/loans", booking)
     assert again == first | {"replayed": True}
@@ -147,10 +149,10 @@ class TestAnotherLenderSeesNothing:
         customer = await lender.customer()
         loan = await lender.loan(customer)
         mine, theirs = await lender.account(), await other.account()
-        item = {"id": uuid4(), "debit_account": theirs, "credit_account": mine, "amount": 5, "currency": "NGN"}
+        item = {"id": near(theirs), "debit_account": theirs, "credit_account": mine, "amount": 5, "currency": "NGN"}
         answer = await other.must("POST", "transactions", "/v1/transfers", {"transfers": [item]})
         assert answer["results"][0]["reason"] == "account_not_found"
-        repayment = {"id": uuid4(), "amount": 5}
+        repayment = {"id": near(loan["id"]), "amount": 5}
         status, _ = await other.post("transactions", f"/v1/loans/{loan['id']}/repayments", repayment)
         assert status == 404
         assert await lender.balance(mine) == 0
@@ -160,7 +162,7 @@ async def test_acting_at_a_past_time_needs_its_own_scope(lender: Lender, platfor
     customer = await lender.customer()
     past = "2017-01-05T10:00:00Z"
     imported = {
-        "id": uuid4(),
+        "id": near(customer),
         "imported": {
             "customer": customer,
             "product": "nano",
@@ -176,6 +178,7 @@ async def test_acting_at_a_past_time_needs_its_own_scope(lender: Lender, platfor
     importer = await new_lender(platform, http, provision.ALL_SCOPES)
     borrower = await importer.customer()
     imported["imported"] |= {"customer": borrower}  # type: ignore[operator]
+    imported["id"] = near(borrower)
     loan = await importer.must("POST", "transactions", "/v1/loans", imported)
     assert (loan["origin"], loan["effective_on"], loan["due_on"]) == ("imported", "2017-01-05", "2017-02-04")
     check = {"id": uuid4(), "customer": borrower, "product": "nano", "amount": 1_000_000, "currency": "NGN"}

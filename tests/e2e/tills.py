@@ -1,9 +1,10 @@
 """A lender's till: short calls about transfers between two of its accounts, for tests over HTTP."""
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from tests.e2e.lenders import Lender
+from tests.ids import near
 
 Item = dict[str, Any]
 NOBODY = UUID("0189f7a2-0000-7000-8000-000000000abc")
@@ -19,8 +20,8 @@ class Till:
         self.lender, self.debit, self.credit = lender, debit, credit
 
     def item(self, **more: Any) -> Item:
-        base = {"id": uuid4(), "debit_account": self.debit, "credit_account": self.credit, "amount": 100}
-        return base | {"currency": "NGN"} | more
+        base: Item = {"debit_account": self.debit, "credit_account": self.credit, "amount": 100, "currency": "NGN"}
+        return {"id": near(more.get("debit_account", self.debit))} | base | more
 
     def hold(self, **more: Any) -> Item:
         return self.item(kind="hold", **more)
@@ -43,12 +44,13 @@ class Till:
     async def account(self, id_: UUID | None = None) -> dict[str, Any]:
         return await self.lender.must("GET", LEDGER, f"/v1/accounts/{id_ or self.debit}")
 
-    async def about(self, what: str, id_: object, **body: Any) -> tuple[int, dict[str, Any]]:
+    async def about(self, what: str, id_: UUID | str, **body: Any) -> tuple[int, dict[str, Any]]:
         """A command about a transfer or an account, by its route."""
         kind = "accounts" if what in ROUTES_OF_AN_ACCOUNT else "transfers"
-        return await self.lender.post(LEDGER, f"/v1/{kind}/{id_}/{what}", {"id": uuid4()} | body)
+        return await self.lender.post(LEDGER, f"/v1/{kind}/{id_}/{what}", {"id": near(id_)} | body)
 
 
 def about(kind: str, original: Item, **more: Any) -> Item:
     """An item about an earlier one."""
-    return {"id": uuid4(), "kind": kind, "reverses" if kind == "reverse" else "hold": original["id"]} | more
+    place = original["id"]
+    return {"id": near(place), "kind": kind, "reverses" if kind == "reverse" else "hold": place} | more

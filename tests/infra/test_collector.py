@@ -178,12 +178,17 @@ async def test_bisecting_finds_the_offending_item_and_spares_the_rest() -> None:
     assert [n for n, result in enumerate(results) if isinstance(result, ValueError)] == [13]
 
 
-async def test_bisecting_lets_trouble_of_the_whole_batch_through() -> None:
+async def test_trouble_of_the_whole_reaches_all_that_was_run_and_leaves_a_half_that_was_done() -> None:
     async def run(items: list[int]) -> list[int | Exception]:
-        raise OSError("away")
+        if len(items) > 2:
+            raise ValueError("a bug, somewhere")
+        if 3 in items:
+            raise OSError("away")
+        return list(items)
 
-    with pytest.raises(OSError, match="away"):
-        await bisecting(run, whole=(OSError,))([1, 2, 3])
+    results = await bisecting(run, whole=(OSError,))([1, 2, 3, 4])
+    assert results[:2] == [1, 2]
+    assert [str(result) for result in results[2:]] == ["away", "away"]
 
 
 async def test_enqueue_gives_a_future_and_says_at_once_when_there_is_no_room() -> None:

@@ -63,4 +63,4 @@ def test_a_statement_without_a_name_is_a_bug(load: Load) -> None:
 
 def test_the_services_statements_are_found_in_the_installed_package() -> None:
     assert "lock_accounts" in load_queries("amana.transactions")
-    assert "append_events" in load_queries("amana.infra", "outbox.sql")
+    assert "events_after" in load_queries("amana.infra", "outbox.sql")

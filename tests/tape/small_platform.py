@@ -125,6 +125,13 @@ class Platform:
         return str(id_)[-3:]
 
 
+class Server(ThreadingHTTPServer):
+    """As many may knock at once as a player has requests in flight: one who is turned away waits for his time-out."""
+
+    request_queue_size = 128
+    daemon_threads = True
+
+
 @contextmanager
 def serving(decide: Decide = approve, trouble: Trouble = no_trouble) -> Iterator[tuple[Platform, Urls]]:
     """The platform on a port of its own, both services at one address."""
@@ -150,8 +157,7 @@ def serving(decide: Decide = approve, trouble: Trouble = no_trouble) -> Iterator
         def log_message(self, format: str, *args: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

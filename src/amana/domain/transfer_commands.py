@@ -50,9 +50,13 @@ def post_orders(book: Book, group: Sequence[Order]) -> list[Answer]:
             failed = fresh[place]
             answers[failed] = _refuse(book, group[failed], Answer(refused.reason, dict(refused.figures)))
     if failed is not None:
+        cause = answers[failed]
+        # Where the cause itself is not kept, neither is what follows from it: the same group again gets the same.
+        kept = cause is not None and cause.reason not in UNSTORED
         for index in fresh:
             if index != failed:
-                answers[index] = _refuse(book, group[index], Answer(Reason.LINKED_FAILED, {}))
+                sibling = Answer(Reason.LINKED_FAILED, {})
+                answers[index] = _refuse(book, group[index], sibling) if kept else sibling
     return [answer for answer in answers if answer is not None]
 
 
@@ -73,15 +77,17 @@ def _move_all(book: Book, orders: Sequence[Order]) -> list[Moved] | tuple[int, R
 def _known(book: Book, order: Order) -> Answer | None:
     """The answer to an id that was used before, else None."""
     key = order.key
-    kept = book.answers.get(key)
-    if kept is None:
-        stored = book.transfers.get(key)
-        if stored is None:
-            return None
-        hold = book.holds.get(key)
-        kind, fields = stored_request(order, stored, hold)
-        kept = StoredAnswer(kind, fields, None, _result(stored, hold))
+    kept, stored = book.answers.get(key), book.transfers.get(key)
+    if kept is None and stored is None:
+        return None
     asked = order.asked()
+    if stored is not None and (kept is None or kept.reason is not None):
+        hold = book.holds.get(key)
+        moved = StoredAnswer(*stored_request(order, stored, hold), None, _result(stored, hold))
+        # Both: two processes raced with one id and no account in common (decision 0005). Each has its own answer.
+        if kept is None or differing_field(asked, moved.kind, moved.request) is None:
+            kept = moved
+    assert kept is not None, "it was answered or it moved"
     changed = [differing_field(asked, kept.kind, kept.request), differing_notes(order.notes, book.notes.get(key))]
     if kept.kind == order.kind and any(changed):
         return Answer(Reason.ID_CONFLICT, {"field": min(filter(None, changed))})

@@ -217,16 +217,16 @@ def bisecting(
 ) -> Callable[[list[Item]], Awaitable[list[Result | Exception]]]:
     """`run`, but one bad item never fails its neighbours.
 
-    An exception of a type in `whole` (the database is away) concerns the whole batch and is raised. After any other
-    the batch is run in halves, and so on, until only the offending item has it for its result. `run` must do all or
-    nothing.
+    An exception of a type in `whole` (the database is away) concerns everything that was run: each item has it for its
+    result, so that a half that was committed before keeps its own. After any other the batch is run in halves, and so
+    on, until only the offending item has it. `run` must do all or nothing.
     """
 
     async def halving(items: list[Item]) -> list[Result | Exception]:
         try:
             return await run(items)
-        except whole:
-            raise
+        except whole as error:
+            return [error] * len(items)
         except Exception as error:
             if len(items) == 1:
                 return [error]

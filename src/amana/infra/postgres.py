@@ -163,40 +163,54 @@ async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]])
     """
     commit_in_doubt = False
     until_s = time.monotonic() + RUN_AGAIN_UNTIL_S
-    for attempt in range(1, ATTEMPTS_IN_DOUBT_MAX + 1):
-        committing = False
+    for number in range(1, ATTEMPTS_IN_DOUBT_MAX + 1):
+        attempt = _Attempt(pool)
         try:
-            async with _acquired(pool, max(0.0, until_s - time.monotonic())) as connection:
-                transaction = connection.transaction(isolation="read_committed")
-                await transaction.start()
-                try:
-                    result = await work(connection)
-                except (*CONNECTION_TROUBLE, asyncio.CancelledError):
-                    raise
-                except BaseException:
-                    await transaction.rollback()
-                    raise
-                committing = True
-                await transaction.commit()
-                return result
-        except CONNECTION_TROUBLE as error:
-            failure: Exception = error
-        except asyncpg.PostgresError as error:
-            again = (error.sqlstate or "") in RETRYABLE_SQLSTATES
-            if not again and not isinstance(_translated(error), DatabaseUnavailable):
+            return await attempt.run(work, max(0.0, until_s - time.monotonic()))
+        except (*CONNECTION_TROUBLE, asyncpg.PostgresError, RunAgain) as error:
+            if not _may_run_again(error):
                 raise
-            failure = error
-        except RunAgain as error:
-            failure = error
-        commit_in_doubt = commit_in_doubt or committing
-        if attempt >= (ATTEMPTS_IN_DOUBT_MAX if commit_in_doubt else ATTEMPTS_MAX):
+            failure: Exception = error
+        commit_in_doubt = commit_in_doubt or attempt.committing
+        if number >= (ATTEMPTS_IN_DOUBT_MAX if commit_in_doubt else ATTEMPTS_MAX):
             break
-        await asyncio.sleep(_pause_s(attempt))
+        await asyncio.sleep(_pause_s(number))
         if time.monotonic() > until_s:
             break
     if isinstance(failure, asyncpg.UniqueViolationError):
         raise failure
     raise DatabaseUnavailable(str(failure), outcome_known=not commit_in_doubt) from failure
+
+
+class _Attempt:
+    """One run of a transaction. After a failure `committing` says whether its COMMIT was under way."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.committing = False
+        self._pool = pool
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]], timeout_s: float) -> T:
+        """BEGIN, `work`, COMMIT, on a connection that is waited for `timeout_s`."""
+        async with _acquired(self._pool, timeout_s) as connection:
+            transaction = connection.transaction(isolation="read_committed")
+            await transaction.start()
+            try:
+                result = await work(connection)
+            except (*CONNECTION_TROUBLE, asyncio.CancelledError):
+                raise  # the connection is closed, and with it the transaction
+            except BaseException:
+                await transaction.rollback()
+                raise
+            self.committing = True
+            await transaction.commit()
+            return result
+
+
+def _may_run_again(error: Exception) -> bool:
+    """Not after what is a bug: it would fail the same way."""
+    if isinstance(error, asyncpg.PostgresError) and not isinstance(error, CONNECTION_TROUBLE):
+        return (error.sqlstate or "") in RETRYABLE_SQLSTATES or isinstance(_translated(error), DatabaseUnavailable)
+    return True
 
 
 def _pause_s(attempt: int) -> float:

@@ -37,7 +37,7 @@ class Flow:
     def __init__(self, pool: Pool, store: Store) -> None:
         self.pool = pool
         self.store = store
-        run = bisecting(self._run, whole=())
+        run = bisecting(self._run, whole=(DatabaseUnavailable,))
         board = Board()
         self._singles: Collector[Unit, list[Answer]] = Collector(
             run,
@@ -98,11 +98,7 @@ class Flow:
         await self._lists.drain()
 
     async def _run(self, units: list[Unit]) -> list[list[Answer] | Exception]:
-        try:
-            return list(await in_transaction(self.pool, Batch(self.store, units).run))
-        except DatabaseUnavailable as error:
-            # As a result, not raised: the half of a bisected batch that was committed keeps its answers.
-            return [error] * len(units)
+        return list(await in_transaction(self.pool, Batch(self.store, units).run))
 
 
 def _tenant_of(unit: Unit) -> int:
@@ -110,11 +106,11 @@ def _tenant_of(unit: Unit) -> int:
 
 
 def _claims_of(unit: Unit) -> Collection[Key]:
-    """The accounts that the unit's commands name."""
+    """The accounts, ids and holds that the unit's commands name."""
     needs = Needs()
     for command in unit:
         command.first(needs)
-    return needs.accounts
+    return needs.accounts | needs.ids | needs.holds | needs.originals | needs.loans
 
 
 def _weight_of(unit: Unit) -> int:

@@ -7,7 +7,6 @@ and reads leave it out. A sweeper that was dead for a day changes nothing but th
 import asyncio
 from itertools import groupby
 
-from amana.infra.collector import Overloaded
 from amana.infra.postgres import DatabaseUnavailable, reading
 from amana.infra.telemetry import logger
 from amana.transactions.flow import Flow
@@ -25,7 +24,7 @@ async def sweep_holds(flow: Flow) -> None:
     while True:
         try:
             swept = await sweep_once(flow)
-        except (DatabaseUnavailable, Overloaded) as error:
+        except DatabaseUnavailable as error:
             swept = 0
             _log.warning("holds not swept", error=type(error).__name__)
         except Exception as error:
@@ -36,9 +35,17 @@ async def sweep_holds(flow: Flow) -> None:
 
 
 async def sweep_once(flow: Flow) -> int:
-    """One chunk, like any other commands of the tenants whose holds they are. Returns how many were looked at."""
+    """One chunk, like any other commands of the tenants whose holds they are. Returns how many were looked at.
+
+    What fails of it is logged and left for the next turn; then 0 is returned, so that the next turn is not at once.
+    """
     async with reading(flow.pool) as connection:
         overdue = sorted(await flow.store.list_overdue_holds(connection, SWEEP_MAX))
-    for tenant, keys in groupby(overdue, key=lambda key: key[0]):
-        await flow.submit([ExpireHolds(tenant, [id_ for _, id_ in keys])])
-    return len(overdue)
+    units = [
+        [ExpireHolds(tenant, [id_ for _, id_ in keys])] for tenant, keys in groupby(overdue, key=lambda key: key[0])
+    ]
+    swept = await asyncio.gather(*(flow.submit(unit) for unit in units), return_exceptions=True)
+    failures = [error for error in swept if isinstance(error, Exception)]
+    for error in failures:
+        _log.warning("holds not swept", error=type(error).__name__, detail=str(error))
+    return 0 if failures else len(overdue)
