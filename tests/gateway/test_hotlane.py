@@ -4,7 +4,6 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -62,7 +61,7 @@ async def both(client: Any, settings: Settings) -> AsyncIterator[Both]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("uvicorn.server.formatdate", lambda *_, **__: "Thu, 01 Jan 2026 00:00:00 GMT")
         patch.setattr(frame, "next_span", lambda parent: Trace(parent.trace_id if parent else TRACE, SPAN))
-        patch.setattr(frame, "os", SimpleNamespace(urandom=bytes))
+        patch.setattr(frame, "random_bytes", bytes)
         async with serving(build(ring)) as (hot, till), serving(build(ring, lanes=False)) as (normal, _):
             for key in keys.values():
                 await ring.caller_for(f"Bearer {key}")

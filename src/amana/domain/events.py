@@ -8,6 +8,7 @@ Personal data and free text never enter an event: pseudonymous ids and non-ident
 """
 
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -97,6 +98,7 @@ class Event(msgspec.Struct, frozen=True):
     data: Any
 
 
+@lru_cache(maxsize=64)  # all events of a batch have one instant
 def utc_text(moment: datetime) -> str:
     """`2026-01-31T09:30:00.000000Z`: one spelling for every instant, so that equal instants have equal bytes."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -5,7 +5,6 @@ The log names the route's template, never the path itself: paths carry ids. Serv
 routes answer thousands in a second; what succeeds of that is logged at debug. The hot lane (`hot`) uses the same parts.
 """
 
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from amana.domain.reasons import Reason
 from amana.gateway.caller import INTERNAL, Visit
 from amana.gateway.rules import is_hot, is_open
+from amana.infra.clock import random_bytes
 from amana.infra.telemetry import REQUEST_DURATION, Trace, enter_trace, logger, next_span, parse_traceparent
 from amana.wire.problems import MEDIA_TYPE, problem
 
@@ -126,7 +126,7 @@ class _Reply:
 
 def _request_id(received: Mapping[bytes, bytes]) -> str:
     sent = received.get(b"x-request-id", b"")
-    return sent.decode() if _REQUEST_ID.fullmatch(sent) else os.urandom(16).hex()
+    return sent.decode() if _REQUEST_ID.fullmatch(sent) else random_bytes(16).hex()
 
 
 def _announced_bytes(received: Mapping[bytes, bytes]) -> int:

@@ -1,8 +1,14 @@
 """Time and randomness, in one place, so that everything else can be given them."""
 
+import os
 import secrets
 import time
 from datetime import UTC, datetime
+
+DRAWN_BYTES = 4_096
+
+_drawn = bytearray()
+os.register_at_fork(after_in_child=_drawn.clear)  # two processes must not draw the same
 
 
 def now() -> datetime:
@@ -17,7 +23,16 @@ def unix_ms() -> int:
 
 def random_74_bits() -> int:
     """The random part of a UUIDv7."""
-    return secrets.randbits(74)
+    return int.from_bytes(random_bytes(10), "big") >> 6
+
+
+def random_bytes(count: int) -> bytes:
+    """For ids, drawn from the operating system some at a time: a call for each took a twelfth of a service's time."""
+    if len(_drawn) < count:
+        _drawn.extend(os.urandom(DRAWN_BYTES))
+    taken = bytes(_drawn[-count:])
+    del _drawn[-count:]
+    return taken
 
 
 def random_salt() -> bytes:

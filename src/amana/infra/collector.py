@@ -146,6 +146,7 @@ class Collector(Generic[Item, Result]):
         batch: list[_Waiting[Item, Result]] = []
         claimed = Claimed()
         weight = 0
+        now_s = asyncio.get_running_loop().time()
         while self._queues:
             group, queue = next(iter(self._queues.items()))
             if queue:
@@ -154,7 +155,7 @@ class Collector(Generic[Item, Result]):
                 if batch and weight > self._batch_max:
                     break
                 queue.popleft()
-                if self._is_wanted(waiting) and self._claim(waiting, claimed):
+                if self._is_wanted(waiting, now_s) and self._claim(waiting, claimed):
                     self._leave(waiting)
                     batch.append(waiting)
                 else:
@@ -171,12 +172,12 @@ class Collector(Generic[Item, Result]):
         if not self._waiting_of[waiting.group]:
             del self._waiting_of[waiting.group]
 
-    def _is_wanted(self, waiting: "_Waiting[Item, Result]") -> bool:
+    def _is_wanted(self, waiting: "_Waiting[Item, Result]", now_s: float) -> bool:
         """Whether somebody still waits for it, and not for too long."""
         if waiting.future.cancelled():
             self._leave(waiting)
             return False
-        if asyncio.get_running_loop().time() > waiting.until_s:
+        if now_s > waiting.until_s:
             self._leave(waiting)
             waiting.future.set_exception(Overloaded())
             return False

@@ -9,7 +9,6 @@ fails because of its log.
 """
 
 import logging
-import os
 import re
 import sys
 from collections.abc import MutableMapping
@@ -19,6 +18,8 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
+
+from amana.infra.clock import random_bytes
 
 DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -65,8 +66,8 @@ def parse_traceparent(header: str) -> Trace | None:
 def next_span(parent: Trace | None) -> Trace:
     """A new span: below `parent`, or the first of a new trace."""
     if parent is None:
-        return Trace(os.urandom(16).hex(), os.urandom(8).hex())
-    return parent._replace(span_id=os.urandom(8).hex())
+        return Trace(random_bytes(16).hex(), random_bytes(8).hex())
+    return parent._replace(span_id=random_bytes(8).hex())
 
 
 def enter_trace(trace: Trace) -> None:

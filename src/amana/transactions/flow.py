@@ -21,7 +21,7 @@ from amana.transactions.work import Command, Needs, Unit
 
 SINGLE_MAX = 50
 """Commands; a longer list has a lane of its own, so that single requests never wait behind bulk."""
-BATCH_MAX = 400
+BATCH_MAX = 500
 """Commands committed together, in each lane. A longer list goes in several batches, one after the other: more would
 hold up the single requests, and bring nothing."""
 BATCHES_IN_FLIGHT = 2
@@ -110,7 +110,9 @@ def _claims_of(unit: Unit) -> Collection[Key]:
     needs = Needs()
     for command in unit:
         command.first(needs)
-    return needs.accounts | needs.ids | needs.holds | needs.originals | needs.loans
+    claims = needs.accounts
+    claims.update(needs.ids, needs.holds, needs.originals, needs.loans)
+    return claims
 
 
 def _weight_of(unit: Unit) -> int:
