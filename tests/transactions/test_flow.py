@@ -12,7 +12,7 @@ from amana.domain.account import Account
 from amana.domain.book import Kind
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Key, Notes
-from amana.infra.postgres import Connection
+from amana.infra.postgres import Connection, Record
 from amana.transactions.store import Store
 from amana.transactions.work import Command, OpenAccount, PostOrders
 
@@ -267,7 +267,7 @@ class LateStore(Store):
         super().__init__(shards)
         self._meanwhile: Callable[[], Awaitable[object]] | None = meanwhile
 
-    async def lock_accounts(self, connection: Connection, keys: Iterable[Key]) -> dict[Key, Account]:
+    async def lock_accounts(self, connection: Connection, keys: Iterable[Key]) -> list[Record]:
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile is not None:
             await meanwhile()

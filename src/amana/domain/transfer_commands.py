@@ -36,6 +36,8 @@ Moved: TypeAlias = tuple[Posted, Hold | None]
 
 def post_orders(book: Book, group: Sequence[Order]) -> list[Answer]:
     """One linked group (a single order is a group of one): all of it moves, or none does."""
+    if len(group) == 1:
+        return [_post_one(book, group[0])]
     answers = [_known(book, order) for order in group]
     fresh = [index for index, answer in enumerate(answers) if answer is None]
     failed = next((index for index, answer in enumerate(answers) if answer and answer.reason), None)
@@ -58,6 +60,16 @@ def post_orders(book: Book, group: Sequence[Order]) -> list[Answer]:
                 sibling = Answer(Reason.LINKED_FAILED, {})
                 answers[index] = _refuse(book, group[index], sibling) if kept else sibling
     return [answer for answer in answers if answer is not None]
+
+
+def _post_one(book: Book, order: Order) -> Answer:
+    known = _known(book, order)
+    if known is not None:
+        return known
+    moved = _move(book, order, None)
+    if isinstance(moved, Refused):
+        return _refuse(book, order, Answer(moved.reason, dict(moved.figures)))
+    return _record(book, order, *moved)
 
 
 def _move_all(book: Book, orders: Sequence[Order]) -> list[Moved] | tuple[int, Refused]:
