@@ -14,7 +14,7 @@ from amana.domain.lending import business_date
 from amana.domain.policy import policy_from
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
-from amana.eligibility import customers, offers, requests, store, views
+from amana.eligibility import check_lists_http, customers, offers, requests, store, views
 from amana.gateway.caller import Caller
 from amana.gateway.stream import list_events
 from amana.infra import clock
@@ -134,6 +134,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     publish_policy,
     get_policy,
     check_eligibility,
+    *check_lists_http.ROUTES,
     explain_decision,
     confirm_offer,
     list_events,
