@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from tests.property.model import Model, Request, Said
+from tests.property.model import Model, Said
 from tests.property.world import Unit
 
 EVENT_TYPES = {

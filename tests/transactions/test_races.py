@@ -12,12 +12,13 @@ import asyncpg
 import pytest
 from tests.transactions.conftest import Bank
 
-from amana.domain.account import AccountStatus
+from amana.domain.account import AccountStatus, Freeze
 from amana.domain.account_commands import freeze
-from amana.domain.book import Answer, Kind
+from amana.domain.book import Answer, Book, Kind
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.money import MAX_AMOUNT
 from amana.domain.reasons import Reason
+from amana.domain.transfer_commands import expire_holds
 from amana.infra.settings import Settings
 from amana.transactions import batch
 from amana.transactions.jobs import sweep_once
@@ -61,7 +62,7 @@ async def test_one_id_for_a_transfer_and_a_freeze_in_two_processes_has_one_effec
     a, b = await bank.account(), await bank.account()
     victim = await bank.account(id_=bank.fitting(a))
     id_ = bank.fitting(a)
-    change = partial(freeze, account_id=victim, frozen_for="all")
+    change = partial(freeze, account_id=victim, frozen_for=Freeze.ALL)
     command = ChangeAccount(bank.asked(id_, Kind.FREEZE, frozen_for="all"), victim, change)
     answers = await raced(
         settings,
@@ -197,11 +198,10 @@ async def test_a_hold_that_can_not_be_released_does_not_keep_the_others_of_its_t
     a, b = await bank.account(), await bank.account()
     holds = [await bank.held(a, b, 1, ttl_s=60) for _ in range(4)]
     await bank.end_now(holds)
-    release = batch.expire_holds
 
-    def fails(book: batch.Book) -> None:
+    def fails(book: Book) -> None:
         assert (bank.tenant, holds[1]) not in book.holds, "a bug"
-        release(book)
+        expire_holds(book)
 
     monkeypatch.setattr(batch, "expire_holds", fails)
     await sweep_once(bank.flow)

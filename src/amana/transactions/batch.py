@@ -3,8 +3,8 @@
 Round trips of a batch of new transfers, whatever its size, with the BEGIN before and the COMMIT after it: lock all
 accounts in key order; the clock and which ids are known; ids; counters; transfers; events. Commands about something
 earlier (reversals, captures, repayments) add one read before the locks, to learn which accounts they move (facts that
-never change), and up to five after. What is read in or before the locking statement may be stale, so ids, originals, holds,
-loans and offers are read in new statements after the locks.
+never change), and up to five after. What is read in or before the locking statement may be stale, so ids, originals,
+holds, loans and offers are read in new statements after the locks.
 """
 
 import asyncio
