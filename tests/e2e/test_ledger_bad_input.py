@@ -78,6 +78,13 @@ async def test_a_business_date_to_come_is_refused_even_where_its_id_stands_twice
     assert await till.outcomes(items[1]) == [("posted", 100)]
 
 
+async def test_every_item_that_names_a_business_date_beyond_its_key_is_named(till: Till) -> None:
+    past = [till.item(effective_on=f"2020-01-0{n}") for n in range(1, 4)]
+    assert await till.refused(past[0], till.item(), *past[1:]) == [
+        (f"/transfers/{at}/effective_on", "scope_missing") for at in (0, 2, 3)
+    ]
+
+
 @pytest.mark.parametrize(
     ("what", "body", "pointer"),
     [
