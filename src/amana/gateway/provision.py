@@ -134,7 +134,10 @@ async def list_keys(owner_dsn: str, tenant: int) -> list[ListedKey]:
     """A tenant's keys, live and revoked, the oldest first."""
     async with _connected(owner_dsn) as connection:
         rows = await connection.fetch(SQL["list_keys"], tenant)
-    return [ListedKey(*shown, stored_quota(rate, burst)) for *shown, rate, burst in rows]
+    return [
+        ListedKey(key_id, scopes, created_at, revoked_at, stored_quota(rate, burst))
+        for key_id, scopes, created_at, revoked_at, rate, burst in rows
+    ]
 
 
 async def revoke_key(owner_dsn: str, key_id: str) -> bool:

@@ -98,6 +98,7 @@ class Share:
     def ask(self, now_ns: int) -> tuple[int, int]:
         """The debt to pay and the tokens to lease: a slice at the present pace, less what is left of the last one.
 
+        One request makes no pace: a slow key leaves no tokens lying where the next request may not come.
         What is given back is no longer ours from here on; a debt is ours until it is paid.
         """
         if now_ns >= self.until_ns:
@@ -107,7 +108,7 @@ class Share:
         taken = had - (self.tokens - debt)
         self.debt = max(0, debt)
         self.since = now_ns, self.tokens - self.debt
-        pace = taken * SLICE_NS // max(PACE_NS_MIN, now_ns - asked_at_ns)
+        pace = max(0, taken - 1) * SLICE_NS // max(PACE_NS_MIN, now_ns - asked_at_ns)
         return debt, max(0, min(pace, self.credit) - self.tokens)
 
     def answered(self, asked_at_ns: int, paid: int, granted: int, level: int) -> None:
@@ -181,6 +182,11 @@ class Quotas:
             if self.away:
                 share.own.put(1)
 
+    @property
+    def asks(self) -> bool:
+        """Whether a key has something to pay or to ask for."""
+        return bool(self._asking)
+
     async def close(self) -> None:
         """Ends the calls to Redis. What was leased is lost; what is owed is forgiven. Safe to call twice."""
         if self._task is not None:
@@ -237,17 +243,18 @@ class Quotas:
         if hurry and not self.away:
             self._hurry.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._rounds(self._cache))
+            self._task = asyncio.get_running_loop().create_task(self._rounds())
 
-    async def _rounds(self, cache: Cache) -> None:
+    async def _rounds(self) -> None:
         while self._asking:
-            await self._round(cache)
+            await self.settle()
             self._hurry.clear()
             pause_s = self._away_pause_s if self.away else ROUND_PAUSE_S
             await pause(pause_s * random.uniform(1, 1 + JITTER), self._hurry)  # noqa: S311 (jitter is no secret)
 
-    async def _round(self, cache: Cache) -> None:
-        """One call for the shares that ask."""
+    async def settle(self) -> None:
+        """One call to Redis for the keys that have something to pay or to ask for. It happens by itself."""
+        assert self._cache is not None, "without a cache nobody asks"
         now_ns = self._clock_ns()
         shares = list(self._asking)[:ROUND_KEYS_MAX]
         asked = [share.ask(now_ns) for share in shares]
@@ -258,7 +265,7 @@ class Quotas:
             arguments += (quota.rate, quota.burst, debt, wanted)
         for share in shares:
             del self._asking[share]
-        answer = await cache.run_on(_PACKAGE, "quota_lease.lua", [share.name for share in shares], arguments)
+        answer = await self._cache.run_on(_PACKAGE, "quota_lease.lua", [share.name for share in shares], arguments)
         if answer is None:
             self._went_away(shares)
             return

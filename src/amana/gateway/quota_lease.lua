@@ -17,9 +17,9 @@ local function level_of(key, rate, full)
   if not level or not at_us or level ~= level or at_us ~= at_us then
     return full
   end
-  -- Ten times its burst is more than honest processes can owe.
-  level = math.max(level, -10 * full)
-  local elapsed_us = math.min(math.max(0, now_us - at_us), math.ceil(11 * full / rate))
+  -- A hundred times its burst is more than honest processes owe.
+  level = math.max(level, -100 * full)
+  local elapsed_us = math.min(math.max(0, now_us - at_us), math.ceil(101 * full / rate))
   return math.min(full, level + elapsed_us * rate)
 end
 
