@@ -23,7 +23,7 @@ async def main(url: str, rate: int, burst: int, seconds: float) -> None:
     while time.monotonic() < began_s + seconds:
         admitted += sum(quotas.take(stored) is None for _ in range(ATTEMPTS))
         await asyncio.sleep(0.002)
-    print(began_s, time.monotonic(), admitted, int(quotas.away))
+    sys.stdout.write(f"{began_s} {time.monotonic()} {admitted} {int(quotas.away)}\n")
     await quotas.close()
 
 

@@ -3,7 +3,8 @@
 `test_bucket.py` holds the script to the same arithmetic.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from amana.gateway.keys import Quota, StoredKey
@@ -84,3 +85,22 @@ class World:
     async def close(self) -> None:
         for quotas in self.processes:
             await quotas.close()
+
+
+@asynccontextmanager
+async def opened(processes: int = 1, **more: int) -> AsyncIterator[World]:
+    made = World(processes, **more)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def flood(world: World, stored: StoredKey, demand: list[int], milliseconds: int) -> list[int]:
+    """Every process is asked so often in each millisecond; what each admitted."""
+    admitted = [0] * len(world.processes)
+    for _ in range(milliseconds):
+        for n, requests in enumerate(demand):
+            admitted[n] += world.admitted(n, stored, requests)
+        await world.pass_ms()
+    return admitted

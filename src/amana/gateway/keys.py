@@ -87,7 +87,7 @@ def quota_of(rate: int, burst: int | None = None) -> Quota:
     if (rate, burst) == (0, 0):
         return Quota(0, 0)
     if not 1 <= rate <= QUOTA_RATE_MAX:
-        raise ValueError(f"a quota's rate is 1 to {QUOTA_RATE_MAX} requests a second, or 0 for no quota")
+        raise ValueError(f"a quota's rate is 1 to {QUOTA_RATE_MAX} requests a second, or 0")
     if not 1 <= burst <= QUOTA_BURST_MAX:
         raise ValueError(f"a quota's burst is 1 to {QUOTA_BURST_MAX} requests")
     return Quota(rate, burst)

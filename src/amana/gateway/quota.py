@@ -17,23 +17,18 @@ import time
 from collections.abc import Callable
 
 from amana.domain.reasons import Reason
-from amana.gateway.bucket import SECOND_NS, Bucket
+from amana.gateway.bucket import SECOND_NS
 from amana.gateway.caller import INTERNAL
 from amana.gateway.keys import Quota, StoredKey, quota_of
 from amana.gateway.quota_meters import Meters
+from amana.gateway.quota_share import Share
 from amana.infra.breaker import pause
 from amana.infra.cache import REST_MS, Cache
 from amana.infra.settings import Settings
 from amana.wire.problems import Refused
 
-SLICE_NS = 50_000_000
-"""A slice is what the process spends in this time."""
-PACE_NS_MIN = 10_000_000
-"""The shortest time from which a pace is told: a moment's rush is not one."""
-LEASE_NS = 200_000_000
-"""How long a slice may be spent; then it is given back with the next call, and lost where none comes."""
-PART_OF_BURST = 4
-"""A slice, and the credit of a process, are at most this part of the burst."""
+DEADLINE_MS = 200
+"""How long a call to Redis may take. No request waits for it, so it has longer than a cache's."""
 ROUND_PAUSE_S = 0.02
 AWAY_PAUSE_S = REST_MS / 1000 * 1.1
 """How long Redis is left alone after a failure: a little longer than the cache rests."""
@@ -66,68 +61,6 @@ class QuotaExceeded(Refused):
         }
 
 
-class Share:
-    """What one process knows of one key's bucket. `debt` counts what was taken on credit, less what was unused."""
-
-    __slots__ = ("credit", "debt", "low", "name", "own", "quota", "seen", "since", "stored", "tokens", "until_ns")
-
-    seen: Bucket
-    """The bucket that all share, as it would be now had nobody else taken anything since the last answer."""
-    own: Bucket
-    """This process' part of it, for when Redis is away."""
-
-    def __init__(self, stored: StoredKey) -> None:
-        self.stored = stored
-        self.quota: Quota | None = None
-        self.name = f"amana:quota:{stored.tenant}:{stored.key_id}"
-        self.tokens = self.low = self.debt = self.credit = self.until_ns = 0
-        self.since: tuple[int, int] = 0, 0
-        """When it asked last, and what it had then: `tokens - debt`, from which every request takes one."""
-
-    def allot(self, quota: Quota | None, now_ns: int, replicas: int) -> None:
-        """From now on `quota` holds. Both buckets are full, until they are known better."""
-        self.quota = quota
-        if quota is None:
-            self.tokens = 0
-            return
-        self.seen = Bucket(quota.rate, quota.burst, now_ns)
-        self.own = Bucket(quota.rate, quota.burst, now_ns, replicas)
-        self.credit = -(-quota.burst // PART_OF_BURST)
-        self.since = now_ns - PACE_NS_MIN, self.tokens - self.debt
-
-    def ask(self, now_ns: int) -> tuple[int, int]:
-        """The debt to pay and the tokens to lease: a slice at the present pace, less what is left of the last one.
-
-        One request makes no pace: a slow key leaves no tokens lying where the next request may not come.
-        What is given back is no longer ours from here on; a debt is ours until it is paid.
-        """
-        if now_ns >= self.until_ns:
-            self.give_up_slice()
-        debt = self.debt
-        asked_at_ns, had = self.since
-        taken = had - (self.tokens - debt)
-        self.debt = max(0, debt)
-        self.since = now_ns, self.tokens - self.debt
-        pace = max(0, taken - 1) * SLICE_NS // max(PACE_NS_MIN, now_ns - asked_at_ns)
-        return debt, max(0, min(pace, self.credit) - self.tokens)
-
-    def answered(self, asked_at_ns: int, paid: int, granted: int, level: int) -> None:
-        """The bucket was asked at `asked_at_ns`; `level` is in millionths of a token."""
-        paid = max(0, paid)
-        at_ns, had = self.since
-        self.since = at_ns, had + paid + granted
-        self.debt -= paid
-        self.tokens += granted
-        self.low = self.tokens // 2
-        self.until_ns = asked_at_ns + LEASE_NS
-        self.seen.set_level(asked_at_ns, level)
-
-    def give_up_slice(self) -> None:
-        """What is left of the slice goes back with the next call."""
-        self.debt -= self.tokens
-        self.tokens = 0
-
-
 class Quotas:
     """The quotas of one process. Without a `cache`, and while it does not answer, each process is on its own.
 
@@ -152,6 +85,7 @@ class Quotas:
         self._meters = Meters(service)
         self._shares: dict[str, Share] = {}
         self._asking: dict[Share, None] = {}  # a set that keeps its order
+        self._called = False
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.away = cache is None
@@ -159,7 +93,7 @@ class Quotas:
     @classmethod
     def of(cls, settings: Settings, service: str) -> "Quotas":
         """As the settings say; without a `redis_url` quotas are local."""
-        cache = Cache(settings.redis_url) if settings.redis_url else None
+        cache = Cache(settings.redis_url, deadline_ms=DEADLINE_MS) if settings.redis_url else None
         return cls(cache, service=service, default_rate=settings.quota_default_rate, replicas=settings.quota_replicas)
 
     def take(self, stored: StoredKey) -> QuotaExceeded | None:
@@ -184,8 +118,8 @@ class Quotas:
 
     @property
     def asks(self) -> bool:
-        """Whether a key has something to pay or to ask for."""
-        return bool(self._asking)
+        """Whether a key has something to pay or to ask for, or waits for an answer."""
+        return bool(self._asking) or self._called
 
     async def close(self) -> None:
         """Ends the calls to Redis. What was leased is lost; what is owed is forgiven. Safe to call twice."""
@@ -255,26 +189,32 @@ class Quotas:
     async def settle(self) -> None:
         """One call to Redis for the keys that have something to pay or to ask for. It happens by itself."""
         assert self._cache is not None, "without a cache nobody asks"
-        now_ns = self._clock_ns()
+        asked_at_ns = self._clock_ns()
         shares = list(self._asking)[:ROUND_KEYS_MAX]
-        asked = [share.ask(now_ns) for share in shares]
         arguments: list[str | bytes | int] = []
-        for share, (debt, wanted) in zip(shares, asked, strict=True):
-            quota = share.quota
-            assert quota is not None, "a key without a quota asks for nothing"
-            arguments += (quota.rate, quota.burst, debt, wanted)
         for share in shares:
+            assert share.quota is not None, "a key without a quota asks for nothing"
+            arguments += (share.quota.rate, share.quota.burst, *share.ask(asked_at_ns))
             del self._asking[share]
-        answer = await self._cache.run_on(_PACKAGE, "quota_lease.lua", [share.name for share in shares], arguments)
+        self._called = True
+        try:
+            answer = await self._cache.run_on(_PACKAGE, "quota_lease.lua", [share.name for share in shares], arguments)
+        finally:
+            self._called = False
         if answer is None:
             self._went_away(shares)
-            return
+        else:
+            self._answered(asked_at_ns, shares, answer)
+
+    def _answered(self, asked_at_ns: int, shares: list[Share], answer: list[int]) -> None:
+        now_ns = self._clock_ns()
         was_away, self.away = self.away, False
         self._meters.answered(len(shares))
-        for n, (share, (paid, _)) in enumerate(zip(shares, asked, strict=True)):
-            granted, level = answer[2 * n], answer[2 * n + 1]
-            share.answered(now_ns, paid, granted, level)
-            share.own.drain(now_ns, granted + (0 if was_away else max(0, paid)))
+        for share, granted, level in zip(shares, answer[::2], answer[1::2], strict=True):
+            if share.quota is None:
+                continue  # taken away meanwhile
+            paid = share.answered(asked_at_ns, now_ns, granted, level)
+            share.own.drain(now_ns, granted + (0 if was_away else paid))
             if share.debt > 0:
                 self._ask(share)
 
