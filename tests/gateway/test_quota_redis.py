@@ -195,6 +195,15 @@ async def test_a_server_that_forgot_everything_gives_a_burst_and_no_error(server
     assert int(await server.client.hget(BUCKET, "level")) <= 40_000_000
 
 
+async def test_many_keys_are_settled_in_bounded_calls_one_after_the_other(server: Server) -> None:
+    keys = [a_key(10, key_id=f"key{n}") for n in range(1_000)]
+    assert all(server.quotas.take(stored) is None for stored in keys)
+    await server.settled()
+    assert await server.client.dbsize() == len(keys)
+    calls = (await server.client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert 10 <= calls <= 12  # one more where the script was not known
+
+
 async def test_a_slow_server_costs_no_request_anything(server: Server) -> None:
     """Each call takes most of the deadline of 50 ms that services give it."""
 
