@@ -14,6 +14,7 @@ from amana.eligibility.policies import Policies
 from amana.eligibility.standings import Ledger
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
+from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
 from amana.infra.cache import Cache
 from amana.infra.http import HttpClient
@@ -25,7 +26,7 @@ from amana.infra.settings import Settings
 def build(settings: Settings) -> Litestar:
     """The application; everything that it opens is opened at start and closed at the end.
 
-    Without a `redis_url` nothing is cached; without `kafka_bootstrap` no events are consumed.
+    Without a `redis_url` nothing is cached, and quotas are local; without `kafka_bootstrap` no events are consumed.
     """
     keys = KeyRing(KeyStore(settings.gateway_database_url))
 
@@ -45,7 +46,8 @@ def build(settings: Settings) -> Litestar:
         await cache.close()
         await pool.close()
 
-    return build_app(service="eligibility", routes=ROUTES, keys=keys, lifespan=[lifespan])
+    quotas = Quotas.of(settings, "eligibility")
+    return build_app(service="eligibility", routes=ROUTES, keys=keys, quotas=quotas, lifespan=[lifespan])
 
 
 async def serve(settings: Settings) -> None:
