@@ -51,6 +51,7 @@ def check_policy(policy: Policy) -> list[PolicyFault]:
 def _faults(policy: Policy) -> Iterator[PolicyFault]:
     attributes = policy.scorecard.attributes
     yield from _amount_faults(policy.amounts)
+    yield from _unique("/networks", "id", [item.id for item in policy.networks])
     yield from _rules_faults(policy.rules)
     yield from _unique("/scorecard/attributes", "id", [item.id for item in attributes])
     yield from _unique("/scorecard/attributes", "reason", [item.reason for item in attributes])
@@ -226,7 +227,7 @@ def _step_faults(pointer: str, term: Term, price: PriceTable, amounts: Amounts) 
 
 def _reason_faults(policy: Policy) -> Iterator[PolicyFault]:
     """Every code that a decision can give is worded, and nothing is worded that can't be given."""
-    given = {str(code) for code in SystemReason}
+    given = {str(code) for code in SystemReason if policy.networks or code is not SystemReason.NETWORK_NOT_SERVED}
     given |= {rule.reason for rule in policy.rules} | {rule.missing_reason for rule in policy.rules}
     given |= {item.reason for item in policy.scorecard.attributes}
     given |= {band.reason for band in policy.scorecard.bands if band.reason is not None}
