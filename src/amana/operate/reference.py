@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.domain.policy_schema import policy_schema
 from amana.domain.precedence import KINDS, PRECEDENCE
 from amana.domain.reasons import REFUSALS
 from amana.eligibility.http import ROUTES as ELIGIBILITY_ROUTES
@@ -73,6 +74,7 @@ def pages() -> dict[str, str]:
     """Every page by its file name."""
     return {
         "events.md": _events(),
+        "policy.schema.json": policy_schema(),
         "precedence.md": _precedence(),
         "reasons.md": _reasons(),
         "scopes.md": _scopes(),
