@@ -13,8 +13,8 @@ import uvloop
 
 from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, load_settings
+from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
-from amana.operate.policy_commands import policy
 from amana.operate.terminal import (
     EXIT_CANNOT,
     cannot,
@@ -33,7 +33,7 @@ tape = typer.Typer(no_args_is_help=True, help="Loan tapes: check a lender's own 
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 tenant = typer.Typer(no_args_is_help=True, help="Lenders.")
 key = typer.Typer(no_args_is_help=True, help="API keys.")
-for name, group in (("tape", tape), ("audit", audit), ("policy", policy), ("tenant", tenant), ("key", key)):
+for name, group in (("tape", tape), ("audit", audit), ("tenant", tenant), ("key", key)):
     app.add_typer(group, name=name)
 
 DATA_DIR = Path(".amana")
@@ -248,6 +248,7 @@ def _running(data_dir: Path) -> Settings:
 
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(imports.group(_given), name="transfers")
+app.add_typer(policies.group(_given), name="policy")
 
 if __name__ == "__main__":
     main()
