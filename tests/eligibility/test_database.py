@@ -12,7 +12,6 @@ FORBIDDEN = """
     eligibility | UPDATE policy_steps SET valid_from = now()
     eligibility | DELETE FROM policy_steps
     eligibility | DELETE FROM policy_products
-    eligibility | INSERT INTO live_policies VALUES (1, 'nano', 1)
     eligibility | DELETE FROM outbox
     eligibility | DELETE FROM customers
     eligibility | UPDATE stream SET last_position = 9

@@ -11,6 +11,7 @@ by whoever comes first: the next step of the product, or the job in `jobs.py`, w
 once: `told` in the product's row moves under its lock.
 """
 
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -47,19 +48,12 @@ async def draft(pool: Pool, caller: Caller, id_: UUID, policy: Policy) -> Done |
     document = policy_bytes(policy)
     digest = policy_hash(document)
 
-    async def work(connection: Connection) -> Done | Refused:
-        await store.bound_transaction(connection)
-        product = await store.lock_new_product(connection, caller.tenant, policy.product)
-        known = await store.find_step(connection, caller.tenant, id_)
-        if known is not None:
-            return _again(known, kind=DRAFTED, document=digest)
-        restores = await store.find_restored(connection, caller.tenant, policy.product, digest)
-        step = _Step(connection, product, caller.key_id, caller.trace)
-        done = await _draft(step, id_, document, restores)
-        await step.finish()
-        return Done(done)
+    async def act(step: _Step) -> PolicyStep:
+        restores = await store.find_restored(step.connection, caller.tenant, policy.product, digest)
+        return await _draft(step, id_, document, restores)
 
-    return await in_transaction(pool, work)
+    asked = {"kind": DRAFTED, "document": digest}
+    return await _take(pool, caller, policy.product, id_, asked, act, is_new=True)
 
 
 async def roll_back(pool: Pool, caller: Caller, id_: UUID, name: str, digest: str) -> Done | Refused:
@@ -68,21 +62,15 @@ async def roll_back(pool: Pool, caller: Caller, id_: UUID, name: str, digest: st
     It is not checked again: it decided before. `name` is the product's.
     """
 
-    async def work(connection: Connection) -> Done | Refused:
-        product, known = await _open(connection, caller, name, id_)
-        if known is not None:
-            return _again(known, kind=DRAFTED, product=name, hash=digest)
-        restores = await store.find_restored(connection, caller.tenant, name, digest)
-        if product is None or restores is None:
+    async def act(step: _Step) -> PolicyStep | Refused:
+        restores = await store.find_restored(step.connection, caller.tenant, name, digest)
+        if restores is None:
             return Refused(Reason.NOT_FOUND)
-        found = await store.find_policy(connection, caller.tenant, name, restores)
+        found = await store.find_policy(step.connection, caller.tenant, name, restores)
         assert found is not None, "a version is never deleted"
-        step = _Step(connection, product, caller.key_id, caller.trace)
-        done = await _draft(step, id_, found.document, restores)
-        await step.finish()
-        return Done(done)
+        return await _draft(step, id_, found.document, restores)
 
-    return await in_transaction(pool, work)
+    return await _take(pool, caller, name, id_, {"kind": DRAFTED, "product": name, "hash": digest}, act)
 
 
 async def approve(
@@ -90,43 +78,33 @@ async def approve(
 ) -> Done | Refused:
     """Approves a draft of another key: it decides from now on, or from a future instant."""
 
-    async def work(connection: Connection) -> Done | Refused:
-        product, known = await _open(connection, caller, name, id_)
-        if known is not None:
-            return _again(known, kind=APPROVED, product=name, version=version, valid_from=valid_from)
-        found = await store.find_version(connection, caller.tenant, name, version)
-        if product is None or found is None:
+    async def act(step: _Step) -> PolicyStep | Refused:
+        found = await store.find_version(step.connection, caller.tenant, name, version)
+        if found is None:
             return Refused(Reason.NOT_FOUND)
         if reason := refuse_approval(found.life, caller.key_id):
             return Refused(reason)
-        step = _Step(connection, product, caller.key_id, caller.trace)
-        done = await _approve(step, id_, found, valid_from)
-        await step.finish()
-        return Done(done)
+        return await _approve(step, id_, found, valid_from)
 
-    return await in_transaction(pool, work)
+    asked = {"kind": APPROVED, "product": name, "version": version, "valid_from": valid_from}
+    return await _take(pool, caller, name, id_, asked, act)
 
 
 async def withdraw(pool: Pool, caller: Caller, id_: UUID, name: str, version: int) -> Done | Refused:
     """Takes back a draft, or a version that is to start later."""
 
-    async def work(connection: Connection) -> Done | Refused:
-        product, known = await _open(connection, caller, name, id_)
-        if known is not None:
-            return _again(known, kind=WITHDRAWN, product=name, version=version)
-        found = await store.find_version(connection, caller.tenant, name, version)
-        if product is None or found is None:
+    async def act(step: _Step) -> PolicyStep | Refused:
+        found = await store.find_version(step.connection, caller.tenant, name, version)
+        if found is None:
             return Refused(Reason.NOT_FOUND)
         if reason := refuse_withdrawal(found.life, found.now):
             return Refused(reason)
-        step = _Step(connection, product, caller.key_id, caller.trace)
         done = _of(found, WITHDRAWN)
         await step.write(id_, done)
         step.tell(withdrawn(found.life))
-        await step.finish()
-        return Done(done)
+        return done
 
-    return await in_transaction(pool, work)
+    return await _take(pool, caller, name, id_, {"kind": WITHDRAWN, "product": name, "version": version}, act)
 
 
 async def publish_shipped(connection: Connection, tenant: int, policy: Policy) -> int:
@@ -135,8 +113,10 @@ async def publish_shipped(connection: Connection, tenant: int, policy: Policy) -
     `connection` is not in a transaction.
     """
     async with connection.transaction():
-        product = await store.lock_new_product(connection, tenant, policy.product)
         key = tenant, policy.product
+        await store.add_product(connection, *key)
+        product = await store.lock_product(connection, *key)
+        assert product is not None, "it was added"
         live = (await store.find_live_versions(connection, [key])).get(key)
         if live is not None:
             return live
@@ -162,13 +142,36 @@ async def tell_starts(pool: Pool) -> int:
     return await in_transaction(pool, work)
 
 
-async def _open(
-    connection: Connection, caller: Caller, name: str, id_: UUID
-) -> tuple[Product | None, PolicyStep | None]:
-    """The product, locked, and what was done under the id before; None where there is none."""
-    await store.bound_transaction(connection)
-    product = await store.lock_product(connection, caller.tenant, name)
-    return product, await store.find_step(connection, caller.tenant, id_)
+async def _take(
+    pool: Pool,
+    caller: Caller,
+    name: str,
+    id_: UUID,
+    asked: Mapping[str, object],
+    act: Callable[["_Step"], Awaitable[PolicyStep | Refused]],
+    *,
+    is_new: bool = False,
+) -> Done | Refused:
+    """One step in one transaction, unless its id was used before. A product that `is_new` gets its row."""
+
+    async def work(connection: Connection) -> Done | Refused:
+        await store.bound_transaction(connection)
+        if is_new:
+            await store.add_product(connection, caller.tenant, name)
+        product = await store.lock_product(connection, caller.tenant, name)
+        known = await store.find_step(connection, caller.tenant, id_)
+        if known is not None:
+            return _again(known, asked)
+        if product is None:
+            return Refused(Reason.NOT_FOUND)
+        step = _Step(connection, product, caller.key_id, caller.trace)
+        done = await act(step)
+        if isinstance(done, Refused):
+            return done
+        await step.finish()
+        return Done(done)
+
+    return await in_transaction(pool, work)
 
 
 class _Step:
@@ -246,7 +249,7 @@ def _of(
     )
 
 
-def _again(known: PolicyStep, **asked: object) -> Done | Refused:
+def _again(known: PolicyStep, asked: Mapping[str, object]) -> Done | Refused:
     """The first result again, or which field differs from the first request under this id."""
     before = {
         "kind": known.step,

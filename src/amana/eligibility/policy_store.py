@@ -83,12 +83,9 @@ async def lock_product(connection: Connection, tenant: int, product: str) -> Pro
     return None if row is None else Product(**row)
 
 
-async def lock_new_product(connection: Connection, tenant: int, product: str) -> Product:
-    """The product's row, locked; made where it was not there."""
+async def add_product(connection: Connection, tenant: int, product: str) -> None:
+    """Makes the row of a product that has none."""
     await connection.execute(SQL["add_product"], tenant, product)
-    found = await lock_product(connection, tenant, product)
-    assert found is not None, "a product's row is never deleted"
-    return found
 
 
 async def lock_due_products(connection: Connection, limit: int) -> list[Product]:
