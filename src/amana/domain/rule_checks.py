@@ -8,7 +8,7 @@ and booleans by their place among the values that the fact may have.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from amana.domain.facts import FACTS, FactSpec, FactValue, Kind, fits
 from amana.domain.money import MAX_AMOUNT
@@ -17,8 +17,17 @@ from amana.domain.policy_fault import PolicyFault, repeated
 
 Span: TypeAlias = tuple[int, int]
 """From the first to the last, both included."""
-Spans: TypeAlias = tuple[Span, ...]
-"""In order, neither touching nor overlapping: two rules fail for the same values exactly when these are equal."""
+
+
+class Spans(NamedTuple):
+    """Values that fail a rule: spans in order, neither touching nor overlapping, so that equal ones are spelled alike.
+
+    `parts` are the same as a set: of two lists of 200 values it finds in microseconds whether one is in the other.
+    """
+
+    spans: tuple[Span, ...]
+    parts: frozenset[Span]
+
 
 ORDERS = (Op.LT, Op.LE, Op.GT, Op.GE)
 LISTS = (Op.IN, Op.NOT_IN)
@@ -29,6 +38,7 @@ def rule_faults(rules: Sequence[Rule]) -> Iterator[PolicyFault]:
     """The faults of a policy's rules, in their order."""
     yield from repeated("/rules", "id", [rule.id for rule in rules])
     failing = [_failing_of(rule) for rule in rules]
+    said: dict[tuple[str, frozenset[Span]], int] = {}
     for at, rule in enumerate(rules):
         pointer = f"/rules/{at}"
         spec = FACTS.get(rule.fact)
@@ -38,10 +48,10 @@ def rule_faults(rules: Sequence[Rule]) -> Iterator[PolicyFault]:
         spans, fault = failing[at], _value_fault(rule, spec)
         if fault is not None:
             yield PolicyFault(f"{pointer}/value", "type", fault)
-        elif not spans:
+        elif spans is None or not spans.parts:
             yield PolicyFault(pointer, "unreachable", "No value of the fact can fail this rule.")
         else:
-            yield from _needless(at, rules, failing)
+            yield from _needless(at, said.setdefault((rule.fact, spans.parts), at), rules, failing)
         if rule.missing_reason != SystemReason.MISSING_INFORMATION:
             yield from _missing_faults(pointer, rule, spec)
 
@@ -79,17 +89,17 @@ def _value_fault(rule: Rule, spec: FactSpec) -> str | None:
     return None
 
 
-def _needless(at: int, rules: Sequence[Rule], failing: Sequence[Spans | None]) -> Iterator[PolicyFault]:
-    """That the rule says the same as one before it, or nothing beyond one that comes first in precedence."""
+def _needless(at: int, earlier: int, rules: Sequence[Rule], failing: Sequence[Spans | None]) -> Iterator[PolicyFault]:
+    """That a rule says the same as the `earlier` one, or nothing beyond one that comes first in precedence."""
     rule, spans = rules[at], failing[at]
     assert spans is not None, "its value fits its fact"
+    if earlier != at:
+        yield PolicyFault(f"/rules/{at}", "unreachable", f"Says the same as /rules/{earlier}.")
+        return
     for other, found in enumerate(failing):
-        if other == at or found is None or rules[other].fact != rule.fact:
+        if found is None or rules[other].fact != rule.fact or found.parts == spans.parts:
             continue
-        if other < at and found == spans:
-            yield PolicyFault(f"/rules/{at}", "unreachable", f"Says the same as /rules/{other}.")
-            return
-        if found != spans and _says_it_all(rules[other], rule) and _is_within(spans, found):
+        if _says_it_all(rules[other], rule) and _is_within(spans, found):
             detail = f"Adds nothing to /rules/{other}, which fails wherever this does, with the same reason."
             yield PolicyFault(f"/rules/{at}", "shadowed", detail)
             return
@@ -145,14 +155,14 @@ def _joined(spans: Iterable[Span], least: int, greatest: int) -> Spans:
             continue
         touches = bool(joined) and start <= joined[-1][1] + 1
         joined.append((joined.pop()[0] if touches else start, end))
-    return tuple(joined)
+    return Spans(tuple(joined), frozenset(joined))
 
 
 def _is_within(inner: Spans, outer: Spans) -> bool:
     """Whether every span of `inner` lies in one of `outer`."""
-    for start, end in inner:
-        at = bisect_right(outer, start, key=lambda span: span[0]) - 1
-        if at < 0 or outer[at][1] < end:
+    for start, end in inner.parts - outer.parts:
+        at = bisect_right(outer.spans, (start, MAX_AMOUNT)) - 1
+        if at < 0 or outer.spans[at][1] < end:
             return False
     return True
 
