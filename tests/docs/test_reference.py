@@ -21,9 +21,11 @@ from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
 from amana.domain.money import Currency
 from amana.domain.policy import policy_from
+from amana.domain.policy_life import PolicyLife
 from amana.domain.transfer import Notes
 from amana.domain.transfer_commands import expire_holds
-from amana.eligibility.events import customer_facts_recorded, decision_made, policy_published
+from amana.eligibility.events import customer_facts_recorded, decision_made
+from amana.eligibility.policy_events import Said, approved, drafted, published, retired, withdrawn
 from amana.eligibility.records import Check, Made
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
@@ -161,8 +163,21 @@ def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None
     rows = [
         decision_made(decision()),
         customer_facts_recorded(TENANT, id_for("ada"), 1, CustomerRecord(kyc_tier=1), NOW, "key", ""),
-        policy_published(TENANT, "nano", 1, "nano", "0" * 64, NOW, "key", ""),
     ]
-    assert {row.type for row in rows} == {event.name for event in EVENTS if event.stream == "eligibility"}
-    for row in rows:
-        assert set(json.loads(row.body)["data"]) == FIELDS[row.type], row.type
+    told = [(row.type, json.loads(row.body)["data"]) for row in rows] + policy_life()
+    assert {type_ for type_, _ in told} == {event.name for event in EVENTS if event.stream == "eligibility"}
+    for type_, data in told:
+        assert set(data) == FIELDS[type_], type_
+
+
+def policy_life() -> list[Said]:
+    """What is told of a policy, from its draft to its end."""
+    life = PolicyLife(product="nano", version=1, hash="0" * 64, restores=None, drafted_by="key", drafted_at=NOW)
+    about = life.product, life.version, life.hash
+    return [
+        drafted(*about, None),
+        approved(life, NOW),
+        published(*about, NOW, None),
+        retired(*about, 2),
+        withdrawn(life),
+    ]

@@ -71,6 +71,10 @@ class Reason(StrEnum):
     # Eligibility
     CUSTOMER_NOT_FOUND = "customer_not_found"
     PRODUCT_NOT_FOUND = "product_not_found"
+    APPROVER_IS_AUTHOR = "approver_is_author"
+    POLICY_APPROVED = "policy_approved"
+    POLICY_WITHDRAWN = "policy_withdrawn"
+    POLICY_STARTED = "policy_started"
     # Audit
     NOT_SEALED = "not_sealed"
 
@@ -139,6 +143,14 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.EFFECTIVE_BEFORE_LOAN, 422, False, "The business time is before the loan's."),
         Refusal(Reason.CUSTOMER_NOT_FOUND, 404, False, "The customer has no record."),
         Refusal(Reason.PRODUCT_NOT_FOUND, 404, False, "No live policy for this product."),
+        Refusal(
+            Reason.APPROVER_IS_AUTHOR, 422, False, "A policy is approved by another key than the one that drafted it."
+        ),
+        Refusal(Reason.POLICY_APPROVED, 409, False, "The version of the policy was approved before."),
+        Refusal(Reason.POLICY_WITHDRAWN, 409, False, "The version of the policy was withdrawn."),
+        Refusal(
+            Reason.POLICY_STARTED, 409, False, "The version is or was live, or starts within 5 s: too late to withdraw."
+        ),
         Refusal(Reason.NOT_SEALED, 409, True, "The event is stored; the checkpoint that covers it comes in a second."),
     )
 }

@@ -10,6 +10,7 @@ from amana.eligibility import consumer
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.flow import Flow
 from amana.eligibility.http import ROUTES
+from amana.eligibility.jobs import tell_starts_forever
 from amana.eligibility.policies import Policies
 from amana.eligibility.standings import Ledger
 from amana.gateway.edge import build_app
@@ -40,8 +41,11 @@ def build(settings: Settings) -> Litestar:
             flow = Flow(pool, ledger, assessments, Policies(pool))
             app.state.flow = flow
             app.state.outbox_pool = pool
+            teller = asyncio.create_task(tell_starts_forever(pool))
             async with _consuming(settings.kafka_bootstrap, assessments):
                 yield
+            teller.cancel()
+            await asyncio.wait([teller])
             await flow.drain()
         await cache.close()
         await pool.close()

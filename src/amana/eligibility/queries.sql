@@ -23,34 +23,6 @@ WHERE (customers.kyc_tier, customers.birth_date, customers.employment, customers
                      excluded.bank_code, excluded.phone, excluded.blocked)
 RETURNING facts_version;
 
--- name: find_live_versions
--- Which policy versions decide now, of many (tenant, product) pairs.
-SELECT tenant, product, version
-FROM live_policies
-JOIN unnest($1::integer[], $2::text[]) AS wanted (tenant, product) USING (tenant, product);
-
--- name: lock_live_policy
--- The live version of a product, held until the publication commits. Its row is read after the lock, not with it.
-SELECT version FROM live_policies WHERE tenant = $1 AND product = $2 FOR UPDATE;
-
--- name: find_policy
--- One published version.
-SELECT product, version, hash, document, published_by, published_at
-FROM policies
-WHERE tenant = $1 AND product = $2 AND version = $3;
-
--- name: insert_policy
--- Adds a version; no row comes back when another publication was first.
-INSERT INTO policies (tenant, product, version, hash, document, published_by, published_at)
-VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
-ON CONFLICT (tenant, product, version) DO NOTHING
-RETURNING version;
-
--- name: set_live_policy
--- Makes a version the one that decides.
-INSERT INTO live_policies (tenant, product, version) VALUES ($1, $2, $3)
-ON CONFLICT (tenant, product) DO UPDATE SET version = excluded.version;
-
 -- name: find_decisions
 -- Recorded decisions by id, in one read.
 SELECT tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of, to_borrow, offer_id,

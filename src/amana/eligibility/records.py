@@ -27,14 +27,29 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicyVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A published policy: its canonical bytes, who published it and when."""
+    """A version's canonical bytes, and the hash that names them."""
 
     product: str
     version: int
     hash: str
     document: bytes
-    published_by: str
-    published_at: datetime
+
+
+class PolicyStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done to a version under a client's id: enough to give the first answer again.
+
+    `asked_from` is the start that the client asked for (None is "at once"), `valid_from` the start. `taken_at` is None
+    until it is written.
+    """
+
+    step: str
+    product: str
+    version: int
+    hash: str
+    restores: int | None
+    taken_at: datetime | None = None
+    asked_from: datetime | None = None
+    valid_from: datetime | None = None
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 from amana.domain.decision import Assessment, Decision, DecisionInputs, canonical
 from amana.domain.facts import CustomerRecord, Employment
 from amana.domain.money import Currency
-from amana.eligibility.records import Customer, Key, Made, Offer, PolicyVersion, ProductKey, Recorded
+from amana.eligibility.records import Customer, Key, Made, Offer, Recorded
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
 
@@ -41,37 +41,6 @@ async def put_customer(connection: Connection, tenant: int, customer: UUID, reco
         record.blocked,
     )
     return version
-
-
-async def find_live_versions(connection: Connection, keys: Collection[ProductKey]) -> dict[ProductKey, int]:
-    """The versions that decide now; a product without one is not in the answer."""
-    rows = await connection.fetch(SQL["find_live_versions"], [tenant for tenant, _ in keys], [name for _, name in keys])
-    return {(row["tenant"], row["product"]): row["version"] for row in rows}
-
-
-async def lock_live_policy(connection: Connection, tenant: int, product: str) -> int | None:
-    """The version that decides now, its pointer locked; None where the product has none."""
-    version: int | None = await connection.fetchval(SQL["lock_live_policy"], tenant, product)
-    return version
-
-
-async def find_policy(connection: Connection, tenant: int, product: str, version: int) -> PolicyVersion | None:
-    """One published version."""
-    row = await connection.fetchrow(SQL["find_policy"], tenant, product, version)
-    return None if row is None else PolicyVersion(**row)
-
-
-async def insert_policy(
-    connection: Connection, tenant: int, product: str, version: int, digest: str, document: bytes, actor: str
-) -> bool:
-    """Adds a version; False when the number is taken by now."""
-    added = await connection.fetchval(SQL["insert_policy"], tenant, product, version, digest, document, actor)
-    return added is not None
-
-
-async def set_live_policy(connection: Connection, tenant: int, product: str, version: int) -> None:
-    """Makes a version the one that decides."""
-    await connection.execute(SQL["set_live_policy"], tenant, product, version)
 
 
 async def find_decisions(connection: Connection, keys: Collection[Key]) -> dict[Key, Recorded]:

@@ -24,6 +24,7 @@ ALL_SCOPES = (
     "eligibility:check",
     "loans:read",
     "loans:write",
+    "policies:approve",
     "policies:write",
     "tape:import",
     "transfers:force",

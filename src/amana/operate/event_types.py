@@ -18,6 +18,8 @@ class EventType(NamedTuple):
 
 MOVEMENT = "transfer amount currency code effective_on debit credit"
 """What is said of every movement."""
+POLICY = "product policy_version hash"
+"""What is said of every version of a policy."""
 
 EVENTS = (
     EventType("AccountClosed", "transactions", "account", "An account was closed, for ever.", "account"),
@@ -103,11 +105,39 @@ EVENTS = (
         "loan customer outstanding effective_at",
     ),
     EventType(
+        "PolicyApproved",
+        "eligibility",
+        "policy",
+        "A key approved a version that another key drafted. It decides from `valid_from` on, unless it is withdrawn.",
+        f"{POLICY} drafted_by valid_from",
+    ),
+    EventType(
+        "PolicyDrafted",
+        "eligibility",
+        "policy",
+        "A version without fault was drafted. `restores`: the earlier version to whose document it rolls back.",
+        f"{POLICY} restores",
+    ),
+    EventType(
         "PolicyPublished",
         "eligibility",
         "policy",
-        "A policy version decides from now on; the hash names its document.",
-        "product name policy_version hash",
+        "A version decides since `valid_from`, in place of the version `replaces`; the hash names its document.",
+        f"{POLICY} valid_from replaces",
+    ),
+    EventType(
+        "PolicyRetired",
+        "eligibility",
+        "policy",
+        "A version decides no longer, since another was published.",
+        f"{POLICY} replaced_by",
+    ),
+    EventType(
+        "PolicyWithdrawn",
+        "eligibility",
+        "policy",
+        "A draft, or a version that was to start later, was taken back. It never decides.",
+        POLICY,
     ),
     EventType(
         "RepaymentReceived",

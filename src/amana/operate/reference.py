@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.domain.policy_schema import policy_schema
 from amana.domain.precedence import KINDS, PRECEDENCE
 from amana.domain.reasons import REFUSALS
 from amana.eligibility.http import ROUTES as ELIGIBILITY_ROUTES
@@ -40,7 +41,7 @@ SETTINGS = {
     "listen_host": "The address that a service listens on.",
     "listen_port": "The port that a service listens on; 0 is any free one.",
     "internal_key": "The API key with scope `internal` with which services call each other.",
-    "api_key": "A lender's API key, for commands that act as its program: `transfers import`.",
+    "api_key": "A lender's API key, for commands that act as its program: `transfers import`, `policy`.",
     "audit_key_file": "The Ed25519 private key that signs checkpoints, in PEM. Signed checkpoints are kept beside it.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
@@ -58,7 +59,8 @@ SCOPES = {
     "internal": "Calls between services, for the tenant named in `Amana-Tenant`. Only the platform's own key has it.",
     "loans:read": "Loans and repayments.",
     "loans:write": "Book loans, record and reverse repayments.",
-    "policies:write": "Publish and read policies.",
+    "policies:approve": "Approve policies that another key drafted, withdraw and read them.",
+    "policies:write": "Draft, withdraw and read policies.",
     "tape:import": "Act at a past time: `as_of`, `terms`, `effective_at`, `effective_on`, `imported`.",
     "transfers:force": "Capture a hold after its expiry, limit or no limit, for a reason that the audit log keeps.",
     "transfers:write": "Post, hold, capture, void and reverse transfers.",
@@ -75,6 +77,7 @@ def pages() -> dict[str, str]:
     """Every page by its file name."""
     return {
         "events.md": _events(),
+        "policy.schema.json": policy_schema(),
         "precedence.md": _precedence(),
         "reasons.md": _reasons(),
         "scopes.md": _scopes(),
