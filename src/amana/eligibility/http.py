@@ -4,17 +4,15 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
-from litestar import get, post, put
+from litestar import get, post
 from litestar.datastructures import State
 from litestar.params import Parameter
 from litestar.types import ControllerRouterHandler
 
-from amana.domain.lending import business_date
 from amana.domain.policy import policy_from
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
-from amana.eligibility import customers, offers, requests, store, views
+from amana.eligibility import customer_routes, offers, requests, store, views
 from amana.gateway.caller import Caller
 from amana.gateway.stream import list_events
 from amana.infra import clock
@@ -23,9 +21,6 @@ from amana.wire.eligibility import (
     CheckRequest,
     CheckView,
     ConfirmationRequest,
-    CustomerFactsRecorded,
-    CustomerFactsRequest,
-    CustomerView,
     DecisionView,
     PolicyPublication,
     PolicyRequest,
@@ -35,30 +30,6 @@ from amana.wire.loans import OfferTerms
 from amana.wire.problems import Refused
 
 VERSION_MAX = 2**31 - 1
-
-
-@put("/v1/customers/{customer_id:uuid}", opt={"scope": "customers:write"}, tags=["Customers"])
-async def record_customer(
-    caller: Caller, state: State, customer_id: UUID, data: CustomerFactsRequest
-) -> CustomerFactsRecorded:
-    """Record what the lender knows of a customer. The whole record: what is left out is unknown from now on."""
-    record = requests.record_of(data, business_date(clock.now()))
-    version = await customers.record(state.flow, caller, customer_id, record)
-    return CustomerFactsRecorded(customer=customer_id, facts_version=version)
-
-
-@get("/v1/customers/{customer_id:uuid}", opt={"scope": "customers:write"}, tags=["Customers"])
-async def get_customer(caller: Caller, state: State, customer_id: UUID) -> CustomerView:
-    """A customer's record as it stands."""
-    found = await customers.find(state.flow, caller.tenant, customer_id)
-    if found is None:
-        raise Refused(Reason.CUSTOMER_NOT_FOUND)
-    return CustomerView(
-        customer=found.customer,
-        facts_version=found.facts_version,
-        recorded_at=found.recorded_at,
-        **msgspec.structs.asdict(found.record),
-    )
 
 
 @post("/v1/policies", opt={"scope": "policies:write"}, status_code=200, tags=["Policies"])
@@ -129,8 +100,7 @@ async def confirm_offer(caller: Caller, state: State, offer_id: UUID, data: Conf
 
 
 ROUTES: Sequence[ControllerRouterHandler] = (
-    record_customer,
-    get_customer,
+    *customer_routes.ROUTES,
     publish_policy,
     get_policy,
     check_eligibility,
