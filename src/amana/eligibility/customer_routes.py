@@ -62,8 +62,7 @@ async def record_consents(
 @post("/v1/customers:batch", opt={"scope": "customers:write"}, status_code=200, tags=["Customers"])
 async def record_customers(caller: Caller, state: State, data: CustomersRequest) -> CustomerResults:
     """Record many customers, in order and in one transaction. An item that is wrong leaves its neighbours alone."""
-    now = clock.now()
-    items = [asked.item_of(item, now) for item in data.customers]
+    items = await asked.items_of(data.customers, clock.now())
     good = [item for item in items if not isinstance(item, Refused)]
     made = iter(await customers.record(state.flow, caller, [(item.customer, item.change) for item in good]))
     results = [item if isinstance(item, Refused) else (item, next(made)) for item in items]
