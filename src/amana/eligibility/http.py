@@ -12,7 +12,7 @@ from litestar.types import ControllerRouterHandler
 from amana.domain.policy import policy_from
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
-from amana.eligibility import customer_routes, offers, requests, store, views
+from amana.eligibility import check_lists_http, customer_routes, offers, requests, store, views
 from amana.gateway.caller import Caller
 from amana.gateway.stream import list_events
 from amana.infra import clock
@@ -104,6 +104,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     publish_policy,
     get_policy,
     check_eligibility,
+    *check_lists_http.ROUTES,
     explain_decision,
     confirm_offer,
     list_events,
