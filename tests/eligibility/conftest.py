@@ -163,3 +163,12 @@ async def database(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyn
     connection = await asyncpg.connect(settings.owner_database_url, server_settings={"search_path": "eligibility"})
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def eligibility(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection with the service's own role, seeing its schema."""
+    url = settings.eligibility_database_url
+    connection = await asyncpg.connect(url, server_settings={"search_path": "eligibility"})
+    yield connection
+    await connection.close()

@@ -23,6 +23,9 @@ from amana.infra.http_server import serve as serve_http
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 
+BATCH_BODY_MAX_BYTES = 2 << 20
+"""The most customers that a batch may have, with all that may be said of each."""
+
 
 def build(settings: Settings) -> Litestar:
     """The application; everything that it opens is opened at start and closed at the end.
@@ -50,8 +53,14 @@ def build(settings: Settings) -> Litestar:
         await cache.close()
         await pool.close()
 
-    quotas = Quotas.of(settings, "eligibility")
-    return build_app(service="eligibility", routes=ROUTES, keys=keys, quotas=quotas, lifespan=[lifespan])
+    return build_app(
+        service="eligibility",
+        routes=ROUTES,
+        keys=keys,
+        quotas=Quotas.of(settings, "eligibility"),
+        lifespan=[lifespan],
+        body_max_by_path={"/v1/customers:batch": BATCH_BODY_MAX_BYTES},
+    )
 
 
 async def serve(settings: Settings) -> None:

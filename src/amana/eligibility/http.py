@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-import msgspec
-from litestar import get, post, put
+from litestar import get, post
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
-from amana.domain.lending import business_date
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
-from amana.eligibility import check_lists_http, customers, offers, requests, store, views
+from amana.eligibility import check_lists_http, customer_routes, offers, requests, store, views
 from amana.eligibility.policy_http import ROUTES as POLICY_ROUTES
 from amana.gateway.caller import Caller
 from amana.gateway.stream import list_events
@@ -21,37 +19,10 @@ from amana.wire.eligibility import (
     CheckRequest,
     CheckView,
     ConfirmationRequest,
-    CustomerFactsRecorded,
-    CustomerFactsRequest,
-    CustomerView,
     DecisionView,
 )
 from amana.wire.loans import OfferTerms
 from amana.wire.problems import Refused
-
-
-@put("/v1/customers/{customer_id:uuid}", opt={"scope": "customers:write"}, tags=["Customers"])
-async def record_customer(
-    caller: Caller, state: State, customer_id: UUID, data: CustomerFactsRequest
-) -> CustomerFactsRecorded:
-    """Record what the lender knows of a customer. The whole record: what is left out is unknown from now on."""
-    record = requests.record_of(data, business_date(clock.now()))
-    version = await customers.record(state.flow, caller, customer_id, record)
-    return CustomerFactsRecorded(customer=customer_id, facts_version=version)
-
-
-@get("/v1/customers/{customer_id:uuid}", opt={"scope": "customers:write"}, tags=["Customers"])
-async def get_customer(caller: Caller, state: State, customer_id: UUID) -> CustomerView:
-    """A customer's record as it stands."""
-    found = await customers.find(state.flow, caller.tenant, customer_id)
-    if found is None:
-        raise Refused(Reason.CUSTOMER_NOT_FOUND)
-    return CustomerView(
-        customer=found.customer,
-        facts_version=found.facts_version,
-        recorded_at=found.recorded_at,
-        **msgspec.structs.asdict(found.record),
-    )
 
 
 @post("/v1/eligibility/checks", opt={"scope": "eligibility:check"}, status_code=200, tags=["Eligibility"])
@@ -91,8 +62,7 @@ async def confirm_offer(caller: Caller, state: State, offer_id: UUID, data: Conf
 
 
 ROUTES: Sequence[ControllerRouterHandler] = (
-    record_customer,
-    get_customer,
+    *customer_routes.ROUTES,
     *POLICY_ROUTES,
     check_eligibility,
     *check_lists_http.ROUTES,

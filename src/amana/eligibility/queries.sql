@@ -1,27 +1,5 @@
 -- The statements of the eligibility service. Names are unqualified: search_path decides.
 
--- name: find_customers
--- The records of many customers, in one read.
-SELECT tenant, customer, facts_version, kyc_tier, birth_date, employment, monthly_income, bank_code, phone, blocked,
-       recorded_at
-FROM customers
-JOIN unnest($1::integer[], $2::uuid[]) AS wanted (tenant, customer) USING (tenant, customer);
-
--- name: put_customer
--- Writes a record unless it says the same as before; then no row comes back.
-INSERT INTO customers (tenant, customer, facts_version, kyc_tier, birth_date, employment, monthly_income, bank_code,
-                       phone, blocked, recorded_at)
-VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, clock_timestamp())
-ON CONFLICT (tenant, customer) DO UPDATE
-SET facts_version = customers.facts_version + 1, kyc_tier = excluded.kyc_tier, birth_date = excluded.birth_date,
-    employment = excluded.employment, monthly_income = excluded.monthly_income, bank_code = excluded.bank_code,
-    phone = excluded.phone, blocked = excluded.blocked,
-    recorded_at = greatest(excluded.recorded_at, customers.recorded_at)
-WHERE (customers.kyc_tier, customers.birth_date, customers.employment, customers.monthly_income, customers.bank_code,
-       customers.phone, customers.blocked)
-   IS DISTINCT FROM (excluded.kyc_tier, excluded.birth_date, excluded.employment, excluded.monthly_income,
-                     excluded.bank_code, excluded.phone, excluded.blocked)
-RETURNING facts_version;
 
 -- name: find_decisions
 -- Recorded decisions by id, in one read.

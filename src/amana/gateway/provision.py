@@ -20,6 +20,7 @@ ALL_SCOPES = (
     "accounts:read",
     "accounts:write",
     "audit:read",
+    "customers:identity",
     "customers:write",
     "eligibility:check",
     "loans:read",

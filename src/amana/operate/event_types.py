@@ -46,11 +46,26 @@ EVENTS = (
     ),
     EventType("AccountUnfrozen", "transactions", "account", "A frozen account was opened again.", "account"),
     EventType(
+        "CustomerBlockLifted",
+        "eligibility",
+        "customer",
+        "Blocks on a customer were lifted: all that were in force under the code.",
+        "customer facts_version code blocks",
+    ),
+    EventType(
+        "CustomerBlocked",
+        "eligibility",
+        "customer",
+        "A block was placed on a customer. When its time is over it binds no longer, without an event.",
+        "customer facts_version block code until",
+    ),
+    EventType(
         "CustomerFactsRecorded",
         "eligibility",
         "customer",
-        "The lender's record of a customer changed. Which parts are known, not what they say.",
-        "customer facts_version kyc_tier blocked known",
+        "What is known of a customer changed: the lender's record or another source's word. Which parts are known, not "
+        "what they say; `blocked` is the record's own. A consent is said: given, or refused and withdrawn.",
+        "customer facts_version kyc_tier blocked known consents?",
     ),
     EventType(
         "DecisionMade",

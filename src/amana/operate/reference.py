@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.domain.facts import FACTS
 from amana.domain.policy_schema import policy_schema
 from amana.domain.precedence import KINDS, PRECEDENCE
 from amana.domain.reasons import REFUSALS
@@ -18,6 +19,7 @@ from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
 from amana.operate.event_types import EVENTS
+from amana.operate.fact_meanings import FACT_MEANINGS
 from amana.transactions.http import ROUTES as TRANSACTIONS_ROUTES
 
 MADE = "<!-- Made from the code; `AMANA_TEST_REGENERATE=1 .venv/bin/python -m pytest tests/docs` writes it anew. -->"
@@ -54,7 +56,8 @@ SCOPES = {
     "accounts:read": "Accounts, entries, transfers, the trial balance.",
     "accounts:write": "Open, bound, freeze and close accounts, set credit lines.",
     "audit:read": "The tenant's own events, their proofs, checkpoints, the log's public keys.",
-    "customers:write": "Record and read customers.",
+    "customers:identity": "See BVN, NIN, account and phone whole where customers are read; without it they are masked.",
+    "customers:write": "Record and read customers, block them and lift blocks.",
     "eligibility:check": "Ask for decisions and have them explained.",
     "internal": "Calls between services, for the tenant named in `Amana-Tenant`. Only the platform's own key has it.",
     "loans:read": "Loans and repayments.",
@@ -78,6 +81,7 @@ def pages() -> dict[str, str]:
     return {
         "events.md": _events(),
         "policy.schema.json": policy_schema(),
+        "facts.md": _facts(),
         "precedence.md": _precedence(),
         "reasons.md": _reasons(),
         "scopes.md": _scopes(),
@@ -95,6 +99,20 @@ def _events() -> str:
     )
     rows = ((f"`{e.name}`", e.stream, e.aggregate, e.meaning, _fields(e.data)) for e in EVENTS)
     return _page("Events", intro, _table(("Type", "Stream", "Aggregate", "When", "Fields of `data`"), rows))
+
+
+def _facts() -> str:
+    intro = (
+        "What a policy may ask about. A fact that may be unknown is null then, and every rule says what that means. "
+        "Each source has its own `as_of`: `customer` the lender's record, `ledger` the instant of the standing, "
+        "`bureau` and `topups` the report's own date, `consents` the newest answer. What a source said of a time after "
+        "the decision's own is unknown to it. What identifies a person is no fact."
+    )
+    rows = (
+        (f"`{fact.name}`", str(fact.kind), str(fact.source), "yes" if fact.nullable else "no", FACT_MEANINGS[fact.name])
+        for fact in FACTS.values()
+    )
+    return _page("Facts", intro, _table(("Fact", "Kind", "Source", "May be unknown", "Meaning"), rows))
 
 
 def _fields(data: str) -> str:
