@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from tests.domain.ledger import NOW, TENANT, after_s, asked, book_with, change, id_for, post, set_clock
+from tests.domain.review_cases import case
 from tests.golden import check_golden
 from tests.style.source import ROOT, SRC, python_files, tree
 
@@ -21,10 +22,13 @@ from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
 from amana.domain.money import Currency
 from amana.domain.policy import policy_from
+from amana.domain.review import ReviewKind, Standing
 from amana.domain.transfer import Notes
 from amana.domain.transfer_commands import expire_holds
 from amana.eligibility.events import customer_facts_recorded, decision_made, policy_published
 from amana.eligibility.records import Check, Made
+from amana.eligibility.review_events import reviewed
+from amana.eligibility.review_records import Review
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
@@ -157,11 +161,42 @@ def decision() -> Made:
     )
 
 
+def reviews() -> list[Review]:
+    """One of each kind."""
+    asked = {
+        ReviewKind.OVERRIDE: {"decision": str(id_for("decision"))},
+        ReviewKind.APPEAL: {"decision": str(id_for("decision"))},
+        ReviewKind.RESOLUTION: {"appeal": str(id_for("appeal"))},
+        ReviewKind.REVERSAL: {"decision": str(id_for("decision"))},
+    }
+    return [
+        Review(
+            tenant=TENANT,
+            review_id=id_for(kind),
+            decision_id=id_for("decision"),
+            version=2,
+            kind=kind,
+            asked=asked[kind],
+            standing=Standing.ACTIVE,
+            outcome=None,
+            terms=None,
+            expires_at=None,
+            offers=None,
+            actor="key",
+            words_digest="0" * 64,
+            reviewed_at=NOW,
+            words=None,
+        )
+        for kind in ReviewKind
+    ]
+
+
 def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None:
     rows = [
         decision_made(decision()),
         customer_facts_recorded(TENANT, id_for("ada"), 1, CustomerRecord(kyc_tier=1), NOW, "key", ""),
         policy_published(TENANT, "nano", 1, "nano", "0" * 64, NOW, "key", ""),
+        *(reviewed(review, case(), "") for review in reviews()),
     ]
     assert {row.type for row in rows} == {event.name for event in EVENTS if event.stream == "eligibility"}
     for row in rows:

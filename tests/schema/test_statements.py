@@ -32,6 +32,7 @@ USES = (
     Use("bench/queries.sql", "owner_database_url", "public"),
     Use("bench/naive.sql", "owner_database_url", "pg_temp", first="make_"),
     Use("eligibility/queries.sql", "eligibility_database_url", "eligibility"),
+    Use("eligibility/reviews.sql", "eligibility_database_url", "eligibility"),
     Use("gateway/queries.sql", "eligibility_database_url", "gateway", "find_key"),
     Use("gateway/queries.sql", "transactions_database_url", "gateway", "find_key"),
     Use("gateway/queries.sql", "gateway_database_url", "gateway", "find_key"),

@@ -37,7 +37,7 @@ def decision_made(made: Made) -> OutboxRow:
         **_decision(made.decision),
     }
     aggregate = Aggregate("decision", made.decision_id, 1)
-    return _row(check.tenant, "DecisionMade", aggregate, inputs.now, check.actor, check.trace, data)
+    return outbox_row(check.tenant, "DecisionMade", aggregate, inputs.now, check.actor, check.trace, data)
 
 
 def customer_facts_recorded(
@@ -57,7 +57,7 @@ def customer_facts_recorded(
         "known": known,
     }
     aggregate = Aggregate("customer", customer, version)
-    return _row(tenant, "CustomerFactsRecorded", aggregate, now, actor, trace, data)
+    return outbox_row(tenant, "CustomerFactsRecorded", aggregate, now, actor, trace, data)
 
 
 def policy_published(
@@ -66,7 +66,7 @@ def policy_published(
     """`PolicyPublished`: from now on this version decides."""
     data = {"product": product, "name": name, "policy_version": version, "hash": digest}
     aggregate = Aggregate("policy", derived_id(UUID(int=tenant), f"policy/{product}"), version)
-    return _row(tenant, "PolicyPublished", aggregate, now, actor, trace, data)
+    return outbox_row(tenant, "PolicyPublished", aggregate, now, actor, trace, data)
 
 
 def facts_data(facts: Facts) -> dict[str, Any]:
@@ -120,9 +120,10 @@ def _terms(terms: Terms | None) -> dict[str, int] | None:
     return None if terms is None else {"fee": terms.fee, "term_days": terms.term_days}
 
 
-def _row(
+def outbox_row(
     tenant: int, type_: str, aggregate: Aggregate, now: datetime, actor: str, trace: str, data: dict[str, Any]
 ) -> OutboxRow:
+    """An event of version 1 under an id of its own."""
     event = Event(
         event_id=uuid7(clock.unix_ms(), clock.random_74_bits()),
         tenant=tenant,

@@ -21,6 +21,8 @@ ALL_SCOPES = (
     "accounts:write",
     "audit:read",
     "customers:write",
+    "decisions:appeal",
+    "decisions:override",
     "eligibility:check",
     "loans:read",
     "loans:write",
