@@ -236,7 +236,7 @@ class TestWords:
     def test_are_committed_to_under_their_salt(self) -> None:
         said = {"reviewer": "staff-17", "reason": "The payment was late at the bank."}
         assert self.SAID.digest() == salted_digest(b"0123456789abcdef", said)
-        assert self.SAID.digest() != Words(*said.values(), salt=b"another salt.....").digest()
+        assert self.SAID.digest() != msgspec.structs.replace(self.SAID, salt=b"another salt").digest()
 
     @pytest.mark.parametrize("name", ["reason", "reviewer"])
     def test_that_differ_are_named(self, name: str) -> None:

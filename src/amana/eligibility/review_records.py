@@ -47,6 +47,28 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     words: Words | None
 
 
+def stored(draft: Draft, reviewed_at: datetime, expires_at: datetime | None) -> Review:
+    """What a draft is once the database has given it its instant."""
+    asked = draft.asked
+    return Review(
+        tenant=asked.tenant,
+        review_id=asked.id,
+        decision_id=draft.decision_id,
+        version=draft.version,
+        kind=ReviewKind(asked.kind),
+        asked=asked.request,
+        standing=draft.standing,
+        outcome=draft.outcome,
+        terms=draft.terms,
+        expires_at=expires_at,
+        offers=draft.offers,
+        actor=asked.actor,
+        words_digest=draft.words.digest(),
+        reviewed_at=reviewed_at,
+        words=draft.words,
+    )
+
+
 class Stands(NamedTuple):
     """How a decision stands, at which version, and its newest override."""
 

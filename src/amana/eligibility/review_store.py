@@ -8,7 +8,7 @@ from amana.domain.decision import Assessment
 from amana.domain.money import Currency
 from amana.domain.policy import Outcome
 from amana.domain.review import AppealState, Case, OverrideTerms, ReviewKind, Standing, Words
-from amana.eligibility.review_records import UNREVIEWED, Appeal, Draft, OverrideOffer, Review, Stands
+from amana.eligibility.review_records import UNREVIEWED, Appeal, Draft, OverrideOffer, Review, Stands, stored
 from amana.eligibility.store import look
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
@@ -84,23 +84,7 @@ async def insert_review(connection: Connection, draft: Draft) -> Review:
     await connection.execute(
         SQL["set_standing"], asked.tenant, draft.decision_id, draft.version, draft.standing, override
     )
-    return Review(
-        tenant=asked.tenant,
-        review_id=asked.id,
-        decision_id=draft.decision_id,
-        version=draft.version,
-        kind=ReviewKind(asked.kind),
-        asked=asked.request,
-        standing=draft.standing,
-        outcome=draft.outcome,
-        terms=draft.terms,
-        expires_at=row["expires_at"],
-        offers=draft.offers,
-        actor=asked.actor,
-        words_digest=words.digest(),
-        reviewed_at=row["reviewed_at"],
-        words=words,
-    )
+    return stored(draft, row["reviewed_at"], row["expires_at"])
 
 
 async def find_standing(connection: Connection, tenant: int, decision_id: UUID) -> Stands:
