@@ -231,6 +231,10 @@ class Policy(_Document, frozen=True, kw_only=True):
     offer_ttl_s: Annotated[int, Meta(ge=1, le=604_800)]
     reasons: Annotated[dict[Code, Text], Meta(max_length=500)]
 
+    def rules_in_order(self) -> list[Rule]:
+        """The rules as they are tried and told: by precedence, then by id."""
+        return sorted(self.rules, key=lambda rule: (rule.precedence, rule.id))
+
 
 def policy_bytes(policy: Policy) -> bytes:
     """The canonical JSON (RFC 8785) of a policy, every default spelled out: what is stored and hashed."""

@@ -18,7 +18,7 @@ import msgspec
 from amana.domain.commitments import salted_digest
 from amana.domain.decision import Assessment, CompiledPolicy
 from amana.domain.policy import Outcome, SystemReason
-from amana.domain.pricing import Price, find_term, is_offered, price_of
+from amana.domain.pricing import Price, is_offered
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
 
@@ -235,8 +235,8 @@ def _refuse_reversed(case: Case) -> Refused | None:
 
 def _price(policy: CompiledPolicy, amount: int, term_days: int | None) -> Price | None:
     """The policy's price of an amount that it offers for this term; None for any other."""
-    amounts = policy.document.amounts
-    term = find_term(policy.document, term_days)
-    if term is None or not amounts.minimum <= amount <= amounts.maximum or not is_offered(amounts, amount):
+    amounts, quote = policy.document.amounts, policy.quotes.get(term_days)
+    if quote is None or not amounts.minimum <= amount <= amounts.maximum or not is_offered(amounts, amount):
         return None
-    return price_of(policy.document, term, amount)
+    _limit, price = quote(amount, 0)
+    return price

@@ -8,6 +8,7 @@ from amana.domain.decision import Assessment, CompiledPolicy, Decision, RuleStat
 from amana.domain.facts import FACTS
 from amana.domain.policy import Policy, Rule
 from amana.domain.pricing import Price
+from amana.domain.scorecard import best_points
 from amana.eligibility.flow import Answer
 from amana.eligibility.offers import Confirmed
 from amana.eligibility.records import Recorded
@@ -61,7 +62,7 @@ def decision_view(found: Recorded, policy: CompiledPolicy) -> DecisionView:
         reasons=_reasons(document, decision),
         policy=_policy(assessment),
         facts=_facts(assessment),
-        rules=[_rule(rule, assessment) for rule in sorted(document.rules, key=lambda rule: (rule.precedence, rule.id))],
+        rules=[_rule(rule, assessment) for rule in document.rules_in_order()],
         base_points=document.scorecard.base,
         points=_points(policy, assessment),
         score=assessment.score,
@@ -135,9 +136,9 @@ def _points(policy: CompiledPolicy, assessment: Assessment) -> list[PointsView]:
             fact=item.fact,
             found=assessment.facts.values[item.fact],
             points=assessment.points[item.id],
-            best=item.best,
+            best=best_points(item),
         )
-        for item in policy.scorecard.attributes
+        for item in policy.document.scorecard.attributes
     ]
 
 

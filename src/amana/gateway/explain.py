@@ -72,6 +72,20 @@ def is_open(type_: Any) -> bool:
     return "{}" in msgspec.json.encode(schema).decode() or _has_bare_object(schema)
 
 
+@lru_cache(maxsize=1_000)
+def is_bounded(type_: Any) -> bool:
+    """Whether values of this type have a bounded depth and only integers between bounds for numbers."""
+    return not is_open(type_) and not _has_free_number(msgspec.json.schema(type_))
+
+
+def _has_free_number(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        kind = schema.get("type")
+        free = kind == "number" or (kind == "integer" and not {"minimum", "maximum"} <= schema.keys())
+        return free or any(_has_free_number(item) for item in schema.values())
+    return isinstance(schema, list) and any(_has_free_number(item) for item in schema)
+
+
 def _has_bare_object(schema: Any) -> bool:
     if isinstance(schema, dict):
         bare = schema.get("type") in ("object", "array") and not schema.keys() & _INSIDE

@@ -22,7 +22,6 @@ from amana.infra.postgres import Connection, RunAgain
 from amana.transactions.store import Store, accounts_of
 from amana.transactions.work import Found, Needs, Unit
 
-
 Sent = TypeVar("Sent")
 Made = TypeVar("Made")
 
