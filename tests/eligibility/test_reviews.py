@@ -29,6 +29,17 @@ async def events_of(database: Database, decision: str) -> list[dict[str, Any]]:
     return [json.loads(row["body"]) for row in rows]
 
 
+async def end(database: Database, override: str) -> None:
+    """Moves the end of an override's offer into the past, as its own table never would."""
+    await database.execute("ALTER TABLE reviews DISABLE TRIGGER reviews_append_only")
+    await database.execute(
+        "UPDATE reviews SET expires_at = expires_at - make_interval(secs => $2) WHERE review_id = $1",
+        UUID(override),
+        float(TTL_S),
+    )
+    await database.execute("ALTER TABLE reviews ENABLE TRIGGER reviews_append_only")
+
+
 class TestAnOverride:
     async def test_of_a_decline_is_an_offer_that_a_person_made(self, bench: Bench) -> None:
         decision, id_ = await bench.declined(), str(uuid4())
@@ -73,14 +84,16 @@ class TestAnOverride:
 
     async def test_ends_by_the_databases_clock(self, bench: Bench, database: Database) -> None:
         id_ = done(await bench.override(await bench.declined()))["review"]["id"]
-        await database.execute("ALTER TABLE reviews DISABLE TRIGGER reviews_append_only")
-        await database.execute(
-            "UPDATE reviews SET expires_at = expires_at - make_interval(secs => $2) WHERE review_id = $1",
-            UUID(id_),
-            float(TTL_S),
-        )
-        await database.execute("ALTER TABLE reviews ENABLE TRIGGER reviews_append_only")
+        await end(database, id_)
         assert refused(await bench.confirm(id_))[:2] == (409, "offer_expired")
+
+    async def test_whose_time_is_over_is_followed_by_one_that_names_it(self, bench: Bench, database: Database) -> None:
+        decision = await bench.declined()
+        old = done(await bench.override(decision))["review"]["id"]
+        await end(database, old)
+        assert refused(await bench.override(decision))[2] == {"override": old}
+        new = done(await bench.override(decision, supersedes=old))["review"]["id"]
+        assert (await bench.confirm(new))[0] == 200
 
     async def test_that_declines_withdraws_the_offer(self, bench: Bench) -> None:
         decision = await bench.approved()
@@ -416,6 +429,25 @@ async def test_a_resolution_names_a_change_exactly_when_there_is_one(
 ) -> None:
     status, problem = await bench.resolve(NOBODY, outcome, **more)
     assert (status, problem["errors"][0]["pointer"]) == (400, pointer)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer"),
+    [
+        ("appeals", {"reason": ""}, "/reason"),
+        ("appeals", {"reviewer": REVIEWER}, "/reviewer"),
+        ("reversals", {}, "/reviewer"),
+        ("reversals", {"reviewer": REVIEWER, "outcome": "decline"}, "/outcome"),
+        ("reversals", {"reviewer": REVIEWER, "id": None}, "/id"),
+    ],
+)
+async def test_an_appeal_or_reversal_says_no_more_and_no_less_than_it_needs(
+    bench: Bench, database: Database, path: str, body: dict[str, Any], pointer: str
+) -> None:
+    decision = await bench.declined()
+    status, problem = await bench.say(f"/v1/decisions/{decision}/{path}", bench.lender.key, **body)
+    assert (status, [error["pointer"] for error in problem["errors"]]) == (400, [pointer])
+    assert [event["type"] for event in await events_of(database, decision)] == ["DecisionMade"]
 
 
 async def test_what_is_not_there_or_anothers_is_not_found(
