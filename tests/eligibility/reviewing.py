@@ -1,11 +1,16 @@
 """What those who judge decisions do, for tests: with a key of their own beside the lender's."""
 
-from typing import Any
+import json
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
+import asyncpg
 from tests.eligibility.conftest import GOOD_STANDING, Lender
 from tests.eligibility.standings_server import StandingsServer
 
+Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+NOBODY = "0199b7a1-0000-7000-8000-000000000000"
+"""An id that nothing has."""
 REVIEWER = "Ngozi Bello"
 WHY = "The salary was late, not the customer: see the bank's letter."
 TTL_S = 3_600
@@ -88,3 +93,17 @@ def refused(answer: tuple[int, Any]) -> tuple[int, str, dict[str, Any]]:
     status, problem = answer
     assert status >= 400, problem
     return status, problem["code"], problem.get("figures", {})
+
+
+async def listed(bench: Bench, state: str, key: str | None = None) -> list[dict[str, Any]]:
+    """The appeals in a state, all of them on one page, with the judge's key unless another is given."""
+    status, page = await bench.lender.send("GET", f"/v1/appeals?state={state}", key=key or bench.judge)
+    assert (status, page["next"]) == (200, None)
+    appeals: list[dict[str, Any]] = page["appeals"]
+    return appeals
+
+
+async def events_of(database: Database, decision: str) -> list[dict[str, Any]]:
+    """The events of a decision in order."""
+    rows = await database.fetch("SELECT body FROM outbox WHERE aggregate_id = $1 ORDER BY seq", UUID(decision))
+    return [json.loads(row["body"]) for row in rows]

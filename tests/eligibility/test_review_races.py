@@ -7,19 +7,18 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 from tests.eligibility.conftest import Lender
-from tests.eligibility.reviewing import Bench, done, refused
+from tests.eligibility.reviewing import Bench, Database, done, refused
 from tests.eligibility.standings_server import StandingsServer
 from tests.eligibility.test_offers import age
 
 from amana.infra.settings import Settings
 
-Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 RACERS = 4
 """Fewer than the service has connections."""
 MET_WITHIN_S = 2.5

@@ -26,10 +26,10 @@ class Explained(NamedTuple):
 async def explain(flow: Flow, tenant: int, id_: UUID) -> Explained | None:
     """The decision with this id, or the one that an approving override with this id overrode: a loan names either."""
     async with reading(flow.pool) as connection:
-        found = await _decision(connection, tenant, await _reviewed(connection, tenant, id_))
+        found = await _find(connection, tenant, id_)
         if found is None:
             return None
-        first = await _reviewed(connection, tenant, found.offer_id or found.decision_id)
+        first = found.decision_id if found.offer_id is None else await _first(connection, tenant, found.offer_id)
         stands = await review_store.find_standing(connection, tenant, first)
         reviews = await review_store.list_reviews(connection, tenant, first, REVIEWS_SHOWN)
         version = found.assessment.policy_version
@@ -37,10 +37,12 @@ async def explain(flow: Flow, tenant: int, id_: UUID) -> Explained | None:
     return Explained(found, policy, stands, reviews)
 
 
-async def _decision(connection: Connection, tenant: int, decision_id: UUID) -> Recorded | None:
-    return (await store.find_decisions(connection, [(tenant, decision_id)])).get((tenant, decision_id))
+async def _find(connection: Connection, tenant: int, id_: UUID) -> Recorded | None:
+    keys = [(tenant, id_), (tenant, await _first(connection, tenant, id_))]
+    found = await store.find_decisions(connection, keys)
+    return found.get(keys[0]) or found.get(keys[1])
 
 
-async def _reviewed(connection: Connection, tenant: int, id_: UUID) -> UUID:
-    """The decision behind an offer's id: itself, but of an override's the one that it overrode."""
-    return await review_store.find_overridden(connection, tenant, id_) or id_
+async def _first(connection: Connection, tenant: int, offer_id: UUID) -> UUID:
+    """The decision behind an offer: the one with its id, but of an override's offer the one that it overrode."""
+    return await review_store.find_overridden(connection, tenant, offer_id) or offer_id
