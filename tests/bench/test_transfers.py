@@ -8,10 +8,11 @@ import msgspec
 from rich.console import Console
 from typer.testing import CliRunner
 
-from amana.bench.ground import own_databases
 from amana.bench.growth import room_needed
 from amana.bench.report import Report
-from amana.bench.transfers import PATHS, Options, path_unknown, run_transfers
+from amana.bench.rounds import path_unknown
+from amana.bench.site import own_databases
+from amana.bench.transfers import PATHS, Options, run_transfers
 from amana.cli import app
 from amana.infra.settings import Settings
 from amana.operate.terminal import EXIT_CANNOT
@@ -76,8 +77,8 @@ def test_a_bench_on_given_servers_uses_none_of_their_databases(settings: Setting
 
 
 def test_a_path_is_known_by_its_beginning() -> None:
-    assert path_unknown(["P5", "P4.open", "pgbench"]) == ""
-    assert path_unknown(["P5", "P9"]) == "P9"
+    assert path_unknown(("P5", "P4.open", "pgbench"), PATHS) == ""
+    assert path_unknown(("P5", "P9"), PATHS) == "P9"
     assert len(set(PATHS)) == len(PATHS)
 
 

@@ -10,12 +10,14 @@ from amana.infra.settings import Settings
 from amana.operate.terminal import EXIT_CANNOT, complain, console, finish, report_place, run
 
 SECONDS_MAX, RUNS_MAX, ACCOUNTS_MAX, TRANSFERS_MAX = 60.0, 20, 1_000_000, 1_000_000_000
+CUSTOMERS_MAX = 1_000_000
 SEED = 20260101
 
 Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
 Seconds = Annotated[float, typer.Option(help="How long each measurement lasts.", min=0.5, max=SECONDS_MAX)]
 Runs = Annotated[int, typer.Option(help="How often each is repeated; figures are medians.", min=1, max=RUNS_MAX)]
 Accounts = Annotated[int, typer.Option(help="How many accounts there are.", min=100, max=ACCOUNTS_MAX)]
+Customers = Annotated[int, typer.Option(help="How many customers there are.", min=100, max=CUSTOMERS_MAX)]
 Only = Annotated[list[str] | None, typer.Option(help="A path or peer, or its beginning, such as P5.hot; repeat it.")]
 To = Annotated[int, typer.Option(help="How many transfers to go to.", min=1_000, max=TRANSFERS_MAX)]
 Keep = Annotated[Path | None, typer.Option(help="Keep the data in this folder; else it is removed.")]
@@ -46,11 +48,9 @@ def transfers(
     only: Only = None,
 ) -> None:
     """Transfers one by one and in lists (P4, P5), beside pgbench and a naive ledger on the same server."""
-    from amana.bench.transfers import Options, path_unknown, run_transfers
+    from amana.bench.transfers import PATHS, Options, run_transfers
 
-    if unknown := path_unknown(only or []):
-        complain(f"no path or peer begins with {unknown}")
-        raise typer.Exit(EXIT_CANNOT)
+    _require_known(only, PATHS)
     options = Options(seconds=seconds, runs=runs, accounts=accounts, seed=seed, only=tuple(only or ()))
     finish(run(run_transfers(console, context.obj(), options)), report)
 
@@ -71,3 +71,29 @@ def growth(
 
     options = Options(to=to, seconds=seconds, runs=runs, accounts=accounts, seed=seed)
     finish(run(run_growth(console, context.obj(), options, keep)), report)
+
+
+@bench.command()
+def eligibility(
+    context: typer.Context,
+    report: Report = None,
+    seconds: Seconds = 5.0,
+    runs: Runs = 3,
+    customers: Customers = 100_000,
+    seed: Seed = SEED,
+    only: Only = None,
+) -> None:
+    """Checks from memory, from Valkey and computed (P1, P2, P3, P11), beside nginx with a static body."""
+    from amana.bench.eligibility import PATHS, Options, run_eligibility
+
+    _require_known(only, PATHS)
+    options = Options(seconds=seconds, runs=runs, customers=customers, seed=seed, only=tuple(only or ()))
+    finish(run(run_eligibility(console, context.obj(), options)), report)
+
+
+def _require_known(only: list[str] | None, paths: tuple[str, ...]) -> None:
+    from amana.bench.rounds import path_unknown
+
+    if unknown := path_unknown(tuple(only or ()), paths):
+        complain(f"no path or peer begins with {unknown}")
+        raise typer.Exit(EXIT_CANNOT)

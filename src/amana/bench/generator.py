@@ -10,7 +10,6 @@ A new kind of load is a `Work` with a struct that describes it, named in `Plan.w
 
 import asyncio
 import gc
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -18,16 +17,16 @@ from contextlib import suppress
 
 import msgspec
 
+from amana.bench.checks import Checks, ChecksWork
 from amana.bench.connection import LoadFailed
 from amana.bench.load import DRAIN_S, STALL_S, Load, Result
 from amana.bench.movements import Movements, TransfersWork
-from amana.infra.embedded.process import LEASH
+from amana.bench.program import leashed
 
 REPORT_S = 1.0
 START_S = 30.0
 """What starting Python, making the tables and connecting may take on a busy machine."""
 LINE_BYTES_MAX = 1 << 20
-SIGKILL = 9
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +39,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     key: str
-    work: Movements
+    work: Movements | Checks
     connections: int
     seconds: float
     warm_s: float = 1.0
@@ -63,10 +62,8 @@ class Line(msgspec.Struct, omit_defaults=True):
 
 async def run_load(plan: Plan, progress: Callable[[int], None] = lambda _: None) -> Result:
     """Runs the plan in a process of its own; `progress` gets the items accepted so far. Raises `LoadFailed`."""
-    leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(SIGKILL), "-1", "-1"]
     process = await asyncio.create_subprocess_exec(
-        *leash,
-        *(sys.executable, "-m", "amana.bench.generator"),
+        *leashed(sys.executable, "-m", "amana.bench.generator"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=LINE_BYTES_MAX,
@@ -105,17 +102,27 @@ def main() -> None:
 
 
 def _run(plan: Plan) -> Result:
-    work = TransfersWork(plan.work, plan.host, plan.port, plan.key)
+    work = _work(plan)
     load = Load(work, plan.host, plan.port, plan.connections)
     ended = threading.Event()
     threading.Thread(target=_tell, args=(load, ended), daemon=True).start()
     try:
         if plan.rate is None:
-            return load.closed(plan.warm_s, plan.seconds, plan.items_max)
-        return load.open(plan.rate, plan.warm_s, plan.seconds)
+            result = load.closed(plan.warm_s, plan.seconds, plan.items_max)
+        else:
+            result = load.open(plan.rate, plan.warm_s, plan.seconds)
     finally:
         ended.set()
         load.close()
+    if isinstance(work, ChecksWork):
+        return msgspec.structs.replace(result, sources=work.sources, samples=work.samples)
+    return result
+
+
+def _work(plan: Plan) -> TransfersWork | ChecksWork:
+    if isinstance(plan.work, Checks):
+        return ChecksWork(plan.work, plan.host, plan.port, plan.key)
+    return TransfersWork(plan.work, plan.host, plan.port, plan.key)
 
 
 def _tell(load: Load, ended: threading.Event) -> None:

@@ -141,8 +141,8 @@ async def _measure(ground: Ground, options: Options) -> Checkpoint:
     return Checkpoint(
         stored=stored,
         per_second=[round(one.result.per_second, 1) for one in measured],
-        service_us=_middle([one.service_us for one in measured]),
-        postgres_us=_middle([one.postgres_us for one in measured]),
+        service_us=_middle([one.cpu_us.get("service") for one in measured]),
+        postgres_us=_middle([one.cpu_us.get("postgres") for one in measured]),
         table_bytes={row["name"]: round(row["bytes"] / ground.stored, 1) for row in sizes},
         index_bytes={row["name"]: round(row["index_bytes"] / ground.stored, 1) for row in sizes},
         wal_bytes=round((wal_after - wal) / posted, 1),

@@ -52,7 +52,8 @@ class Result(msgspec.Struct, frozen=True):
 
     `accepted` and `refused` count the whole run; `unsure` are the items of replies with a status of 500 or above, of
     which nobody can say here what came of them. `unsent` requests of an open loop found no free connection before the
-    run had to end; the time that they had waited by then is in the latencies.
+    run had to end; the time that they had waited by then is in the latencies. Of checks, `sources` says where the good
+    replies came from, and `samples` are a few of them, whole.
     """
 
     per_second: float
@@ -65,6 +66,8 @@ class Result(msgspec.Struct, frozen=True):
     latency: Latency
     cpu_us_per_request: float
     """What the generator itself took of the machine."""
+    sources: dict[str, int] = {}
+    samples: list[str] = []
 
 
 class Load:

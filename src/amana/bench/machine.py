@@ -10,6 +10,8 @@ from typing import Any
 PACKAGES = ("amana", "uvicorn", "uvloop", "httptools", "asyncpg", "msgspec", "litestar")
 CPU_FIELDS = slice(11, 15)
 """User and system time, own and of children that were waited for, after the command's name in /proc/PID/stat."""
+RSS_FIELD = 21
+"""Resident pages, counted in the same way."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -37,16 +39,27 @@ def package_versions() -> dict[str, str]:
 
 def tree_cpu_s(root: int) -> float:
     """CPU seconds that a process, its descendants, and those of them that are gone already took together."""
+    ticks = sum(int(field) for fields in _tree(root) for field in fields[CPU_FIELDS])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def tree_rss_bytes(root: int) -> int:
+    """Resident memory of a process and its descendants; what they share counts for each."""
+    return sum(int(fields[RSS_FIELD]) for fields in _tree(root)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _tree(root: int) -> Iterable[list[str]]:
+    """The fields of a process and of its descendants."""
     stats = dict(_stats())
     children: dict[int, list[int]] = {}
     for pid, fields in stats.items():
         children.setdefault(int(fields[1]), []).append(pid)
-    ticks, waiting = 0, [root]
+    waiting = [root]
     while waiting:
         pid = waiting.pop()
-        ticks += sum(int(field) for field in stats.get(pid, [])[CPU_FIELDS])
+        if pid in stats:
+            yield stats[pid]
         waiting += children.get(pid, [])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _stats() -> Iterable[tuple[int, list[str]]]:

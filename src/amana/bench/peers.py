@@ -4,9 +4,7 @@ Both live in a database of their own. pgbench comes with PostgreSQL's wheel; wit
 """
 
 import asyncio
-import os
 import re
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,8 +15,8 @@ from uuid import UUID
 
 from amana.bench.connection import LoadFailed
 from amana.bench.movements import seeded
+from amana.bench.program import run_program
 from amana.domain.ids import uuid7
-from amana.infra.embedded.process import LEASH
 from amana.infra.migrate import drop_database, ensure_database
 from amana.infra.postgres import Connection, Pool, open_pool, reading
 from amana.infra.sql import load_queries
@@ -28,7 +26,6 @@ PGBENCH_SCALE = CLIENTS
 """Of pgbench's branches, one for each client: with fewer they would wait for each other."""
 PGBENCH_MARGIN_S = 60.0
 STATEMENT_TIMEOUT_MS = 600_000
-SIGKILL = 9
 
 PGBENCH, NAIVE, NAIVE_HOT = "pgbench", "naive", "naive.hot"
 NAMES = {
@@ -79,32 +76,17 @@ class Peers:
         return float(found[1])
 
     async def _run(self, *arguments: str, limit_s: float = 2 * PGBENCH_MARGIN_S) -> str:
-        """What pgbench says; it dies with us and is killed when late."""
+        """What pgbench says."""
         program, parts = pgbench_program(), urlsplit(self._dsn)
         assert program, "the caller asked whether there is one"
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(SIGKILL), "-1", "-1", str(program)),
-            *arguments,
+        return await run_program(
+            "pgbench",
+            *(str(program), *arguments),
             *("-h", parts.hostname or "", "-p", str(parts.port), "-U", unquote(parts.username or "")),
             unquote(parts.path.lstrip("/")),
-            env={"PGPASSWORD": unquote(parts.password or ""), "LC_ALL": "C", "PATH": os.defpath},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
+            limit_s=limit_s,
+            environ={"PGPASSWORD": unquote(parts.password or "")},
         )
-        try:
-            async with asyncio.timeout(limit_s):
-                said = (await process.communicate())[0].decode("utf-8", "replace")
-        except TimeoutError as error:
-            raise LoadFailed(f"pgbench did not end within {limit_s:g} s") from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            raise LoadFailed(f"pgbench failed: {said[-200:]}")
-        return said
 
     async def _work(self, window: tuple[float, float], *, hot: bool) -> int:
         """One connection's loop; how many it committed within the window."""

@@ -63,3 +63,7 @@ WHERE schemaname = 'transactions' AND relname LIKE 'accounts%';
 -- name: wal_bytes
 -- Bytes of write-ahead log since the server was made.
 SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS bytes;
+
+-- name: decisions_stored
+-- How many decisions a tenant has.
+SELECT count(*) FROM eligibility.decisions WHERE tenant = $1;

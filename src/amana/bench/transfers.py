@@ -5,20 +5,20 @@ for all of them alike; a figure is the median of the rounds. After each measurem
 """
 
 import time
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
 import msgspec
 from rich.console import Console
 
-from amana.bench.ground import Ground, Measured, open_ground
+from amana.bench.ground import Ground, open_ground
 from amana.bench.machine import describe_machine, package_versions
 from amana.bench.movements import Pick
 from amana.bench.owed import BATCH_FLOOR, SINGLE_FLOOR, figures_of
 from amana.bench.peers import NAMES, PGBENCH, Peers, open_peers, pgbench_program
-from amana.bench.progress import Gauge
 from amana.bench.report import Report, publish, refusals
+from amana.bench.rounds import Rounds, told
+from amana.bench.site import Measured
 from amana.infra.migrate import with_database
 from amana.infra.settings import Settings
 
@@ -67,6 +67,8 @@ COLD: dict[str, Beside | None] = {
 SINGLES, LISTS = [[path for path in CLOSED if path.startswith(budget)] for budget in ("P4", "P5")]
 PATHS = (*SINGLES, OPEN, OPEN_HALF, *LISTS, *COLD, *NAMES)
 """Everything that is measured in a round, in its order."""
+CPU = ("service", "postgres")
+"""Whose CPU is told."""
 OVERHEAD_S = 3.0
 """What a measurement takes beside its seconds: starting the generator, checking the invariants."""
 
@@ -122,43 +124,27 @@ def _report(bench: "_Bench", settings: dict[str, str], seconds: float) -> Report
     )
 
 
-class _Bench:
+class _Bench(Rounds):
     """One bench: its steps, and what each round gave."""
 
     def __init__(self, ground: Ground, options: Options, console: Console) -> None:
+        paths = [path for path in PATHS if path.startswith(options.only or ("",))]
+        if OPEN_HALF in paths and "P4.single.64" not in paths:
+            paths.remove(OPEN_HALF)
+        if PGBENCH in paths and pgbench_program() is None:
+            console.print("  pgbench is left out: it comes with amana's extra `embedded`")
+            paths.remove(PGBENCH)
+        super().__init__(console, paths, options.runs, options.warm_s + options.seconds + OVERHEAD_S)
         self.ground = ground
         self.options = options
         self.peers: Peers | None = None
-        self.values: dict[str, list[float]] = {}
-        self.runs: list[dict[str, Any]] = []
-        self._console = console
-        self._round = 0
-        self._paths = [path for path in PATHS if path.startswith(options.only or ("",))]
-        if OPEN_HALF in self._paths and "P4.single.64" not in self._paths:
-            self._paths.remove(OPEN_HALF)
-        if PGBENCH in self._paths and pgbench_program() is None:
-            console.print("  pgbench is left out: it comes with amana's extra `embedded`")
-            self._paths.remove(PGBENCH)
 
     @property
     def wants_peers(self) -> bool:
         """Whether a peer is among the steps."""
-        return not NAMES.keys().isdisjoint(self._paths)
+        return not NAMES.keys().isdisjoint(self.paths)
 
-    async def run(self) -> None:
-        """All rounds, with a line for each measurement."""
-        options, done = self.options, 0
-        total = options.runs * len(self._paths)
-        step_s = options.warm_s + options.seconds + OVERHEAD_S
-        self._console.print(f"{total} measurements, about {total * step_s / 60:.1f} minutes")
-        with Gauge(self._console, "Measuring", total) as gauge:
-            for self._round in range(1, options.runs + 1):
-                for path in self._paths:
-                    gauge.say(f"{self._round}/{options.runs}  {path:<28} {await self._step(path)}")
-                    gauge.at(done := done + 1)
-
-    async def _step(self, path: str) -> str:
-        """Measures one path; the line to show."""
+    async def step(self, path: str) -> str:
         if path in CLOSED:
             return await self._closed(path)
         if path in COLD:
@@ -173,9 +159,9 @@ class _Bench:
         plan = self.ground.plan(movements, connections, options.warm_s, options.seconds)
         (measured,) = await self.ground.measure(plan)
         await self._note(path, measured, connections=connections, list_size=list_size, pick=pick)
-        self._value(path, measured.result.per_second)
-        self._cpu(path, measured)
-        return _told(measured)
+        self.value(path, measured.result.per_second)
+        self.cpu(path, measured, CPU)
+        return told(measured, CPU)
 
     async def _open(self, path: str, rate: float) -> str:
         options = self.options
@@ -184,8 +170,8 @@ class _Bench:
         )
         (measured,) = await self.ground.measure(plan)
         await self._note(path, measured, rate=rate)
-        self._latency(path, measured)
-        return f"{_told(measured)} at {rate:,.0f}/s"
+        self.latency(path, measured, whole=path == OPEN)
+        return f"{told(measured, CPU)} at {rate:,.0f}/s"
 
     async def _cold(self, path: str) -> str:
         """Latency of the accounts of the upper half while others are busy in the lower half, or alone."""
@@ -203,44 +189,16 @@ class _Bench:
             plans.append(self.ground.plan(movements, beside.connections, 0.0, seconds, rate=beside.rate))
         measured = await self.ground.measure(*plans)
         await self._note(path, measured[0], rate=COLD_RATE, beside=[one.to_json() for one in measured[1:]])
-        self._latency(path, measured[0])
-        return _told(measured[0])
+        self.latency(path, measured[0])
+        return told(measured[0], CPU)
 
     async def _peer(self, path: str) -> str:
         assert self.peers
         per_second = await self.peers.measure(path, self.options.warm_s, self.options.seconds)
-        self.runs.append({"path": path, "round": self._round, "per_second": round(per_second, 1)})
-        self._value(path, per_second)
+        self.note(path, {"per_second": round(per_second, 1)})
+        self.value(path, per_second)
         return f"{per_second:>9,.0f}/s"
 
     async def _note(self, path: str, measured: Measured, **more: Any) -> None:
         broken = await self.ground.check()
-        told = {"path": path, "round": self._round, **more, **measured.to_json(), "stored": self.ground.stored}
-        self.runs.append(told | {"invariants": broken})
-
-    def _value(self, path: str, value: float) -> None:
-        self.values.setdefault(path, []).append(value)
-
-    def _latency(self, path: str, measured: Measured) -> None:
-        shown = ("p50_ms", "p99_ms", "p999_ms", "max_ms") if path == OPEN else ("p50_ms", "p99_ms")
-        for name in shown:
-            value = getattr(measured.result.latency, name)
-            self._value(f"{path}.{name.removesuffix('_ms')}", value)
-
-    def _cpu(self, path: str, measured: Measured) -> None:
-        for name, value in (("service", measured.service_us), ("postgres", measured.postgres_us)):
-            if value is not None:
-                self._value(f"{path}.cpu.{name}", value)
-
-
-def _told(measured: Measured) -> str:
-    result = measured.result
-    line = f"{result.per_second:>9,.0f}/s  p50 {result.latency.p50_ms:,.1f}  p99 {result.latency.p99_ms:,.1f} ms"
-    line += f"  CPU {measured.service_us} µs"
-    line += "" if measured.postgres_us is None else f" + PostgreSQL {measured.postgres_us} µs"
-    return line + (f"  refused {result.refused}" if result.refused else "")
-
-
-def path_unknown(only: Sequence[str]) -> str:
-    """The first of `only` that no path or peer begins with; empty when there is none."""
-    return next((one for one in only if not any(path.startswith(one) for path in PATHS)), "")
+        self.note(path, {**more, **measured.to_json(), "stored": self.ground.stored, "invariants": broken})

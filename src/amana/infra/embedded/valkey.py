@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+from redis.asyncio import Redis
+
 from amana.infra.embedded.ports import LOOPBACK, exchange
 from amana.infra.embedded.process import Process, ServerError
 
@@ -56,6 +58,12 @@ class Valkey:
     async def stop(self) -> None:
         """Stop within bounds; nothing is kept."""
         await self.process.stop()
+
+    async def holds(self) -> tuple[int, int]:
+        """(bytes of memory in use, keys)."""
+        client = Redis.from_url(self.url)
+        async with client:
+            return int((await client.info("memory"))["used_memory"]), int(await client.dbsize())
 
     async def _answers(self) -> bool:
         greeting = f"AUTH {self._password}\r\nPING\r\n".encode()
