@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 from amana.bench.checks import Checks, ChecksWork
 from amana.bench.customers import ANSWERS, NOT_GOOD, STORED
 from amana.bench.eligibility import PATHS, Options, run_eligibility
-from amana.bench.owed_checks import CACHE, DOWN, KEPT, MEMORY, MISS, OPEN, PROXIED, STATIC, cores, figures_of
+from amana.bench.owed_checks import CACHE, DOWN, KEPT, MEMORY, MISS, OPEN, PROXIED, cores, figures_of
 from amana.bench.report import Report
 from amana.bench.wrk import wrk_program
 from amana.cli import app
 from amana.infra.settings import Settings
 from amana.operate.terminal import EXIT_CANNOT
 
-SMALL = Options(seconds=0.5, warm_s=0.2, runs=1, customers=3_000, seed=1, wrk=False)
+SMALL = Options(seconds=0.5, warm_s=0.2, runs=1, customers=1_000, seed=1, wrk=False)
 
 
 def checks(source: str = "memory") -> ChecksWork:
@@ -36,19 +36,19 @@ async def test_a_bench_of_checks_measures_and_proves_its_answers(settings: Setti
     assert owed <= figures.keys()
     assert all(figures[path].value > 0 for path in owed)
     assert [peer.name.split(",")[0] for peer in figures[MEMORY].peers] == ["nginx"]
-    assert figures[f"{MEMORY}.share"].value == figures[f"{CACHE}.share"].value == 1.0
+    assert all(0 < figures[f"{path}.share"].value <= 1 for path in (MEMORY, PROXIED, CACHE, MISS))
     assert [run["path"] for run in report.runs] == list(PATHS)
     assert report.configuration["generator"] == "amana, in Python"
 
 
 @pytest.mark.skipif(wrk_program() is None, reason="wrk is not installed")
 async def test_wrk_counts_the_same_answers(settings: Settings) -> None:
-    options = msgspec.structs.replace(SMALL, wrk=True, only=(MEMORY, STATIC))
+    options = msgspec.structs.replace(SMALL, wrk=True, only=(MEMORY,))
     content, ok = await run_eligibility(Console(quiet=True), settings, options)
     report = msgspec.convert(content, Report)
     assert ok, report.refused
     assert report.configuration["generator"] == "wrk, one thread"
-    memory = next(run for run in report.runs if run["path"] == MEMORY)
+    memory = report.runs[0]
     assert memory["requests"] == sum(memory["sources"].values())
     assert memory["sources"] == {"memory": memory["accepted"]}
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from amana.infra.cache import Cache
 from amana.infra.embedded import orphans, places
-from amana.infra.embedded.ports import LOOPBACK, find_free, is_free, require_free
+from amana.infra.embedded.nginx import Nginx
+from amana.infra.embedded.ports import LOOPBACK, exchange, find_free, is_free, require_free
 from amana.infra.embedded.postgres import Postgres
 from amana.infra.embedded.process import Process, ServerError
 from amana.infra.embedded.valkey import Valkey
@@ -195,3 +197,45 @@ async def test_root_in_a_closed_folder_keeps_programs_and_data_where_the_server_
     assert not server.folder.exists()
     assert not server.wanted.is_symlink()
     assert os.stat(folder).st_mode & 0o777 == 0o700  # noqa: PTH116
+
+
+async def test_nginx_hands_on_what_comes_and_answers_alone_with_one_body(folder: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nup")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answer(reader, writer)
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    upstream = await asyncio.start_server(serve, LOOPBACK, 0)
+    port, (proxy, static) = upstream.sockets[0].getsockname()[1], find_free(2)
+    server = Nginx(
+        folder / "nginx", folder / "nginx.log", upstream=port, proxy_port=proxy, static_port=static, body='{"a":1}'
+    )
+    async with upstream:
+        await server.start()
+        try:
+            request = b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
+            assert (await exchange(proxy, request)).endswith(b"\r\n\r\nup")
+            assert (await exchange(static, request)).endswith(b'\r\n\r\n{"a":1}')
+        finally:
+            await server.stop()
+    assert is_free(proxy) and is_free(static)
+
+
+async def test_valkey_says_how_many_keys_it_holds(folder: Path) -> None:
+    server = Valkey(folder / "valkey", find_free(1)[0], folder / "valkey.log", "secret")
+    await server.start()
+    cache = Cache(server.url)
+    try:
+        empty = await server.holds()
+        await cache.put_many([("one", b"1" * 100_000)], 60_000)
+        filled = await server.holds()
+    finally:
+        await cache.close()
+        await server.stop()
+    assert (empty[1], filled[1]) == (0, 1)
+    assert filled[0] - empty[0] > 100_000

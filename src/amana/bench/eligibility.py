@@ -4,7 +4,6 @@ Each path begins with a fresh service, whose settings make its answers come from
 Valkey. After each measurement the answers are held against the decisions that they name.
 """
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -16,9 +15,8 @@ from amana.bench.checks import Checks, Source
 from amana.bench.connection import LoadFailed
 from amana.bench.customers import LEDGER, Customers, open_customers
 from amana.bench.generator import Plan, run_load
-from amana.bench.machine import describe_machine, package_versions
 from amana.bench.owed_checks import CACHE, DOWN, KEPT, MEMORY, MISS, MISS_FLOOR, OPEN, PROXIED, STATIC, figures_of
-from amana.bench.report import Report, publish, refusals
+from amana.bench.report import publish
 from amana.bench.rounds import Rounds, told
 from amana.bench.site import Measured
 from amana.bench.wrk import run_wrk, wrk_program
@@ -80,38 +78,19 @@ MISS_CONNECTIONS, DOWN_CONNECTIONS = 256, 64
 
 async def run_eligibility(console: Console, given: Settings, options: Options) -> tuple[dict[str, Any], bool]:
     """Measures and prints. The report as JSON values, and whether its figures may be published."""
-    begun = time.monotonic()
-    say = lambda line: console.print(f"  {line}")  # noqa: E731  as short as it is
-    async with open_customers(given, options.customers, options.seed, say) as ground:
+    customers, seed = options.customers, options.seed
+    async with open_customers(given, customers, seed, lambda line: console.print(f"  {line}")) as ground:
         bench = _Bench(ground, options, console)
         console.print(f"  Closed loops of P1 and P2 by {bench.generator}")
         await bench.run()
-        settings = await ground.server_settings()
-        return publish(_report(bench, settings, time.monotonic() - begun), console)
-
-
-def _report(bench: "_Bench", settings: dict[str, str], seconds: float) -> Report:
-    ground, options = bench.ground, bench.options
-    return Report(
-        bench="eligibility",
-        figures=figures_of(bench.values, options.customers),
-        machine=describe_machine(),
-        versions=package_versions() | {"postgres": settings["server_version"]},
-        configuration={
-            "postgres": settings,
+        configuration = {
             "generator": bench.generator,
-            "pool_connections": ground.stack.settings.pool_connections,
-            "log_level": ground.stack.settings.log_level,
             "ttl_ms": {"hits": TTL_MS, "misses": MISS_TTL_MS},
-            "customers_asked": {"hits": bench.hot, DOWN: bench.down, "misses": options.customers},
+            "customers_asked": {"hits": bench.hot, DOWN: bench.down, "misses": customers},
             **msgspec.to_builtins(options),
-        },
-        seed=options.seed,
-        seconds=round(seconds, 1),
-        invariants=ground.invariants,
-        runs=bench.runs,
-        refused=refusals(settings, ground.invariants),
-    )
+        }
+        figures = figures_of(bench.values, customers)
+        return publish(await bench.report("eligibility", ground, figures, configuration), console)
 
 
 class _Bench(Rounds):
@@ -231,7 +210,7 @@ class _Bench(Rounds):
         ground, customers = self.ground, self.options.customers
         await ground.start(assessment_ttl_ms=TTL_MS, assessments_in_memory=customers)
         empty, (used, keys) = ground.rss_bytes(), await ground.valkey.holds()
-        await ground.fill(customers)
+        await ground.ask_each(customers)
         rss, (used_after, keys_after) = ground.rss_bytes(), await ground.valkey.holds()
         broken = await ground.check()
         each = (used_after - used) / max(1, keys_after - keys)

@@ -3,13 +3,16 @@
 A figure is the median of the rounds.
 """
 
+import time
 from abc import ABC, abstractmethod
 from typing import Any
 
 from rich.console import Console
 
+from amana.bench.machine import describe_machine, package_versions
 from amana.bench.progress import Gauge
-from amana.bench.site import Measured
+from amana.bench.report import Figure, Report, refusals
+from amana.bench.site import Measured, Site
 
 
 class Rounds(ABC):
@@ -21,6 +24,7 @@ class Rounds(ABC):
         self.values: dict[str, list[float]] = {}
         self.runs: list[dict[str, Any]] = []
         self.round = 0
+        self._begun = time.monotonic()
         self._rounds = rounds
         self._step_s = step_s
 
@@ -38,6 +42,28 @@ class Rounds(ABC):
                 for path in self.paths:
                     gauge.say(f"{number}/{self._rounds}  {path:<28} {await self.step(path)}")
                     gauge.at(done := done + 1)
+
+    async def report(self, bench: str, site: Site, figures: list[Figure], configuration: dict[str, Any]) -> Report:
+        """What to publish. `configuration` holds the options, with the seed, and what else a figure depends on."""
+        settings = await site.server_settings()
+        server = site.stack.settings
+        return Report(
+            bench=bench,
+            figures=figures,
+            machine=describe_machine(),
+            versions=package_versions() | {"postgres": settings["server_version"]},
+            configuration={
+                "postgres": settings,
+                "pool_connections": server.pool_connections,
+                "log_level": server.log_level,
+                **configuration,
+            },
+            seed=configuration["seed"],
+            seconds=round(time.monotonic() - self._begun, 1),
+            invariants=site.invariants,
+            runs=self.runs,
+            refused=refusals(settings, site.invariants),
+        )
 
     def value(self, path: str, value: float) -> None:
         """What a figure is in this round."""

@@ -57,7 +57,8 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Site:
-    """See the module. `service` is the one that is measured; `beside` are other processes whose CPU is looked at."""
+    """See the module. `service` is the one that is measured; `beside` are other processes whose CPU is looked at.
+    `invariants` says how often each was broken."""
 
     def __init__(self, stack: Stack, pool: Pool, tenant: int, key: str, service: str) -> None:
         self.stack = stack
@@ -65,6 +66,7 @@ class Site:
         self.key = key
         self.service = service
         self.beside: dict[str, Process] = {}
+        self.invariants: dict[str, int] = {}
         self._pool = pool
 
     async def measure(

@@ -4,7 +4,6 @@ Every path is measured once in each round, so that a machine that gets slower or
 for all of them alike; a figure is the median of the rounds. After each measurement the invariants are checked.
 """
 
-import time
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
@@ -12,11 +11,10 @@ import msgspec
 from rich.console import Console
 
 from amana.bench.ground import Ground, open_ground
-from amana.bench.machine import describe_machine, package_versions
 from amana.bench.movements import Pick
 from amana.bench.owed import BATCH_FLOOR, SINGLE_FLOOR, figures_of
 from amana.bench.peers import NAMES, PGBENCH, Peers, open_peers, pgbench_program
-from amana.bench.report import Report, publish, refusals
+from amana.bench.report import publish
 from amana.bench.rounds import Rounds, told
 from amana.bench.site import Measured
 from amana.infra.migrate import with_database
@@ -86,7 +84,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 async def run_transfers(console: Console, given: Settings, options: Options) -> tuple[dict[str, Any], bool]:
     """Measures and prints. The report as JSON values, and whether its figures may be published."""
-    begun = time.monotonic()
     async with AsyncExitStack() as opened:
         ground = await opened.enter_async_context(
             open_ground(given, options.accounts, options.seed, lambda line: console.print(f"  {line}"))
@@ -97,31 +94,9 @@ async def run_transfers(console: Console, given: Settings, options: Options) -> 
             dsn = with_database(owner, f"amana_bench_peers_{ground.stack.ports.transactions}")
             bench.peers = await opened.enter_async_context(open_peers(dsn, options.accounts, options.seed))
         await bench.run()
-        settings = await ground.server_settings()
-        return publish(_report(bench, settings, time.monotonic() - begun), console)
-
-
-def _report(bench: "_Bench", settings: dict[str, str], seconds: float) -> Report:
-    ground, options = bench.ground, bench.options
-    server = ground.stack.settings
-    return Report(
-        bench="transfers",
-        figures=figures_of(bench.values),
-        machine=describe_machine(),
-        versions=package_versions() | {"postgres": settings["server_version"]},
-        configuration={
-            "postgres": settings,
-            "ledger_shards": server.ledger_shards,
-            "pool_connections": server.pool_connections,
-            "log_level": server.log_level,
-            **msgspec.to_builtins(options),
-        },
-        seed=options.seed,
-        seconds=round(seconds, 1),
-        invariants=ground.invariants,
-        runs=bench.runs,
-        refused=refusals(settings, ground.invariants),
-    )
+        configuration = {"ledger_shards": ground.stack.settings.ledger_shards, **msgspec.to_builtins(options)}
+        report = await bench.report("transfers", ground, figures_of(bench.values), configuration)
+        return publish(report, console)
 
 
 class _Bench(Rounds):
