@@ -1,9 +1,10 @@
 """Composes the eligibility service: settings → pool, cache, ledger → flow → routes and consumer."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from litestar import Litestar
 
@@ -15,6 +16,7 @@ from amana.eligibility.jobs import tell_starts_forever
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.standings import Ledger
+from amana.eligibility.validator import validate_forever
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
@@ -52,9 +54,14 @@ def build(settings: Settings) -> Litestar:
             flow = Flow(pool, ledger, assessments, policies)
             app.state.flow = flow
             app.state.outbox_pool = pool
-            jobs = [asyncio.create_task(tell_starts_forever(pool)), asyncio.create_task(policies.keep_recent())]
+            running: list[Coroutine[Any, Any, None]] = [
+                tell_starts_forever(pool),
+                policies.keep_recent(),
+                validate_forever(flow),
+            ]
             if settings.redis_url:
-                jobs.append(asyncio.create_task(_listening(settings.redis_url, assessments)))
+                running.append(_listening(settings.redis_url, assessments))
+            jobs = [asyncio.create_task(job) for job in running]
             async with _consuming(settings.kafka_bootstrap, assessments):
                 yield
             for job in jobs:
