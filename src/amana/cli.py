@@ -13,6 +13,7 @@ import uvloop
 
 from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, load_settings
+from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
 from amana.operate.terminal import (
     EXIT_CANNOT,
@@ -259,6 +260,7 @@ def _running(data_dir: Path) -> Settings:
 
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(imports.group(_given), name="transfers")
+app.add_typer(policies.group(_given), name="policy")
 
 if __name__ == "__main__":
     main()

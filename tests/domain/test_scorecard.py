@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.domain.policy_model import GOOD
+from tests.domain.policy_model import NOW, compiled, facts, shipped
 
+from amana.domain.decision import Assessment, assess
+from amana.domain.facts import FactValue
 from amana.domain.policy import Attribute, Band, Bin, Outcome, Scorecard
-from amana.domain.scorecard import FACTORS_MAX, compile_scorecard
+from amana.domain.scorecard import FACTORS_MAX, best_points
 
 
 def attribute(id_: str, fact: str, *points: tuple[int | None, int], missing: int = 0) -> Attribute:
@@ -26,8 +29,13 @@ def card(*attributes: Attribute, base: int = 100) -> Scorecard:
     return Scorecard(base=base, attributes=attributes, bands=bands)
 
 
+def scored(card: Scorecard, **changes: FactValue) -> Assessment:
+    """A customer without a flaw but for `changes`, under a policy with this scorecard."""
+    return assess(compiled(msgspec.structs.replace(shipped("nano"), scorecard=card)), facts(changes), NOW)
+
+
 def test_a_bin_begins_at_its_start_and_ends_before_its_end() -> None:
-    compiled = compile_scorecard(card(attribute("loans", "loans_closed", (1, 0), (3, 10), (None, 25))))
+    loans_card = card(attribute("loans", "loans_closed", (1, 0), (3, 10), (None, 25)))
     table = """
         loans | points
             0 | 0
@@ -38,17 +46,17 @@ def test_a_bin_begins_at_its_start_and_ends_before_its_end() -> None:
     """
     for line in table.strip().splitlines()[1:]:
         loans, points = map(int, line.split("|"))
-        assert compiled.points(GOOD | {"loans_closed": loans}) == {"loans": points}
+        assert scored(loans_card, loans_closed=loans).points == {"loans": points}
 
 
 def test_an_unknown_fact_gets_the_points_of_missing() -> None:
-    compiled = compile_scorecard(card(attribute("age", "age_years", (25, 5), (None, 15), missing=-7)))
-    assert compiled.points(GOOD | {"age_years": None}) == {"age": -7}
+    age_card = card(attribute("age", "age_years", (25, 5), (None, 15), missing=-7))
+    assert scored(age_card, age_years=None).points == {"age": -7}
 
 
 def test_a_score_falls_in_the_band_that_begins_at_or_below_it() -> None:
-    compiled = compile_scorecard(card(attribute("loans", "loans_closed", (None, 0))))
-    assert [compiled.band_of(score).id for score in (-5, 109, 110, 149, 150, 10_000)] == [
+    nothing = attribute("loans", "loans_closed", (None, 0))
+    assert [scored(card(nothing, base=score)).band for score in (-5, 109, 110, 149, 150, 10_000)] == [
         "low", "low", "middle", "middle", "high", "high",
     ]  # fmt: skip
 
@@ -60,9 +68,8 @@ def test_factors_come_by_points_lost_and_ties_by_attribute_id() -> None:
         attribute("b", "repaid_total", (50, 0), (None, 20)),
         attribute("a", "kyc_tier", (50, 0), (None, 5)),
     ]
-    compiled = compile_scorecard(card(*attributes))
-    points = compiled.points(GOOD | {"loans_total": 1, "repaid_total": 1})
-    assert compiled.factors(points) == ("reason_b", "reason_c", "reason_a")
+    made = scored(card(*attributes), loans_total=1, repaid_total=1)
+    assert made.factors == ("reason_b", "reason_c", "reason_a")
 
 
 @given(st.lists(st.integers(-40, 40), min_size=1, max_size=9))
@@ -71,10 +78,9 @@ def test_a_factor_that_lost_nothing_is_never_a_reason(worth: list[int]) -> None:
         attribute(f"a{at}", "loans_closed", (1, points), (None, 20 if at % 2 else points))
         for at, points in enumerate(worth)
     ]
-    compiled = compile_scorecard(card(*attributes))
-    points = compiled.points(GOOD | {"loans_closed": 0})
-    told = compiled.factors(points)
-    losses: dict[str, Any] = {item.reason: item.best - points[item.id] for item in compiled.attributes}
+    made = scored(card(*attributes), loans_closed=0)
+    told = made.factors
+    losses: dict[str, Any] = {item.reason: best_points(item) - made.points[item.id] for item in attributes}
     assert len(told) == min(FACTORS_MAX, sum(loss > 0 for loss in losses.values()))
     assert all(losses[reason] > 0 for reason in told)
     assert [losses[reason] for reason in told] == sorted((losses[reason] for reason in told), reverse=True)

@@ -16,7 +16,7 @@ from amana.gateway.caller import Caller
 from amana.gateway.edge import Application, build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
-from amana.gateway.rules import Begun
+from amana.gateway.rules import Begun, Done
 from amana.infra.collector import Collector, Overloaded
 from amana.infra.http_server import serve
 from amana.infra.postgres import DatabaseUnavailable
@@ -63,7 +63,7 @@ class Till:
             self._sell, batch_max=100, batches_in_flight=1, queue_max=1_000, wait_max_s=60
         )
 
-    def begin(self, caller: Caller, order: Order) -> Begun | None:
+    def begin(self, caller: Caller, order: Order) -> Begun | Done | None:
         self.asked += 1
         if order.kind == "declined":
             return None
@@ -71,6 +71,8 @@ class Till:
             raise Overloaded
         if order.kind == "broken":
             raise AssertionError("a bug")
+        if order.kind == "instant":
+            return Done(Sold(id=order.id, amount=order.amount, tenant=caller.tenant, trace=current_trace_id()))
 
         def respond(text: str) -> Any:
             if order.kind == "strange":
@@ -86,7 +88,7 @@ class Till:
         return [FAILURES.get(order.kind, "x" * order.amount if order.kind == "long" else "") for order in orders]
 
 
-def begin(state: Any, caller: Caller, data: Order) -> Begun | None:
+def begin(state: Any, caller: Caller, data: Order) -> Begun | Done | None:
     till: Till = state.till
     return till.begin(caller, data)
 

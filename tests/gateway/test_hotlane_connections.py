@@ -102,6 +102,18 @@ async def _taken(sock: socket.socket, data: bytes) -> int:
     return taken
 
 
+async def test_a_connection_that_is_answered_at_once_stays_open_while_it_is_used_and_closes_when_it_rests(
+    ring: KeyRing, client: Any, asks: Asks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "KEEP_ALIVE_S", 0.4)
+    async with serving(build(ring)) as (url, _), wire(url) as one:
+        await ring.caller_for(f"Bearer {client.key}")
+        for _ in range(8):
+            assert (await one.asked(asks(an_order(1, "instant")))).startswith(b"HTTP/1.1 200")
+            await asyncio.sleep(0.1)
+        assert await one.closed()
+
+
 async def test_a_body_that_comes_in_pieces_rides_and_one_that_takes_its_time_goes_the_normal_way(
     server: Any, asks: Asks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,8 +271,9 @@ async def test_an_idle_connection_is_closed_in_time_and_a_busy_one_is_not(
 
 @pytest.mark.parametrize("lanes", [True, False])
 async def test_on_sigterm_what_is_queued_is_answered_with_close_and_serve_returns(
-    ring: KeyRing, asks: Asks, lanes: bool
+    ring: KeyRing, client: Any, asks: Asks, lanes: bool
 ) -> None:
+    await ring.caller_for(f"Bearer {client.key}")
     app = build(ring, lanes=lanes)
     till: Till = app.state.till
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -70,7 +70,15 @@ class Reason(StrEnum):
     EFFECTIVE_BEFORE_LOAN = "effective_before_loan"
     # Eligibility
     CUSTOMER_NOT_FOUND = "customer_not_found"
+    PERSON_AMBIGUOUS = "person_ambiguous"
+    VERSION_CONFLICT = "version_conflict"
+    FACTS_OLDER = "facts_older"
+    BLOCK_NOT_FOUND = "block_not_found"
     PRODUCT_NOT_FOUND = "product_not_found"
+    APPROVER_IS_AUTHOR = "approver_is_author"
+    POLICY_APPROVED = "policy_approved"
+    POLICY_WITHDRAWN = "policy_withdrawn"
+    POLICY_STARTED = "policy_started"
     # Audit
     NOT_SEALED = "not_sealed"
 
@@ -138,7 +146,19 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.EFFECTIVE_IN_FUTURE, 422, False, "The business time is later than now."),
         Refusal(Reason.EFFECTIVE_BEFORE_LOAN, 422, False, "The business time is before the loan's."),
         Refusal(Reason.CUSTOMER_NOT_FOUND, 404, False, "The customer has no record."),
+        Refusal(Reason.PERSON_AMBIGUOUS, 422, False, "More customers share a BVN or NIN than one person can have."),
+        Refusal(Reason.VERSION_CONFLICT, 409, False, "The facts are not of the version that `if_version` names."),
+        Refusal(Reason.FACTS_OLDER, 409, False, "What is known of this source speaks of a later instant."),
+        Refusal(Reason.BLOCK_NOT_FOUND, 404, False, "No block of this code is in force on the customer."),
         Refusal(Reason.PRODUCT_NOT_FOUND, 404, False, "No live policy for this product."),
+        Refusal(
+            Reason.APPROVER_IS_AUTHOR, 422, False, "A policy is approved by another key than the one that drafted it."
+        ),
+        Refusal(Reason.POLICY_APPROVED, 409, False, "The version of the policy was approved before."),
+        Refusal(Reason.POLICY_WITHDRAWN, 409, False, "The version of the policy was withdrawn."),
+        Refusal(
+            Reason.POLICY_STARTED, 409, False, "The version is or was live, or starts within 5 s: too late to withdraw."
+        ),
         Refusal(Reason.NOT_SEALED, 409, True, "The event is stored; the checkpoint that covers it comes in a second."),
     )
 }

@@ -8,6 +8,7 @@ from amana.domain.decision import Assessment, CompiledPolicy, Decision, RuleStat
 from amana.domain.facts import FACTS
 from amana.domain.policy import Policy, Rule
 from amana.domain.pricing import Price
+from amana.domain.scorecard import best_points
 from amana.eligibility.flow import Answer
 from amana.eligibility.offers import Confirmed
 from amana.eligibility.records import Recorded
@@ -61,7 +62,7 @@ def decision_view(found: Recorded, policy: CompiledPolicy) -> DecisionView:
         reasons=_reasons(document, decision),
         policy=_policy(assessment),
         facts=_facts(assessment),
-        rules=[_rule(rule, assessment) for rule in sorted(document.rules, key=lambda rule: (rule.precedence, rule.id))],
+        rules=[_rule(rule, assessment) for rule in document.rules_in_order()],
         base_points=document.scorecard.base,
         points=_points(policy, assessment),
         score=assessment.score,
@@ -109,7 +110,7 @@ def _policy(assessment: Assessment) -> PolicyReference:
 def _facts(assessment: Assessment) -> list[FactView]:
     facts = assessment.facts
     return [
-        FactView(name=name, value=facts.values[name], source=spec.source, as_of=facts.as_of[spec.source])
+        FactView(name=name, value=facts.values.get(name), source=spec.source, as_of=facts.as_of.get(spec.source))
         for name, spec in FACTS.items()
     ]
 
@@ -122,7 +123,7 @@ def _rule(rule: Rule, assessment: Assessment) -> RuleView:
         fact=rule.fact,
         op=rule.op,
         value=rule.value,
-        found=assessment.facts.values[rule.fact],
+        found=assessment.facts.values.get(rule.fact),
         state=state,
         reason=given.get(state),
     )
@@ -133,11 +134,11 @@ def _points(policy: CompiledPolicy, assessment: Assessment) -> list[PointsView]:
         PointsView(
             attribute=item.id,
             fact=item.fact,
-            found=assessment.facts.values[item.fact],
+            found=assessment.facts.values.get(item.fact),
             points=assessment.points[item.id],
-            best=item.best,
+            best=best_points(item),
         )
-        for item in policy.scorecard.attributes
+        for item in policy.document.scorecard.attributes
     ]
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from logging import DEBUG
-from typing import Any, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 from litestar.enums import ScopeType
@@ -20,7 +20,7 @@ from amana.domain.reasons import Reason
 from amana.gateway.caller import INTERNAL, Visit
 from amana.gateway.rules import is_hot, is_open
 from amana.infra.clock import random_bytes
-from amana.infra.telemetry import REQUEST_DURATION, Trace, enter_trace, logger, next_span, parse_traceparent
+from amana.infra.telemetry import REQUEST_DURATION, Series, Trace, enter_trace, logger, next_span, parse_traceparent
 from amana.wire.problems import MEDIA_TYPE, problem
 
 DISCARD_MAX_BYTES = 8 << 20
@@ -64,7 +64,7 @@ class Frame:
             return
         began_s = self._clock_s()
         received = dict(scope["headers"])
-        visit, trace = enter(received)
+        visit, trace = enter(sent_in(received))
         scope["amana.visit"] = visit  # type: ignore[typeddict-unknown-key]
         reply = _Reply(send, visit, trace, large=_announced_bytes(received) > DISCARD_MAX_BYTES)
         try:
@@ -81,11 +81,28 @@ class Frame:
             tell(method, route, visit, reply.status, self._clock_s() - began_s, hot=hot)
 
 
-def enter(received: Mapping[bytes, bytes]) -> tuple[Visit, Trace]:
+class Sent(NamedTuple):
+    """What a request says of itself: the span that it comes from and its id, where it names them."""
+
+    parent: Trace | None
+    request_id: str
+
+
+def sent_in(received: Mapping[bytes, bytes]) -> Sent:
+    """Reads a request's headers."""
+    traceparent = received.get(b"traceparent")
+    request_id = received.get(b"x-request-id", b"")
+    return Sent(
+        None if traceparent is None else parse_traceparent(traceparent.decode("latin-1")),
+        request_id.decode() if _REQUEST_ID.fullmatch(request_id) else "",
+    )
+
+
+def enter(sent: Sent) -> tuple[Visit, Trace]:
     """Begins a visit: its request id and trace, as sent or new; the trace is the current one from now on."""
-    trace = next_span(parse_traceparent(received.get(b"traceparent", b"").decode("latin-1")))
+    trace = next_span(sent.parent)
     enter_trace(trace)
-    return Visit(request_id=_request_id(received), trace_id=trace.trace_id), trace
+    return Visit(request_id=sent.request_id or random_bytes(16).hex(), trace_id=trace.trace_id), trace
 
 
 class _Reply:
@@ -124,11 +141,6 @@ class _Reply:
         return headers
 
 
-def _request_id(received: Mapping[bytes, bytes]) -> str:
-    sent = received.get(b"x-request-id", b"")
-    return sent.decode() if _REQUEST_ID.fullmatch(sent) else random_bytes(16).hex()
-
-
 def _announced_bytes(received: Mapping[bytes, bytes]) -> int:
     """The body's length; one sent in chunks counts as endless."""
     if b"transfer-encoding" in received:
@@ -161,6 +173,6 @@ def tell(method: str, route: str, visit: Visit, status: int, seconds: float, *, 
 
 
 @lru_cache(maxsize=LABELS_MAX)
-def _duration(method: str, route: str, status: int) -> Any:
-    """The histogram of one route and status: finding it anew would cost as much as observing."""
-    return REQUEST_DURATION.labels(method, route, str(status))
+def _duration(method: str, route: str, status: int) -> Series:
+    """What was observed of one route and status."""
+    return REQUEST_DURATION.series(method, route, str(status))

@@ -8,7 +8,7 @@ headers and their order, body. `tests/gateway/test_hotlane.py` holds both ways t
 import asyncio
 import re
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from litestar import Litestar
@@ -17,15 +17,16 @@ from litestar.routes import HTTPRoute
 
 from amana.gateway.caller import Caller, Visit
 from amana.gateway.errors import rendered
-from amana.gateway.frame import STANDING, enter, tell
+from amana.gateway.frame import STANDING, Sent, enter, sent_in, tell
 from amana.gateway.guard import TENANT_HEADER
-from amana.gateway.keyring import KeyRing
+from amana.gateway.keyring import KeyRing, claim_of
+from amana.gateway.keys import Claim
 from amana.gateway.quota import Quotas
 from amana.gateway.request import IDEMPOTENCY_HEADER
-from amana.gateway.rules import Begun, hot_routes, rule_of
+from amana.gateway.rules import Begun, Done, hot_routes, rule_of
 from amana.gateway.strict import BodyError, decode_strict
 from amana.infra.collector import Overloaded
-from amana.infra.hotlane import BODY_MAX_BYTES, Answer, HotRequest, Lane
+from amana.infra.hotlane import BODY_MAX_BYTES, Answer, HotHead, Lane
 from amana.infra.telemetry import Trace
 from amana.wire.problems import MEDIA_TYPE
 
@@ -70,22 +71,20 @@ class HotRoute:
         self._body = rule.body
         self._begin = rule.begin
 
-    def begin(self, request: HotRequest) -> "HotVisit | None":
-        """Takes the request, or declines having done nothing."""
-        headers = request.headers
-        if not _is_plain(headers):
-            return None
-        stored = self._keys.known(headers.get(b"authorization", b"").decode("latin-1"))
+    def begin(self, head: HotHead, body: bytes) -> "Answer | HotVisit | None":
+        """Answers the request, takes it, or declines having done nothing."""
+        began_s = time.perf_counter()
+        known = head.known or _known(head)
+        stored = self._keys.known(known.claim) if known.claim else None
         if stored is None or self._scopes.isdisjoint(stored.scopes):
             return None
-        began_s = time.perf_counter()
         exceeded = self._quotas.take(stored)
         try:
-            data = None if exceeded else decode_strict(request.body, self._body)
+            data = None if exceeded else decode_strict(body, self._body)
         except BodyError:
             self._quotas.give_back(stored)
             return None
-        visit, trace = enter(headers)
+        visit, trace = enter(known.sent)
         visit.caller = caller = Caller(
             tenant=stored.tenant,
             key_id=stored.key_id,
@@ -97,9 +96,11 @@ class HotRoute:
         if begun is None:
             self._quotas.give_back(stored)
             return None
+        if isinstance(begun, Done):
+            return _answered(self, visit, trace, began_s, begun.response)
         return HotVisit(self, visit, trace, began_s, begun)
 
-    def _begun(self, caller: Caller, data: Any) -> Begun | None:
+    def _begun(self, caller: Caller, data: Any) -> Begun | Done | None:
         """Shedding is answered here, because it is for when there is much to do; the rest the framework meets too."""
         try:
             return self._begin(self._state, caller, data)
@@ -107,6 +108,36 @@ class HotRoute:
             return _refused(error)
         except Exception:
             return None
+
+
+class _Known(NamedTuple):
+    """What follows from a head. Without a `claim` it does not ride."""
+
+    claim: Claim | None
+    sent: Sent
+
+
+def _known(head: HotHead) -> _Known:
+    plain = _is_plain(head.headers)
+    claim = claim_of(head.headers.get(b"authorization", b"").decode("latin-1")) if plain else None
+    head.known = known = _Known(claim, sent_in(head.headers))
+    return known
+
+
+def _answered(route: HotRoute, visit: Visit, trace: Trace, began_s: float, response: Any) -> Answer:
+    body = _encoder.encode(response)
+    tell(route.method, route.path, visit, route.status, time.perf_counter() - began_s, hot=True)
+    return Answer(route.status, _head_lines(visit, trace, body), body)
+
+
+def _head_lines(visit: Visit, trace: Trace, body: bytes) -> bytes:
+    """The headers of a good answer: type, length, and what every response has."""
+    return b"content-type: application/json\r\n" + _lines(visit, trace, body)
+
+
+def _lines(visit: Visit, trace: Trace, body: bytes) -> bytes:
+    told = f"x-request-id: {visit.request_id}\r\ntraceparent: {trace.header()}\r\n".encode("ascii")
+    return b"content-length: %d\r\n" % len(body) + told + STANDING
 
 
 class HotVisit:
@@ -129,8 +160,7 @@ class HotVisit:
         except (Exception, asyncio.CancelledError) as error:
             answer = self._problem(error)
         else:
-            headers = b"content-type: application/json\r\n" + self._lines(body)
-            answer = Answer(self._route.status, headers, body)
+            answer = Answer(self._route.status, _head_lines(self._visit, self._trace, body), body)
         self._tell(answer.status)
         return answer
 
@@ -142,11 +172,8 @@ class HotVisit:
     def _problem(self, error: BaseException) -> Answer:
         status, given, body = rendered(error, self._route.path, self._visit.request_id)
         lines = [f"{name}: {value}\r\n" for name, value in {**given, "content-type": MEDIA_TYPE}.items()]
-        return Answer(status, "".join(lines).encode("latin-1") + self._lines(body), body, close="connection" in given)
-
-    def _lines(self, body: bytes) -> bytes:
-        visit = f"x-request-id: {self._visit.request_id}\r\ntraceparent: {self._trace.header()}\r\n".encode("ascii")
-        return b"content-length: %d\r\n" % len(body) + visit + STANDING
+        told = "".join(lines).encode("latin-1") + _lines(self._visit, self._trace, body)
+        return Answer(status, told, body, close="connection" in given)
 
     def _tell(self, status: int) -> None:
         seconds = time.perf_counter() - self._began_s

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from amana.gateway.keys import Key, StoredKey, parse_key, proves
+from amana.gateway.keys import Claim, StoredKey, claim_in, proves
 from amana.gateway.store import KeyStore
 from amana.infra.postgres import DatabaseUnavailable
 
@@ -49,25 +49,24 @@ class KeyRing:
 
     async def caller_for(self, authorization: str) -> StoredKey | None:
         """The live key that the header proves, or None. Raises `DatabaseUnavailable` when that can't be known."""
-        key = _key_in(authorization)
-        if key is None:
+        claim = claim_of(authorization)
+        if claim is None:
             return None
-        stored = await self._stored(key)
-        return stored if proves(key, stored) else None
+        stored = await self._stored(claim)
+        return stored if proves(claim, stored) else None
 
-    def known(self, authorization: str) -> StoredKey | None:
-        """As `caller_for`, where that needs no look-up; None says nothing: ask `caller_for`."""
-        key = _key_in(authorization)
-        entry = self._known.get(key.key_id) if key else None
+    def known(self, claim: Claim) -> StoredKey | None:
+        """The live key that the claim proves, where that needs no look-up; None says nothing: ask `caller_for`."""
+        entry = self._known.get(claim.key_id)
         now_s = self._clock_s()
-        if key is None or entry is None or now_s >= entry.asked_at_s + FRESH_S or not proves(key, entry.stored):
+        if entry is None or now_s >= entry.asked_at_s + FRESH_S or not proves(claim, entry.stored):
             return None
         if now_s >= entry.ahead_at_s:
             entry.ahead_at_s = now_s + RETRY_S
-            self._looking_up(key.key_id)
+            self._looking_up(claim.key_id)
         return entry.stored
 
-    async def _stored(self, key: Key) -> StoredKey | None:
+    async def _stored(self, key: Claim) -> StoredKey | None:
         entry = self._known.get(key.key_id) or self._unknown.get(key.key_id)
         now_s = self._clock_s()
         if entry is not None and now_s < max(entry.asked_at_s + FRESH_S, entry.retry_at_s):
@@ -114,11 +113,11 @@ class KeyRing:
         return entry
 
 
-def _key_in(authorization: str) -> Key | None:
-    """The key that an `Authorization` header spells, if it does."""
+def claim_of(authorization: str) -> Claim | None:
+    """The claim that an `Authorization` header spells, if it does."""
     if authorization[: len(_SCHEME)].lower() != _SCHEME:
         return None
-    return parse_key(authorization[len(_SCHEME) :])
+    return claim_in(authorization[len(_SCHEME) :])
 
 
 def _remember(cache: dict[str, _Entry], key_id: str, entry: _Entry, maximum: int) -> None:

@@ -72,10 +72,23 @@ def hash_secret(secret: str) -> bytes:
     return sha256(secret.encode("ascii")).digest()
 
 
-def proves(key: Key, stored: StoredKey | None) -> bool:
-    """Whether `key` is the stored one. Takes the same time for an unknown key as for a wrong secret."""
+class Claim(NamedTuple):
+    """A key as somebody presents it, its secret hashed: what is compared, and may be kept."""
+
+    key_id: str
+    secret_hash: bytes
+
+
+def claim_in(text: str) -> Claim | None:
+    """The claim in `text`, or None when it is not spelled like a key."""
+    key = parse_key(text)
+    return Claim(key.key_id, hash_secret(key.secret)) if key else None
+
+
+def proves(claim: Claim, stored: StoredKey | None) -> bool:
+    """Whether the claim is to the stored key. Takes the same time for an unknown key as for a wrong secret."""
     expected = stored.secret_hash if stored else _NOBODY
-    return compare_digest(hash_secret(key.secret), expected) and stored is not None
+    return compare_digest(claim.secret_hash, expected) and stored is not None
 
 
 def quota_of(rate: int, burst: int | None = None) -> Quota:

@@ -29,7 +29,17 @@ class Begun(NamedTuple):
         return self.respond((yield from self.future))
 
 
-Begin: TypeAlias = Callable[[Any, Caller, Any], Begun | None]
+class Done(NamedTuple):
+    """A request of a hot route that is answered already: awaited, it gives the response."""
+
+    response: Any
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        yield from ()
+        return self.response
+
+
+Begin: TypeAlias = Callable[[Any, Caller, Any], Begun | Done | None]
 """Takes a request of a hot route: `begin(state, caller, data)`, with the application's state and the decoded body.
 
 With None it leaves the answer to the ordinary handler; then, and when it raises, it has done nothing.

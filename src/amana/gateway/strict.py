@@ -1,8 +1,8 @@
 """Decodes a request body: strictly, whole, and with every fault named.
 
-What is accepted is I-JSON (RFC 7493) of exactly the declared type. The standard library's parser goes first, because
-it sees what a typed decoder never shows: repeated names, numbers without bound, NaN. It costs about 3 us for one
-transfer and 10 ms for a list of 5,000, the same again as the typed decoding.
+What is accepted is I-JSON (RFC 7493) of exactly the declared type. The standard library's parser sees what a typed
+decoder never shows: repeated names, numbers without bound, NaN. Almost every good body can do without it, because one
+count tells that no name is repeated (`_decode_plain`); whatever is left goes through it first.
 """
 
 import json
@@ -12,11 +12,14 @@ from typing import Any, NoReturn, TypeVar, cast
 import msgspec
 
 from amana.domain.reasons import Reason
-from amana.gateway.explain import Tree, explain, is_open, structural_errors
+from amana.gateway.explain import Tree, explain, is_bounded, is_open, structural_errors
 from amana.gateway.oddities import Odd, RepeatedNames, Suspicious
 from amana.wire.problems import FieldError
 
 T = TypeVar("T")
+
+_CONTAINERS = frozenset({dict, list})
+_any = msgspec.json.Decoder()
 
 INTEGER_DIGITS_MAX = 16
 """2^53 - 1 has 16 digits; with a sign, 17 characters."""
@@ -33,6 +36,9 @@ class BodyError(Exception):
 
 def decode_strict(body: bytes, type_: type[T]) -> T:
     """`body` as a `type_`, or `BodyError`. Pure; no other exception leaves it."""
+    plain = _decode_plain(body, type_) if is_bounded(cast(Any, type_)) else None
+    if plain is not None:
+        return plain
     tree = _parse(body)
     if is_open(cast(Any, type_)) and (errors := structural_errors(tree)):
         raise BodyError(Reason.MALFORMED_JSON, errors)
@@ -42,6 +48,28 @@ def decode_strict(body: bytes, type_: type[T]) -> T:
         errors = explain(tree, type_)
         too_long = any(error.code == "too_many_items" for error in errors)
         raise BodyError(Reason.BODY_TOO_LARGE if too_long else Reason.VALIDATION, errors) from None
+
+
+def _decode_plain(body: bytes, type_: type[T]) -> T | None:
+    """`body` as a `type_` where nothing can be odd about it; None says nothing.
+
+    Each member of an object has one colon of its own. So where a body has as many colons as it has members with
+    different names, no name stands twice and no text has a colon. A lone half of a surrogate pair and U+0000 need a
+    backslash. Everything else is the typed decoder's to judge, where the type bounds depth and numbers.
+    """
+    if b"\\" in body:
+        return None
+    try:
+        decoded = cast(T, _decoder(cast(Any, type_)).decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return decoded if body.count(b":") == _members(_any.decode(body)) else None
+
+
+def _members(tree: Tree) -> int:
+    if type(tree) is dict:
+        return len(tree) + sum([_members(value) for value in tree.values() if type(value) in _CONTAINERS])
+    return sum([_members(value) for value in tree if type(value) in _CONTAINERS]) if type(tree) is list else 0
 
 
 def _parse(body: bytes) -> Tree:

@@ -8,12 +8,15 @@ a lane only has to know what a good request looks like.
 A riding request stands where uvicorn keeps an ASGI cycle, so that uvicorn's own code queues, counts and drains around
 it: one request is in flight for a connection, whichever way it goes. A client that leaves cancels its future, which
 takes it out of a batch that has not begun. Infra knows no business: lanes are injected.
+
+A connection remembers the head of the last request that rode. Bytes that begin with the same head and are just as long
+are the same request with another body: they need no parser, and what the lane worked out of the head is still there.
 """
 
 import asyncio
 from asyncio.events import TimerHandle
 from collections.abc import Callable, Mapping
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -28,11 +31,15 @@ BODY_WAIT_S = 1.0
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"content-encoding"})
 
 
-class HotRequest(NamedTuple):
-    """`headers` by lower-case name, none of them sent twice; `body` is whole."""
+class HotHead:
+    """`headers` by lower-case name, none of them sent twice. `known` is the lane's, for what follows from them: a head
+    that is sent again on a connection is the same object again."""
 
-    headers: dict[bytes, bytes]
-    body: bytes
+    __slots__ = ("headers", "known")
+
+    def __init__(self, headers: dict[bytes, bytes]) -> None:
+        self.headers = headers
+        self.known: Any = None
 
 
 class Answer(NamedTuple):
@@ -58,11 +65,22 @@ class Ride(Protocol):
 
 
 class Lane(NamedTuple):
-    """Takes the requests of one method and path. `begin` declines with None, having done nothing."""
+    """Takes the requests of one method and path. `begin` gets a head and a whole body, and answers at once, begins or
+    declines with None, having done nothing."""
 
     method: bytes
-    begin: Callable[[HotRequest], Ride | None]
+    begin: Callable[[HotHead, bytes], Answer | Ride | None]
     body_max_bytes: int
+
+
+class _Remembered(NamedTuple):
+    """The head of a request that rode; `size` is that of the whole request."""
+
+    text: bytes
+    size: int
+    lane: Lane
+    path: bytes
+    head: HotHead
 
 
 class _HotCycle:
@@ -70,10 +88,10 @@ class _HotCycle:
 
     message_event = asyncio.Event()  # uvicorn sets it; nobody waits
 
-    def __init__(self, lane: Lane, path: bytes, headers: dict[bytes, bytes], scope: Any, first: bool) -> None:
+    def __init__(self, lane: Lane, path: bytes, head: HotHead, scope: Any, first: bool) -> None:
         self.lane = lane
         self.path = path
-        self.headers = headers
+        self.head = head
         self.scope = scope
         self.first = first
         self.parts: list[bytes] = []
@@ -93,6 +111,28 @@ class HotProtocol(BoundedProtocol):
         self._ride: Ride | None = None
         self._body_timer: TimerHandle | None = None
         self._unread = False
+        self._remembered: _Remembered | None = None
+        self._request: bytes = b""
+        """What arrived just now, where a request begins with it."""
+        self._answered_s = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        if not self._rests():
+            super().data_received(data)
+            return
+        known = self._remembered
+        if known is not None and len(data) == known.size and data.startswith(known.text) and self._again(known, data):
+            return
+        self._request = data
+        super().data_received(data)
+        self._request = b""
+
+    def timeout_keep_alive_handler(self) -> None:
+        left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:  # answers that were given at once leave the timer alone
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_collecting()
@@ -141,7 +181,7 @@ class HotProtocol(BoundedProtocol):
             super()._take_request()
             return
         first = self.cycle is None or self.cycle.response_complete
-        self._collecting = cycle = _HotCycle(lane, self.url, headers, self.scope, first)
+        self._collecting = cycle = _HotCycle(lane, self.url, HotHead(headers), self.scope, first)
         self.cycle = cycle  # type: ignore[assignment] # it has what uvicorn asks of one
         if not first:
             self.pipeline.appendleft((cycle, self.app))  # type: ignore[arg-type] # as above
@@ -168,17 +208,65 @@ class HotProtocol(BoundedProtocol):
 
     def _begin(self, cycle: _HotCycle) -> None:
         """Asks the lane, in a context of the request's own, as a task would have one."""
+        body = b"".join(cycle.parts)
         context = copy_context()
-        try:
-            ride = context.run(cycle.lane.begin, HotRequest(cycle.headers, b"".join(cycle.parts)))
-        except Exception:
-            self.logger.exception("a hot lane failed")
-            ride = None
-        if ride is None:
+        begun = self._asked(context, cycle.lane, cycle.head, body)
+        if begun is None:
             self._hand_over(cycle)
             return
-        self._ride = ride
-        ride.future.add_done_callback(lambda _: self._end(cycle, ride), context=context)
+        self._remember(cycle, len(body))
+        self._take(cycle, begun, context)
+
+    def _take(self, cycle: _HotCycle, begun: Answer | Ride, context: Context) -> None:
+        if isinstance(begun, Answer):
+            cycle.response_complete = True
+            self._write(begun, begun.close or not cycle.keep_alive)
+        else:
+            ride = self._ride = begun
+            ride.future.add_done_callback(lambda _: self._end(cycle, ride), context=context)
+
+    def _asked(self, context: Context, lane: Lane, head: HotHead, body: bytes) -> Answer | Ride | None:
+        try:
+            return context.run(lane.begin, head, body)
+        except Exception:
+            self.logger.exception("a hot lane failed")
+            return None
+
+    def _remember(self, cycle: _HotCycle, body_bytes: int) -> None:
+        """Where what arrived is this request and nothing else, the next one may be the same but for its body."""
+        head_bytes = len(self._request) - body_bytes
+        if head_bytes == self._request.find(b"\r\n\r\n") + 4:
+            head = self._request[:head_bytes]
+            self._remembered = _Remembered(head, len(self._request), cycle.lane, cycle.path, cycle.head)
+
+    def _rests(self) -> bool:
+        """Whether nothing is begun on this connection: a request would begin with the next byte."""
+        cycle = self.cycle
+        return (
+            cycle is not None
+            and cycle.response_complete
+            and not (self._in_head or self._unread or self._refused or self._held or self.pipeline)
+            and not self.transport.is_closing()
+        )
+
+    def _again(self, known: _Remembered, data: bytes) -> bool:
+        """Takes a request whose head is known; False where the lane declines it."""
+        context = copy_context()
+        begun = self._asked(context, known.lane, known.head, data[len(known.text) :])
+        if begun is None:
+            return False
+        if isinstance(begun, Answer) and not begun.close:
+            self.transport.write(self._whole(begun, False))
+            self._answered_s = self.loop.time()
+            self.server_state.total_requests += 1
+            if self.flow.write_paused:
+                self._wait_for_reader()
+            return True
+        self._unset_keepalive_if_required()
+        cycle = self.cycle = _HotCycle(known.lane, known.path, known.head, None, first=True)  # type: ignore[assignment]
+        cycle.more_body = False
+        self._take(cycle, begun, context)
+        return True
 
     def _end(self, cycle: _HotCycle, ride: Ride) -> None:
         """Writes the answer. Where nobody is left to read it, it is dropped."""
@@ -195,16 +283,21 @@ class HotProtocol(BoundedProtocol):
             return
         if gone:
             return
-        closing = answer.close or not cycle.keep_alive
-        self.transport.write(self._whole(answer, closing))
         cycle.response_complete = True
+        self._write(answer, answer.close or not cycle.keep_alive)
+
+    def _write(self, answer: Answer, closing: bool) -> None:
+        self.transport.write(self._whole(answer, closing))
         if closing:
             self.transport.close()
         if self.flow.write_paused:
-            self._unread = True
-            self.flow.pause_reading()
+            self._wait_for_reader()
         else:
             self.on_response_complete()
+
+    def _wait_for_reader(self) -> None:
+        self._unread = True
+        self.flow.pause_reading()
 
     def _whole(self, answer: Answer, closing: bool) -> bytes:
         parts = [STATUS_LINE[answer.status]]

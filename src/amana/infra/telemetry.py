@@ -11,24 +11,72 @@ fails because of its log.
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from bisect import bisect_left
+from collections.abc import Iterator, MutableMapping
 from contextvars import ContextVar
+from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from amana.infra.clock import random_bytes
 
 DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
 
-REQUEST_DURATION = Histogram(
+
+class Durations(Collector):
+    """A histogram of seconds that only the loop's own thread writes: nothing is locked, so that it costs a tenth of
+    `prometheus_client.Histogram`, which would be a seventh of a hot request's time."""
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
+        self._name = name
+        self._text = text
+        self._labels = labels
+        self._series: dict[tuple[str, ...], Series] = {}
+        REGISTRY.register(self)
+
+    def series(self, *values: str) -> "Series":
+        """What is observed under these values of the labels; worth keeping."""
+        assert len(values) == len(self._labels), "one value for each label"
+        return self._series.setdefault(values, Series())
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """For the registry."""
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        for values, series in list(self._series.items()):
+            family.add_metric(values, series.cumulated(), series.total_s)
+        yield family
+
+
+class Series:
+    """One line of a histogram: how many observations fell in each bucket, and their sum."""
+
+    __slots__ = ("counts", "total_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(DURATION_BUCKETS_S) + 1)
+        self.total_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Adds one."""
+        self.counts[bisect_left(DURATION_BUCKETS_S, seconds)] += 1
+        self.total_s += seconds
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        """(upper bound, how many are at most that), the last without bound."""
+        bounds = [str(float(bound)) for bound in DURATION_BUCKETS_S] + ["+Inf"]
+        return list(zip(bounds, accumulate(self.counts), strict=True))
+
+
+REQUEST_DURATION = Durations(
     "http_server_request_duration_seconds",
     "Time to answer an HTTP request.",
     ("http_request_method", "http_route", "http_response_status_code"),
-    buckets=DURATION_BUCKETS_S,
 )
 BUILD_INFO = Gauge("amana_build_info", "Always 1; the labels say what runs.", ("service", "version"))
 LINES_DROPPED = Counter("amana_log_lines_dropped_total", "Log lines that could not be written.")
@@ -66,7 +114,8 @@ def parse_traceparent(header: str) -> Trace | None:
 def next_span(parent: Trace | None) -> Trace:
     """A new span: below `parent`, or the first of a new trace."""
     if parent is None:
-        return Trace(random_bytes(16).hex(), random_bytes(8).hex())
+        drawn = random_bytes(24).hex()
+        return Trace(drawn[:32], drawn[32:])
     return parent._replace(span_id=random_bytes(8).hex())
 
 
