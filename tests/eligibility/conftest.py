@@ -158,6 +158,12 @@ async def good(lender: Lender, ledger: StandingsServer) -> str:
 
 
 @pytest.fixture
+async def judge(lender: Lender, settings: Settings) -> str:
+    """A key of the lender for those who judge: it asked for no decision."""
+    return await create_key(settings.owner_database_url, lender.tenant, ["decisions:override", "eligibility:check"])
+
+
+@pytest.fixture
 async def database(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     """The owner's connection, seeing the service's schema."""
     connection = await asyncpg.connect(settings.owner_database_url, server_settings={"search_path": "eligibility"})

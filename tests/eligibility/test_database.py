@@ -17,7 +17,12 @@ FORBIDDEN = """
     eligibility | UPDATE stream SET last_position = 9
     eligibility | INSERT INTO positions VALUES (1, 1)
     eligibility | SELECT * FROM transactions.loans
+    eligibility | UPDATE reviews SET actor = 'nobody'
+    eligibility | DELETE FROM reviews
+    eligibility | UPDATE review_words SET reason = ''
+    eligibility | DELETE FROM appeals
     relay       | SELECT * FROM customers
+    relay       | SELECT * FROM review_words
     relay       | SELECT * FROM decisions
     relay       | DELETE FROM outbox
 """

@@ -79,6 +79,21 @@ class Reason(StrEnum):
     POLICY_APPROVED = "policy_approved"
     POLICY_WITHDRAWN = "policy_withdrawn"
     POLICY_STARTED = "policy_started"
+    # Reviews of a decision, in the order in which they are tried
+    APPEAL_NOT_FOUND = "appeal_not_found"
+    DECISION_CONFIRMS_OFFER = "decision_confirms_offer"
+    FOUR_EYES_NEEDED = "four_eyes_needed"
+    DECISION_REVERSED = "decision_reversed"
+    DECISION_OVERRIDDEN = "decision_overridden"
+    OVERRIDE_NOT_FOUND = "override_not_found"
+    APPEAL_OPEN = "appeal_open"
+    APPEAL_RESOLVED = "appeal_resolved"
+    CHANGE_NOT_FOUND = "change_not_found"
+    NOTHING_TO_DECLINE = "nothing_to_decline"
+    NOT_OVERRIDABLE = "not_overridable"
+    EXCEEDS_PRODUCT_CAP = "exceeds_product_cap"
+    TERMS_NOT_OFFERED = "terms_not_offered"
+    EXCEEDS_EXPOSURE_CAP = "exceeds_exposure_cap"
     # Audit
     NOT_SEALED = "not_sealed"
 
@@ -159,6 +174,20 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(
             Reason.POLICY_STARTED, 409, False, "The version is or was live, or starts within 5 s: too late to withdraw."
         ),
+        Refusal(Reason.APPEAL_NOT_FOUND, 404, False, "The appeal does not exist."),
+        Refusal(Reason.DECISION_CONFIRMS_OFFER, 422, False, "It looked at an offer again: review the one named."),
+        Refusal(Reason.FOUR_EYES_NEEDED, 403, False, "The key that asked for a decision may not judge it."),
+        Refusal(Reason.DECISION_REVERSED, 409, False, "The decision was withdrawn: nothing may follow from it."),
+        Refusal(Reason.DECISION_OVERRIDDEN, 409, False, "A person decided otherwise since; that override is named."),
+        Refusal(Reason.OVERRIDE_NOT_FOUND, 422, False, "The decision has no override that could be superseded."),
+        Refusal(Reason.APPEAL_OPEN, 409, False, "An appeal against the decision is open already."),
+        Refusal(Reason.APPEAL_RESOLVED, 409, False, "The appeal was resolved before."),
+        Refusal(Reason.CHANGE_NOT_FOUND, 422, False, "No override or reversal of the decision since the appeal."),
+        Refusal(Reason.NOTHING_TO_DECLINE, 422, False, "It is a decline already."),
+        Refusal(Reason.NOT_OVERRIDABLE, 422, False, "The product's lending is switched off: no person overrules that."),
+        Refusal(Reason.EXCEEDS_PRODUCT_CAP, 422, False, "The exposure cap is above the product's."),
+        Refusal(Reason.TERMS_NOT_OFFERED, 422, False, "The policy does not lend this amount for this term."),
+        Refusal(Reason.EXCEEDS_EXPOSURE_CAP, 422, False, "Principal and fee together are above the exposure cap."),
         Refusal(Reason.NOT_SEALED, 409, True, "The event is stored; the checkpoint that covers it comes in a second."),
     )
 }

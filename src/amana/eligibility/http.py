@@ -9,20 +9,28 @@ from litestar.types import ControllerRouterHandler
 
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
-from amana.eligibility import check_lists_http, customer_routes, offers, requests, store, views
+from amana.eligibility import (
+    check_lists_http,
+    customer_routes,
+    explaining,
+    offers,
+    requests,
+    review_views,
+    reviews_http,
+    views,
+)
 from amana.eligibility.policy_http import ROUTES as POLICY_ROUTES
 from amana.gateway.caller import Caller
 from amana.gateway.stream import list_events
 from amana.infra import clock
-from amana.infra.postgres import reading
 from amana.wire.eligibility import (
     CheckRequest,
     CheckView,
     ConfirmationRequest,
-    DecisionView,
 )
 from amana.wire.loans import OfferTerms
 from amana.wire.problems import Refused
+from amana.wire.reviews import ReviewedDecision
 
 
 @post("/v1/eligibility/checks", opt={"scope": "eligibility:check"}, status_code=200, tags=["Eligibility"])
@@ -38,16 +46,12 @@ async def check_eligibility(caller: Caller, state: State, data: CheckRequest) ->
 
 
 @get("/v1/decisions/{decision_id:uuid}", opt={"scope": "eligibility:check"}, tags=["Eligibility"])
-async def explain_decision(caller: Caller, state: State, decision_id: UUID) -> DecisionView:
-    """A recorded decision, explained whole."""
-    key = (caller.tenant, decision_id)
-    async with reading(state.flow.pool) as connection:
-        found = (await store.find_decisions(connection, [key])).get(key)
-        if found is None:
-            raise Refused(Reason.NOT_FOUND)
-        version = found.assessment.policy_version
-        policy = await state.flow.policies.version(connection, caller.tenant, found.product, version)
-    return views.decision_view(found, policy)
+async def explain_decision(caller: Caller, state: State, decision_id: UUID) -> ReviewedDecision:
+    """A recorded decision, explained whole: facts, rules, points, limit, and what people did about it since."""
+    explained = await explaining.explain(state.flow, caller.tenant, decision_id)
+    if explained is None:
+        raise Refused(Reason.NOT_FOUND)
+    return review_views.reviewed_decision(caller, explained)
 
 
 @post("/v1/offers/{offer_id:uuid}/confirmations", opt={"scope": "internal"}, status_code=200, tags=["Internal"])
@@ -67,6 +71,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     check_eligibility,
     *check_lists_http.ROUTES,
     explain_decision,
+    *reviews_http.ROUTES,
     confirm_offer,
     list_events,
 )

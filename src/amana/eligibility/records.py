@@ -9,7 +9,8 @@ import msgspec
 from amana.domain.decision import Assessment, CompiledPolicy, Decision, DecisionInputs
 from amana.domain.facts import CustomerRecord
 from amana.domain.money import Currency
-from amana.domain.pricing import Terms
+from amana.domain.pricing import Price, Terms
+from amana.domain.review import Standing
 from amana.domain.sources import Said
 
 Key: TypeAlias = tuple[int, UUID]
@@ -155,8 +156,22 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that looked at an offer, and how old it is."""
+
+    decision_id: UUID
+    as_of: datetime | None
+    assessment: Assessment
+    decision: Decision
+    decided_at: datetime
+    age_ms: int
+
+
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer and the newest decision on it: its own, or one made when it was looked at again."""
+    """An offer and the newest decision on it: its own, or one made when it was looked at again.
+
+    `standing` and `override_id` are those of the decision that made it, whose id it has.
+    """
 
     offer_id: UUID
     customer: UUID
@@ -165,9 +180,22 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
     expires_at: datetime
     expired: bool
-    newest_id: UUID
-    newest_as_of: datetime | None
-    newest_assessment: Assessment
-    newest_decision: Decision
-    decided_at: datetime
-    age_ms: int
+    newest: Look
+    standing: Standing
+    override_id: UUID | None
+
+    @property
+    def decision_id(self) -> UUID:
+        """The decision that made it."""
+        return self.offer_id
+
+    @property
+    def amount(self) -> int:
+        """What was asked for."""
+        return self.decision.amount
+
+    @property
+    def price(self) -> Price:
+        """What was offered."""
+        assert self.decision.price is not None, "an approved decision has a price"
+        return self.decision.price

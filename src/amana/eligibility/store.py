@@ -8,7 +8,8 @@ import msgspec
 
 from amana.domain.decision import Assessment, Decision, DecisionInputs, canonical
 from amana.domain.money import Currency
-from amana.eligibility.records import Key, Made, Offer, Recorded
+from amana.domain.review import Standing
+from amana.eligibility.records import Key, Look, Made, Offer, Recorded
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
 
@@ -38,10 +39,19 @@ async def find_offer(connection: Connection, tenant: int, offer_id: UUID) -> Off
         decision=_decision.decode(row["decision"]),
         expires_at=row["expires_at"],
         expired=row["expired"],
-        newest_id=row["newest_id"],
-        newest_as_of=row["as_of"],
-        newest_assessment=_assessment.decode(row["newest_assessment"]),
-        newest_decision=_decision.decode(row["newest_decision"]),
+        newest=look(row),
+        standing=Standing(row["standing"]),
+        override_id=row["override_id"],
+    )
+
+
+def look(row: Record) -> Look:
+    """The newest decision on an offer."""
+    return Look(
+        decision_id=row["newest_id"],
+        as_of=row["as_of"],
+        assessment=_assessment.decode(row["newest_assessment"]),
+        decision=_decision.decode(row["newest_decision"]),
         decided_at=row["decided_at"],
         age_ms=row["age_ms"],
     )
@@ -75,6 +85,7 @@ def _columns(made: Made) -> tuple[object, ...]:
         canonical(made.assessment),
         canonical(made.decision),
         made.policy.document.offer_ttl_s,
+        check.actor,
     )
 
 

@@ -22,6 +22,8 @@ ALL_SCOPES = (
     "audit:read",
     "customers:identity",
     "customers:write",
+    "decisions:appeal",
+    "decisions:override",
     "eligibility:check",
     "loans:read",
     "loans:write",

@@ -46,6 +46,13 @@ EVENTS = (
     ),
     EventType("AccountUnfrozen", "transactions", "account", "A frozen account was opened again.", "account"),
     EventType(
+        "AppealResolved",
+        "eligibility",
+        "decision",
+        "A person answered an appeal: the decision is `upheld`, or `changed` by the review that is named.",
+        "review customer product standing words appeal outcome changed_by",
+    ),
+    EventType(
         "CustomerBlockLifted",
         "eligibility",
         "customer",
@@ -68,12 +75,34 @@ EVENTS = (
         "customer facts_version kyc_tier blocked known consents?",
     ),
     EventType(
+        "DecisionAppealed",
+        "eligibility",
+        "decision",
+        "The customer contests a decision; it waits for a person.",
+        "review customer product standing words",
+    ),
+    EventType(
         "DecisionMade",
         "eligibility",
         "decision",
         "A decision was computed: the question, the facts, every rule, the limit, the outcome.",
         "customer product currency amount term_days terms request_to_borrow offer_id as_of as_of_past facts "
         "facts_version policy rules points score band caps exposure_cap exposure headroom outcome limit price reasons",
+    ),
+    EventType(
+        "DecisionOverridden",
+        "eligibility",
+        "decision",
+        "A person decided otherwise. `terms` are what an approval offers, until `expires_at`, under the review's id, "
+        "and the knock-outs that it overrules; null for a decline.",
+        "review customer product standing words outcome supersedes terms expires_at",
+    ),
+    EventType(
+        "DecisionReversed",
+        "eligibility",
+        "decision",
+        "A decision was withdrawn for good, and with it the offers that are named, booked or not.",
+        "review customer product standing words withdrawn",
     ),
     EventType(
         "HoldCaptured",

@@ -58,6 +58,8 @@ SCOPES = {
     "audit:read": "The tenant's own events, their proofs, checkpoints, the log's public keys.",
     "customers:identity": "See BVN, NIN, account and phone whole where customers are read; without it they are masked.",
     "customers:write": "Record and read customers, block them and lift blocks.",
+    "decisions:appeal": "Contest a decision for its customer, see the appeals.",
+    "decisions:override": "Judge: override and reverse decisions, resolve appeals, read what people wrote.",
     "eligibility:check": "Ask for decisions and have them explained.",
     "internal": "Calls between services, for the tenant named in `Amana-Tenant`. Only the platform's own key has it.",
     "loans:read": "Loans and repayments.",
