@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from litestar import Litestar
 
-from amana.eligibility import consumer
+from amana.eligibility import consumer, customers
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.flow import Flow
 from amana.eligibility.http import ROUTES
@@ -42,7 +43,8 @@ def build(settings: Settings) -> Litestar:
             flow = Flow(pool, ledger, assessments, Policies(pool))
             app.state.flow = flow
             app.state.outbox_pool = pool
-            async with _consuming(settings.kafka_bootstrap, assessments):
+            persons = partial(customers.same_person, pool)
+            async with _consuming(settings.kafka_bootstrap, assessments, persons):
                 yield
             await flow.drain()
         await cache.close()
@@ -65,12 +67,12 @@ async def serve(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _consuming(bootstrap: str, cache: AssessmentCache) -> AsyncIterator[None]:
+async def _consuming(bootstrap: str, cache: AssessmentCache, persons: consumer.Persons) -> AsyncIterator[None]:
     if not bootstrap:
         yield
         return
     stop = asyncio.Event()
-    task = asyncio.create_task(consumer.run(bootstrap, cache, stop))
+    task = asyncio.create_task(consumer.run(bootstrap, cache, stop, persons))
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ import msgspec
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
 from amana.eligibility import customer_store
-from amana.eligibility.customers import forget, linked
+from amana.eligibility.customers import forget, same_person
 from amana.eligibility.events import customer_block_lifted, customer_blocked
 from amana.eligibility.flow import Flow
 from amana.eligibility.records import Block
@@ -99,9 +99,8 @@ async def _for_person(
     """Runs `work`; unless it was refused, drops what is cached of every number of the person."""
     result = await in_transaction(flow.pool, work)
     if not isinstance(result, Refused):
-        async with reading(flow.pool) as connection:
-            others = await linked(connection, [(caller.tenant, customer)])
-        await forget(flow, caller.tenant, {customer, *others})
+        key = (caller.tenant, customer)
+        await forget(flow, {key} | await same_person(flow.pool, [key]))
     return result
 
 
