@@ -41,6 +41,8 @@ async def record(flow: Flow, caller: Caller, items: Sequence[Item]) -> list[Resu
 
     A change that is refused leaves its neighbours alone. Raises `DatabaseUnavailable`.
     """
+    if not items:
+        return []
     touched: set[Key] = set()
 
     async def work(connection: Connection) -> list[Result]:
