@@ -8,7 +8,7 @@ from uuid import UUID
 from amana.domain.decision import Assessment, Decision
 from amana.domain.events import Aggregate, Event, event_bytes, utc_text
 from amana.domain.facts import FACTS, CustomerRecord, Facts
-from amana.domain.ids import derived_id, uuid7
+from amana.domain.ids import uuid7
 from amana.domain.pricing import Price, Terms
 from amana.domain.sources import NOTHING_SAID, Said
 from amana.eligibility.records import Block, Made
@@ -42,7 +42,7 @@ def decision_made(made: Made) -> OutboxRow:
         **_decision(made.decision),
     }
     aggregate = Aggregate("decision", made.decision_id, 1)
-    return _row(check.tenant, "DecisionMade", aggregate, inputs.now, check.actor, check.trace, data)
+    return outbox_row(check.tenant, "DecisionMade", aggregate, inputs.now, check.actor, check.trace, data)
 
 
 def customer_facts_recorded(
@@ -69,7 +69,7 @@ def customer_facts_recorded(
     if consents:
         data["consents"] = consents
     aggregate = Aggregate("customer", customer, version)
-    return _row(tenant, "CustomerFactsRecorded", aggregate, now, actor, trace, data)
+    return outbox_row(tenant, "CustomerFactsRecorded", aggregate, now, actor, trace, data)
 
 
 def customer_blocked(tenant: int, block: Block, version: int, now: datetime, trace: str) -> OutboxRow:
@@ -82,7 +82,7 @@ def customer_blocked(tenant: int, block: Block, version: int, now: datetime, tra
         "until": None if block.until is None else utc_text(block.until),
     }
     aggregate = Aggregate("customer", block.customer, version)
-    return _row(tenant, "CustomerBlocked", aggregate, now, block.placed_by, trace, data)
+    return outbox_row(tenant, "CustomerBlocked", aggregate, now, block.placed_by, trace, data)
 
 
 def customer_block_lifted(
@@ -96,16 +96,7 @@ def customer_block_lifted(
         "blocks": [str(block) for block in blocks],
     }
     aggregate = Aggregate("customer", customer, version)
-    return _row(tenant, "CustomerBlockLifted", aggregate, now, actor, trace, data)
-
-
-def policy_published(
-    tenant: int, product: str, version: int, name: str, digest: str, now: datetime, actor: str, trace: str
-) -> OutboxRow:
-    """`PolicyPublished`: from now on this version decides."""
-    data = {"product": product, "name": name, "policy_version": version, "hash": digest}
-    aggregate = Aggregate("policy", derived_id(UUID(int=tenant), f"policy/{product}"), version)
-    return _row(tenant, "PolicyPublished", aggregate, now, actor, trace, data)
+    return outbox_row(tenant, "CustomerBlockLifted", aggregate, now, actor, trace, data)
 
 
 def facts_data(facts: Facts) -> dict[str, Any]:
@@ -160,9 +151,10 @@ def _terms(terms: Terms | None) -> dict[str, int] | None:
     return None if terms is None else {"fee": terms.fee, "term_days": terms.term_days}
 
 
-def _row(
+def outbox_row(
     tenant: int, type_: str, aggregate: Aggregate, now: datetime, actor: str, trace: str, data: dict[str, Any]
 ) -> OutboxRow:
+    """An event with an id of its own."""
     event = Event(
         event_id=uuid7(clock.unix_ms(), clock.random_74_bits()),
         tenant=tenant,

@@ -9,7 +9,8 @@ import msgspec
 from amana.domain.decision import Assessment, CompiledPolicy, Decision, DecisionInputs
 from amana.domain.facts import CustomerRecord
 from amana.domain.money import Currency
-from amana.domain.pricing import Terms
+from amana.domain.pricing import Price, Terms
+from amana.domain.review import Standing
 from amana.domain.sources import Said
 
 Key: TypeAlias = tuple[int, UUID]
@@ -52,14 +53,29 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicyVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A published policy: its canonical bytes, who published it and when."""
+    """A version's canonical bytes, and the hash that names them."""
 
     product: str
     version: int
     hash: str
     document: bytes
-    published_by: str
-    published_at: datetime
+
+
+class PolicyStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done to a version under a client's id: enough to give the first answer again.
+
+    `asked_from` is the start that the client asked for (None is "at once"), `valid_from` the start. `taken_at` is None
+    until it is written.
+    """
+
+    step: str
+    product: str
+    version: int
+    hash: str
+    restores: int | None
+    taken_at: datetime | None = None
+    asked_from: datetime | None = None
+    valid_from: datetime | None = None
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,8 +156,22 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that looked at an offer, and how old it is."""
+
+    decision_id: UUID
+    as_of: datetime | None
+    assessment: Assessment
+    decision: Decision
+    decided_at: datetime
+    age_ms: int
+
+
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer and the newest decision on it: its own, or one made when it was looked at again."""
+    """An offer and the newest decision on it: its own, or one made when it was looked at again.
+
+    `standing` and `override_id` are those of the decision that made it, whose id it has.
+    """
 
     offer_id: UUID
     customer: UUID
@@ -150,9 +180,22 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
     expires_at: datetime
     expired: bool
-    newest_id: UUID
-    newest_as_of: datetime | None
-    newest_assessment: Assessment
-    newest_decision: Decision
-    decided_at: datetime
-    age_ms: int
+    newest: Look
+    standing: Standing
+    override_id: UUID | None
+
+    @property
+    def decision_id(self) -> UUID:
+        """The decision that made it."""
+        return self.offer_id
+
+    @property
+    def amount(self) -> int:
+        """What was asked for."""
+        return self.decision.amount
+
+    @property
+    def price(self) -> Price:
+        """What was offered."""
+        assert self.decision.price is not None, "an approved decision has a price"
+        return self.decision.price

@@ -9,37 +9,11 @@ from msgspec import Meta
 from amana.domain.decision import RuleState
 from amana.domain.facts import FactValue, Source
 from amana.domain.money import Currency
-from amana.domain.policy import Op, Outcome, Policy
+from amana.domain.policy import Op, Outcome
 from amana.wire.common import END, Amount, AmountOrZero, Instant, Request, Response
 
 Product = Annotated[str, Meta(min_length=1, max_length=40, pattern=rf"^[a-z][a-z0-9_-]*{END}")]
 TermDays = Annotated[int, Meta(ge=1, le=3_650)]
-
-
-class PolicyRequest(Request):
-    """A policy to publish. Its `product` says what it decides."""
-
-    document: Policy
-
-
-class PolicyPublication(Response):
-    """The version that decides now. `replayed`: the same document was live already."""
-
-    product: str
-    version: int
-    hash: str
-    replayed: bool
-
-
-class PolicyView(Response):
-    """A published policy. `hash` is the SHA-256 of the document's canonical JSON (RFC 8785)."""
-
-    product: str
-    version: int
-    hash: str
-    published_by: str
-    published_at: datetime
-    document: Policy
 
 
 class GivenTerms(Request):
