@@ -8,7 +8,7 @@ from typing import Any
 
 from litestar import Litestar
 
-from amana.eligibility import consumer
+from amana.eligibility import consumer, customers
 from amana.eligibility.cache import CHANNEL, AssessmentCache
 from amana.eligibility.flow import Flow
 from amana.eligibility.http import ROUTES
@@ -62,7 +62,8 @@ def build(settings: Settings) -> Litestar:
             if settings.redis_url:
                 running.append(_listening(settings.redis_url, assessments))
             jobs = [asyncio.create_task(job) for job in running]
-            async with _consuming(settings.kafka_bootstrap, assessments):
+            persons = partial(customers.same_person, pool)
+            async with _consuming(settings.kafka_bootstrap, assessments, persons):
                 yield
             for job in jobs:
                 job.cancel()
@@ -100,12 +101,12 @@ async def _listening(url: str, cache: AssessmentCache) -> None:
 
 
 @asynccontextmanager
-async def _consuming(bootstrap: str, cache: AssessmentCache) -> AsyncIterator[None]:
+async def _consuming(bootstrap: str, cache: AssessmentCache, persons: consumer.Persons) -> AsyncIterator[None]:
     if not bootstrap:
         yield
         return
     stop = asyncio.Event()
-    task = asyncio.create_task(consumer.run(bootstrap, cache, stop))
+    task = asyncio.create_task(consumer.run(bootstrap, cache, stop, persons))
     try:
         yield
     finally:
