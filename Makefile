@@ -24,7 +24,7 @@ demo: $(STAMP)  ## Run the whole platform on a made-up loan book, and show what 
 up: $(STAMP)  ## Keep a local stack running; Ctrl-C stops it, the data stays in .amana
 	@$(BIN)/amana up
 
-bench: $(STAMP)  ## Measure transfers on real servers: about 6 minutes, the machine to itself
+bench: $(STAMP)  ## Measure transfers on real servers: about 8 minutes, the machine to itself
 	@mkdir -p .amana
 	@$(BIN)/amana bench transfers --report .amana/bench-transfers.json
 

@@ -74,6 +74,20 @@ def test_the_hot_account_is_in_every_transfer_and_the_cold_ones_are_apart() -> N
     assert not cold & set(known[:25])
 
 
+def test_reversals_are_of_what_was_posted_some_time_before_each_once() -> None:
+    posted: list[str] = []
+    reversed_: list[str] = []
+    after = 7
+    for one in sent(msgspec.structs.replace(movements(pick="hot"), reversed_after=after)):
+        if one.get("kind") != "reverse":
+            posted.append(one["id"])
+            continue
+        assert posted.index(one["reverses"]) < len(posted) - after
+        assert bucket_of(UUID(one["id"])) == bucket_of(UUID(one["reverses"]))
+        reversed_.append(one["reverses"])
+    assert reversed_ == posted[: len(reversed_)] and len(posted) == len(reversed_) + after + 1
+
+
 def test_what_was_not_posted_is_counted_by_its_reason() -> None:
     work, refused = TransfersWork(movements(list_size=3), "host", 80, "key"), Counter[str]()
     body = b'{"results":[{"status":"posted"},{"status":"refused","reason":"limit_exceeded"},{"status":"posted"}]}'

@@ -22,7 +22,7 @@ SMALL = Options(
     runs=1,
     accounts=200,
     seed=1,
-    only=("P4.single.64", "P4.open.half", "P5.hot", "P5.cold.", "naive"),
+    only=("P4.single.64", "P4.single.hot", "P4.single.zipf", "P4.open.half", "P5.hot", "P5.cold.", "naive"),
 )
 
 
@@ -54,13 +54,14 @@ async def test_a_bench_measures_proves_its_result_and_leaves_nothing(settings: S
     content, ok = await run_transfers(Console(quiet=True), settings, SMALL)
     report = msgspec.convert(content, Report)
     assert ok, report.refused
-    paths = {"P4.single.64", "P4.open.half.p99", "P5.hot", "P5.cold.beside_hot.p99", "P5.cold.beside_uniform.p99"}
+    paths = {"P4.single.64", "P4.single.zipf", "P4.single.hot.to_uniform", "P4.open.half.p99", "P5.hot"}
+    paths |= {f"P5.cold.beside_{what}.p99" for what in ("hot", "uniform", "hot_reversals")}
     assert paths <= {figure.path for figure in report.figures}
     assert all(figure.value > 0 for figure in report.figures if ".cpu." not in figure.path)
     hot = next(figure for figure in report.figures if figure.path == "P5.hot")
     assert [peer.name.split()[0] for peer in hot.peers] == ["one", "pgledger"]
     assert set(report.invariants.values()) == {0}
-    assert [run["refused"] for run in report.runs if "refused" in run] == [{}] * 5
+    assert [run["refused"] for run in report.runs if "refused" in run] == [{}] * 8
     assert report.configuration["postgres"]["fsync"] == "on"
     assert descendants() <= processes
     assert await databases(settings) == before

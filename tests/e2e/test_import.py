@@ -103,6 +103,45 @@ async def test_a_kill_in_the_middle_changes_nothing_but_what_is_left_to_do(till:
     assert told(file) == lines and (await till.account())["balance"] == expected
 
 
+async def test_a_line_that_the_service_refuses_a_list_for_costs_itself_only_and_across_a_kill(
+    till: Till, tmp_path: Path
+) -> None:
+    numbers = range(1, LINES + 1)
+    dated = {n for n in numbers if n % 701 == 0}
+    linked = {n - 1 for n in dated if n % 2}  # each goes with the line after it, whose date the key may not name
+    items: dict[int, dict[str, Any]] = {n: till.item(amount=n) for n in numbers}
+    for n in dated:
+        items[n]["effective_on"] = "2020-01-01"
+    for n in linked:
+        items[n]["linked"] = True
+    file = written(tmp_path / "past.jsonl", [msgspec.json.encode(items[n]).decode() for n in numbers])
+    expected = sum(numbers) - sum(dated | linked)
+
+    assert 1 < await killed(till.lender, file) < LINES
+    code, out, err = await imported(till.lender, file)
+    assert (code, err) == (1, "") and "scope_missing" in out
+    done = state_of(file)
+    assert (done["is_done"], done["mark"]["line"]) == (True, LINES)
+    assert done["refused"] == {"scope_missing": len(dated), "linked_failed": len(linked)}
+    assert sum(done["counts"].values()) == LINES - len(dated | linked)
+    assert (await till.account())["balance"] == expected
+    lines = told(file)
+    assert [one["line"] for one in lines] == sorted(dated | linked)
+    for one in lines:
+        n = one["line"]
+        assert (one["id"], one["sent"]) == (str(items[n]["id"]), False)
+        if n in dated:
+            assert one["reason"] == "scope_missing"
+            assert [error["pointer"] for error in one["errors"]] == ["/effective_on"]
+        else:
+            assert (one["reason"], one["figures"], one["errors"]) == ("linked_failed", {"line": n + 1}, [])
+
+    file.with_name(f"{file.name}.import.json").unlink()
+    assert (await imported(till.lender, file))[0] == 1
+    assert state_of(file)["counts"] == {"replayed": LINES - len(dated | linked)}
+    assert told(file) == lines and (await till.account())["balance"] == expected
+
+
 async def test_every_kind_of_line_is_done_in_the_order_of_the_file(till: Till, tmp_path: Path) -> None:
     hold, gone, item = till.hold(), till.hold(ttl_s=60), till.item(reference="March", metadata={"batch": "7"})
     items = [hold, about("capture", hold, amount=30), gone, about("void", gone), item, about("reverse", item, amount=1)]
@@ -115,7 +154,7 @@ async def test_every_kind_of_line_is_done_in_the_order_of_the_file(till: Till, t
     assert done["counts"] == {"held": 2, "posted": 3, "voided": 1}
     assert done["refused"] == {"account_not_found": 1, "hold_not_found": 1, "linked_failed": 1}
     assert [(one["line"], one["reason"], one["figures"]) for one in told(file)] == [
-        (7, "linked_failed", {}),
+        (7, "linked_failed", {"failed": items[7]["id"], "cause": "account_not_found"}),
         (8, "account_not_found", {"account": str(NOBODY)}),
         (9, "hold_not_found", {"hold": str(NOBODY)}),
     ]

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import msgspec
+from tests.batches import batches_held_open
 from tests.e2e.lenders import ORDINARY, new_lender
 from tests.e2e.tills import LEDGER, NOBODY, ROUTES_OF_A_TRANSFER, ROUTES_OF_AN_ACCOUNT, Item, Till, about
 from tests.ids import near
@@ -185,11 +186,24 @@ class TestHistory:
         pages.append(await till.lender.must("GET", LEDGER, f"{path}/statement?{dates}&after={pages[0]['next']}"))
         for page in pages:
             assert (page["opening_balance"], page["closing_balance"], page["posted_debits"]) == (0, 157, 157)
+            assert page["complete"] is False
         assert [one["version"] for page in pages for one in page["entries"]] == [1, 2, 3]
         assert pages[1]["next"] is None
         earlier = today - timedelta(days=1)
         empty = await till.lender.must("GET", LEDGER, f"{path}/statement?first_on={earlier}&last_on={earlier}")
         assert (empty["closing_balance"], empty["entries"], empty["next"]) == (0, [], None)
+        assert empty["complete"] is True
+
+    async def test_a_balance_that_was_told_counts_what_was_being_committed(self, till: Till) -> None:
+        async with batches_held_open(till.lender.stack.settings):
+            post = asyncio.create_task(till.send(till.item(amount=7)))
+            await asyncio.sleep(0.3)
+            at = quote(datetime.now(UTC).isoformat())
+            asked = asyncio.create_task(till.lender.must("GET", LEDGER, f"/v1/accounts/{till.debit}/balance?at={at}"))
+            await asyncio.sleep(0.1)
+        told = await asked
+        await post
+        assert (told["balance"], told["version"]) == (7, 1)
 
     async def test_a_reference_finds_what_was_sent_with_it_and_metadata_comes_back(self, till: Till) -> None:
         notes: Item = {"reference": "INV 1/é&?", "metadata": {"Batch-1": "", "note": "₦ 😀"}}

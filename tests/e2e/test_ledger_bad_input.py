@@ -78,6 +78,13 @@ async def test_a_business_date_to_come_is_refused_even_where_its_id_stands_twice
     assert await till.outcomes(items[1]) == [("posted", 100)]
 
 
+async def test_every_item_that_names_a_business_date_beyond_its_key_is_named(till: Till) -> None:
+    past = [till.item(effective_on=f"2020-01-0{n}") for n in range(1, 4)]
+    assert await till.refused(past[0], till.item(), *past[1:]) == [
+        (f"/transfers/{at}/effective_on", "scope_missing") for at in (0, 2, 3)
+    ]
+
+
 @pytest.mark.parametrize(
     ("what", "body", "pointer"),
     [
@@ -116,6 +123,7 @@ async def test_a_wrong_field_of_a_command_is_named(till: Till, what: str, body: 
         ("balance?at=yesterday", "?at"),
         ("balance?at=1767225600", "?at"),
         ("balance?at=0001-01-01T00:00:00Z", "?at"),
+        ("balance?at=2199-01-01T00:00:00Z", "?at"),
         ("balance?at=2026-01-01T00:00:00Z&on=1", "?on"),
         ("statement?first_on=2026-02-01&last_on=2026-01-01", "?last_on"),
         ("statement?first_on=2024-01-01&last_on=2026-01-01", "?last_on"),
@@ -149,3 +157,14 @@ async def test_accounts_are_refused_by_field(till: Till) -> None:
     assert {error["pointer"] for error in problem["errors"]} == {f"/accounts/1/{name}" for name in wrong}
     status, problem = await till.lender.post(LEDGER, "/v1/accounts", {"accounts": [item | {"code": "wallet"}]})
     assert (status, problem["errors"][0]["pointer"]) == (400, "/accounts/0/code")
+
+
+@pytest.mark.parametrize(("code", "side"), [("capital", "debit"), ("settlement", "credit"), ("suspense", "debit")])
+async def test_an_account_of_the_chart_has_its_normal_side(till: Till, code: str, side: str) -> None:
+    item = {"id": uuid4(), "owner": uuid4(), "currency": "NGN", "normal_side": side, "code": code}
+    other = item | {"id": uuid4(), "normal_side": "credit" if side == "debit" else "debit"}
+    status, problem = await till.lender.post(LEDGER, "/v1/accounts", {"accounts": [other, item]})
+    assert (status, problem["errors"][0]["pointer"]) == (400, "/accounts/1/normal_side")
+    general = [item | {"id": uuid4(), "normal_side": one, "code": "general"} for one in ("debit", "credit")]
+    answer = await till.lender.must("POST", LEDGER, "/v1/accounts", {"accounts": [other, *general]})
+    assert [one["status"] for one in answer["results"]] == ["opened"] * 3

@@ -9,6 +9,9 @@ FORBIDDEN = """
     eligibility | UPDATE decisions SET amount = 1
     eligibility | DELETE FROM decisions
     eligibility | UPDATE policies SET version = 9
+    eligibility | UPDATE policy_steps SET valid_from = now()
+    eligibility | DELETE FROM policy_steps
+    eligibility | DELETE FROM policy_products
     eligibility | DELETE FROM outbox
     eligibility | DELETE FROM customers
     eligibility | UPDATE stream SET last_position = 9

@@ -1,6 +1,7 @@
 """A file of transfers, line by line: what is sent, what is malformed and by which field, and what is held back."""
 
 import io
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,6 +11,8 @@ import pytest
 from rich.console import Console
 
 from amana.domain.ids import bucket_of
+from amana.domain.lending import business_date
+from amana.infra import clock
 from amana.operate.imports.importer import check_file
 from amana.operate.imports.lines import CannotImport, Source, read_lines
 from amana.operate.imports.lists import LIST_LINES, TransferList, lists_of
@@ -175,6 +178,31 @@ def test_reading_goes_on_where_a_list_ended_unless_what_lies_before_was_changed(
     for changed in (content.replace(",77,", ",78,"), content[:5000]):
         with pytest.raises(CannotImport, match="changed"):
             lists(changed, begin=first)
+
+
+def test_the_day_is_that_of_each_line_also_in_a_file_that_runs_past_midnight(monkeypatch: pytest.MonkeyPatch) -> None:
+    today = clock.now()
+    tomorrow = today + timedelta(days=1)
+    line = json_lines(item(effective_on=str(business_date(tomorrow))))
+    source = Source(io.BytesIO(line.encode() * (LIST_LINES + 1)))
+    going = lists_of(read_lines(source, "jsonl", "test.jsonl", None), source, "test", None)
+    first = next(going)
+    assert not first.items and {fault.errors[0].code for fault in first.faults} == {"future"}
+    monkeypatch.setattr(clock, "now", lambda: tomorrow)
+    second = next(going)
+    assert [sent.line for sent in second.items] == [LIST_LINES + 1] and not second.faults
+
+
+def test_a_dry_run_tells_which_business_dates_depend_on_the_key_and_the_day(tmp_path: Path) -> None:
+    file = tmp_path / "pay.jsonl"
+    today = business_date(clock.now())
+    dates = [today, today - timedelta(days=1), today - timedelta(days=900)]
+    file.write_text(json_lines(item(), *(item(effective_on=str(day)) for day in dates)))
+    console = Console(record=True, width=200)
+    report, ok = check_file(console, Options(str(file), "", ""))
+    assert ok and (report["past_dates"], report["dated_today"]) == (2, 1)
+    said = console.export_text()
+    assert "2 lines name an effective_on that is over" in said and "1 lines name today" in said
 
 
 def test_a_dry_run_says_what_every_line_is_and_leaves_a_report_beside_the_file(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ USES = (
     Use("audit/queries.sql", "audit_database_url", "audit"),
     Use("bench/queries.sql", "owner_database_url", "public"),
     Use("bench/naive.sql", "owner_database_url", "pg_temp", first="make_"),
+    Use("eligibility/policies.sql", "eligibility_database_url", "eligibility"),
+    Use("eligibility/customers.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/queries.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/reviews.sql", "eligibility_database_url", "eligibility"),
     Use("gateway/queries.sql", "eligibility_database_url", "gateway", "find_key"),

@@ -5,7 +5,7 @@ time, as a client's would be, and end in the bucket of the debit account, so tha
 """
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from itertools import accumulate
 from random import Random
@@ -37,8 +37,10 @@ class Movements(msgspec.Struct, frozen=True, kw_only=True, tag="transfers"):
     """Transfers between the accounts `first` (inclusive) to `last` (exclusive) of the `accounts` that `seed` gives.
 
     `stream` (below 2^20) tells the ids of one run from those of another. With `hot`, account 0 is on one side of every
-    transfer, in turn the debit's and the credit's, and the other is uniform. Times are Unix milliseconds: that of the
-    accounts' ids, and that from which on the transfers' ids go.
+    transfer, in turn the debit's and the credit's, and the other is uniform. With `reversed_after`, once so many were
+    posted every other transfer reverses the one that was posted so many before; it must be more than there are
+    connections, so that the original is there. Times are Unix milliseconds: that of the accounts' ids, and that from
+    which on the transfers' ids go.
     """
 
     seed: int
@@ -50,6 +52,7 @@ class Movements(msgspec.Struct, frozen=True, kw_only=True, tag="transfers"):
     last: int
     list_size: int = 1
     pick: Pick = "uniform"
+    reversed_after: int = 0
 
 
 def account_ids(seed: int, opened_ms: int, count: int) -> list[str]:
@@ -77,6 +80,9 @@ class TransfersWork:
         self._stream = movements.stream
         self._seed = movements.seed
         self._began_ms = movements.began_ms
+        self._reversed_after = movements.reversed_after
+        self._posted: deque[str] = deque()
+        """Ids that are still to be reversed, oldest first."""
         self._random = seeded(movements.seed ^ movements.stream).random
         self._head = (
             f"POST /v1/transfers HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {key}\r\n"
@@ -93,18 +99,26 @@ class TransfersWork:
 
     def transfer(self) -> str:
         """The next transfer as JSON."""
-        count = self._count
-        self._count = count + 1
+        if len(self._posted) > self._reversed_after:
+            original = self._posted.popleft()
+            return f'{{"id":"{self._next_id(original[33:])}","kind":"reverse","reverses":"{original}"}}'
         debit, credit = self._pair()
         ids = self._ids
         debited = ids[debit]
-        number = ((self._stream << 40 | count) * _ODD + self._seed) & _MASK
-        id_ = _id(self._began_ms + count // IDS_PER_MS, number, debited[33:])
+        id_ = self._next_id(debited[33:])
+        if self._reversed_after:
+            self._posted.append(id_)
         amount = AMOUNT_FROM + int(self._random() * AMOUNT_SPAN)
         return (
             f'{{"id":"{id_}","debit_account":"{debited}","credit_account":"{ids[credit]}",'
             f'"amount":{amount},"currency":"{CURRENCY}"}}'
         )
+
+    def _next_id(self, tail: str) -> str:
+        count = self._count
+        self._count = count + 1
+        number = ((self._stream << 40 | count) * _ODD + self._seed) & _MASK
+        return _id(self._began_ms + count // IDS_PER_MS, number, tail)
 
     def judge(self, status: int, body: bytes, refused: Counter[str]) -> int:
         """See `load.Work`."""

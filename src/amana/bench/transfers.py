@@ -7,7 +7,7 @@ for all of them alike; a figure is the median of the rounds. After each measurem
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from rich.console import Console
@@ -29,10 +29,16 @@ COLD_RATE = 500.0
 """Single transfers a second on cold accounts."""
 BESIDE_RATE = BATCH_FLOOR / 2 / BATCH
 """Lists a second beside them: half of what is owed of lists."""
+BESIDE_SINGLE_RATE = 1_000.0
+"""The same of single transfers: a fifth of what is owed of them, so that it is the account that is busy."""
+REVERSED_AFTER = 2 * OPEN_CONNECTIONS
+"""Transfers, before one is reversed: its answer is there."""
 
 CLOSED: dict[str, tuple[int, int, Pick]] = {
     "P4.single.64": (64, 1, "uniform"),
     "P4.single.256": (256, 1, "uniform"),
+    "P4.single.zipf": (64, 1, "zipf"),
+    "P4.single.hot": (64, 1, "hot"),
     "P5.uniform": (BATCH_CONNECTIONS, BATCH, "uniform"),
     "P5.uniform.1000": (4, 1_000, "uniform"),
     "P5.zipf": (BATCH_CONNECTIONS, BATCH, "zipf"),
@@ -40,9 +46,26 @@ CLOSED: dict[str, tuple[int, int, Pick]] = {
 }
 """Connections, transfers in each list, and the accounts that they draw."""
 OPEN, OPEN_HALF = "P4.open", "P4.open.half"
-COLD: dict[str, Pick | None] = {"P5.cold": None, "P5.cold.beside_uniform": "uniform", "P5.cold.beside_hot": "hot"}
-"""What runs beside the cold accounts."""
-PATHS = ("P4.single.64", "P4.single.256", OPEN, OPEN_HALF, *(path for path in CLOSED if path > "P5"), *COLD, *NAMES)
+
+
+class Beside(NamedTuple):
+    """What runs beside the cold accounts: so many requests a second of so many transfers."""
+
+    pick: Pick
+    list_size: int = BATCH
+    connections: int = BATCH_CONNECTIONS
+    rate: float = BESIDE_RATE
+    reversed_after: int = 0
+
+
+COLD: dict[str, Beside | None] = {
+    "P5.cold": None,
+    "P5.cold.beside_uniform": Beside("uniform"),
+    "P5.cold.beside_hot": Beside("hot"),
+    "P5.cold.beside_hot_reversals": Beside("hot", 1, OPEN_CONNECTIONS, BESIDE_SINGLE_RATE, REVERSED_AFTER),
+}
+SINGLES, LISTS = [[path for path in CLOSED if path.startswith(budget)] for budget in ("P4", "P5")]
+PATHS = (*SINGLES, OPEN, OPEN_HALF, *LISTS, *COLD, *NAMES)
 """Everything that is measured in a round, in its order."""
 OVERHEAD_S = 3.0
 """What a measurement takes beside its seconds: starting the generator, checking the invariants."""
@@ -131,7 +154,7 @@ class _Bench:
         with Gauge(self._console, "Measuring", total) as gauge:
             for self._round in range(1, options.runs + 1):
                 for path in self._paths:
-                    gauge.say(f"{self._round}/{options.runs}  {path:<23} {await self._step(path)}")
+                    gauge.say(f"{self._round}/{options.runs}  {path:<28} {await self._step(path)}")
                     gauge.at(done := done + 1)
 
     async def _step(self, path: str) -> str:
@@ -165,18 +188,19 @@ class _Bench:
         return f"{_told(measured)} at {rate:,.0f}/s"
 
     async def _cold(self, path: str) -> str:
-        """Latency of the accounts of the upper half while lists go over those of the lower half, or alone."""
-        options, half, pick = self.options, self.options.accounts // 2, COLD[path]
+        """Latency of the accounts of the upper half while others are busy in the lower half, or alone."""
+        options, half, beside = self.options, self.options.accounts // 2, COLD[path]
         plans = [
             self.ground.plan(
                 self.ground.movements(first=half), OPEN_CONNECTIONS, options.warm_s, options.seconds, rate=COLD_RATE
             )
         ]
-        if pick:
-            beside = self.ground.movements(last=half, list_size=BATCH, pick=pick)
-            plans.append(
-                self.ground.plan(beside, BATCH_CONNECTIONS, 0.0, options.warm_s + options.seconds, rate=BESIDE_RATE)
+        if beside:
+            movements = self.ground.movements(
+                last=half, list_size=beside.list_size, pick=beside.pick, reversed_after=beside.reversed_after
             )
+            seconds = options.warm_s + options.seconds
+            plans.append(self.ground.plan(movements, beside.connections, 0.0, seconds, rate=beside.rate))
         measured = await self.ground.measure(*plans)
         await self._note(path, measured[0], rate=COLD_RATE, beside=[one.to_json() for one in measured[1:]])
         self._latency(path, measured[0])

@@ -97,7 +97,7 @@ def stored_request(order: Order, stored: Transfer, hold: Hold | None) -> tuple[s
         "currency": stored.currency,
         "code": stored.code,
     }
-    if order.effective_on is not None:  # where it was not named, any date that was filled in will do
+    if stored.dated or order.effective_on is not None:  # to name the date that was filled in is no other request
         fields["effective_on"] = stored.effective_on.isoformat()
     if hold is not None and hold.ttl_s is not None:
         fields["ttl_s"] = hold.ttl_s

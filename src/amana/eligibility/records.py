@@ -11,6 +11,7 @@ from amana.domain.facts import CustomerRecord
 from amana.domain.money import Currency
 from amana.domain.pricing import Price, Terms
 from amana.domain.review import Standing
+from amana.domain.sources import Said
 
 Key: TypeAlias = tuple[int, UUID]
 """(tenant, id): nothing is ever looked up without its tenant."""
@@ -19,23 +20,62 @@ ProductKey: TypeAlias = tuple[int, str]
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer's record, the version of it, and when it was recorded."""
+    """A customer's record, the version of the facts, when it was recorded, and what other sources say.
+
+    `linked` are the other customers who are the same person; `too_widely_linked` where there are more than a person
+    may have, and `linked` is some of them.
+    """
 
     customer: UUID
     facts_version: int
     record: CustomerRecord
     recorded_at: datetime
+    said: Said
+    linked: tuple[UUID, ...] = ()
+    too_widely_linked: bool = False
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """A block on a customer: who placed it and why, until when, and who lifted it. `in_force` when it was read."""
+
+    block_id: UUID
+    customer: UUID
+    code: str
+    reason: str
+    until: datetime | None
+    placed_by: str
+    placed_at: datetime
+    lift_id: UUID | None
+    lifted_by: str | None
+    lifted_at: datetime | None
+    lift_reason: str | None
+    in_force: bool
 
 
 class PolicyVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A published policy: its canonical bytes, who published it and when."""
+    """A version's canonical bytes, and the hash that names them."""
 
     product: str
     version: int
     hash: str
     document: bytes
-    published_by: str
-    published_at: datetime
+
+
+class PolicyStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done to a version under a client's id: enough to give the first answer again.
+
+    `asked_from` is the start that the client asked for (None is "at once"), `valid_from` the start. `taken_at` is None
+    until it is written.
+    """
+
+    step: str
+    product: str
+    version: int
+    hash: str
+    restores: int | None
+    taken_at: datetime | None = None
+    asked_from: datetime | None = None
+    valid_from: datetime | None = None
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

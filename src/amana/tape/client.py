@@ -15,8 +15,10 @@ import msgspec
 
 from amana.infra.http import HttpClient, Reply, UpstreamUnavailable
 from amana.wire.accounts import CreditLineRequest
-from amana.wire.eligibility import CheckRequest, CustomerFactsRequest
+from amana.wire.customers import CustomerFactsRequest
+from amana.wire.eligibility import CheckRequest
 from amana.wire.loans import LoanRequest, RepaymentRequest, RepaymentReversalRequest
+from amana.wire.problems import FieldError
 
 TIMEOUT_MS = 30_000
 ATTEMPTS_MAX = 8
@@ -86,15 +88,20 @@ class MovedList(msgspec.Struct):
 
 class _Problem(msgspec.Struct):
     code: str = ""
+    errors: tuple[FieldError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is not a success: HTTP status (0: nobody answered), the problem's code, the body's beginning."""
+    """An answer that is not a success: HTTP status (0: nobody answered), the problem's code, the body's beginning.
+
+    `errors` are what the problem names as wrong, by pointer into what was sent.
+    """
 
     status: int
     code: str
     body: str
+    errors: tuple[FieldError, ...] = ()
 
 
 Answer = TypeVar("Answer")
@@ -194,7 +201,8 @@ def _decoded(reply: Reply, decoder: msgspec.json.Decoder[Answer]) -> Answer | Re
 
 def _refusal(reply: Reply) -> Refusal:
     try:
-        code = msgspec.json.decode(reply.body, type=_Problem).code
+        problem = msgspec.json.decode(reply.body, type=_Problem)
     except msgspec.DecodeError:
-        code = UNREADABLE if reply.status else UNREACHABLE
-    return Refusal(reply.status, code, reply.body[:BODY_SHOWN_MAX].decode("utf-8", "replace"))
+        problem = _Problem(UNREADABLE if reply.status else UNREACHABLE)
+    shown = reply.body[:BODY_SHOWN_MAX].decode("utf-8", "replace")
+    return Refusal(reply.status, problem.code, shown, problem.errors)

@@ -11,14 +11,11 @@ ORDER BY a.shard, a.tenant, a.id
 FOR NO KEY UPDATE OF a;
 
 -- name: look_up_ids
--- The database's clock, and which of a batch's ids (by their place, from 1) were answered or moved before.
+-- The database's clock, and which of a batch's ids (by their place, from 1) were used before.
 SELECT clock_timestamp() AS now,
        ARRAY(SELECT place FROM unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[])
                  WITH ORDINALITY AS wanted (shard, tenant, id, place)
-             JOIN commands USING (shard, tenant, id)) AS answered,
-       ARRAY(SELECT place FROM unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[])
-                 WITH ORDINALITY AS wanted (shard, tenant, id, place)
-             JOIN transfers USING (shard, tenant, id)) AS moved;
+             JOIN ids USING (shard, tenant, id)) AS used;
 
 -- name: find_answers
 -- What is kept under the ids of a batch.
@@ -29,7 +26,7 @@ JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS want
 -- name: find_transfers
 -- Stored transfers by id.
 SELECT tenant, id, debit_account, credit_account, amount, currency, code, effective_on, kind, original, released,
-       command
+       command, dated
 FROM transfers
 JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
 
@@ -49,18 +46,26 @@ FROM holds
 JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
 
 -- name: find_overdue_holds
--- Open holds on these accounts whose time is over.
+-- Open holds on these accounts whose time is over: the oldest $4 at most of each side of each account.
 SELECT h.tenant, h.id, h.debit_account, h.credit_account, h.amount, h.currency, h.code, h.ttl_s, h.expires_at,
        h.captured, h.state, h.version
 FROM unnest($1::integer[], $2::uuid[]) AS wanted (tenant, account)
-JOIN holds h ON h.tenant = wanted.tenant AND h.debit_account = wanted.account
-WHERE h.state = 'open' AND h.expires_at <= $3
+CROSS JOIN LATERAL (
+    SELECT * FROM holds
+    WHERE tenant = wanted.tenant AND debit_account = wanted.account AND state = 'open' AND expires_at <= $3
+    ORDER BY expires_at
+    LIMIT $4
+) AS h
 UNION
 SELECT h.tenant, h.id, h.debit_account, h.credit_account, h.amount, h.currency, h.code, h.ttl_s, h.expires_at,
        h.captured, h.state, h.version
 FROM unnest($1::integer[], $2::uuid[]) AS wanted (tenant, account)
-JOIN holds h ON h.tenant = wanted.tenant AND h.credit_account = wanted.account
-WHERE h.state = 'open' AND h.expires_at <= $3;
+CROSS JOIN LATERAL (
+    SELECT * FROM holds
+    WHERE tenant = wanted.tenant AND credit_account = wanted.account AND state = 'open' AND expires_at <= $3
+    ORDER BY expires_at
+    LIMIT $4
+) AS h;
 
 -- name: list_overdue_holds
 -- What the sweeper should look at: the holds longest over, but those that another transaction has its hands on.
@@ -272,6 +277,46 @@ WHERE posted_at < $5
 ORDER BY version DESC
 LIMIT 1;
 
+-- name: read_clock
+-- The database's clock.
+SELECT clock_timestamp();
+
+-- name: wait_for_batch
+-- Waits for the batch that has an account's row in its hands. The lock is worth nothing afterwards, so that the COMMIT
+-- need not reach the disk.
+SELECT set_config('synchronous_commit', 'off', true)
+FROM accounts
+WHERE shard = $1 AND tenant = $2 AND id = $3
+FOR SHARE;
+
+-- name: find_held_beyond_time
+-- What an account's entry ($5, its version) before an instant ($4) still counts of holds that were over by then: those
+-- not yet released, and those that a later entry released, looked for up to a version ($6). One statement, because a
+-- hold passes from the ones to the others.
+WITH RECURSIVE later AS (
+    SELECT e.* FROM entry_of($2, $3, coalesce(
+        (SELECT transfer FROM marks
+         WHERE shard = $1 AND tenant = $2 AND account = $3 AND version >= $6 ORDER BY version LIMIT 1),
+        (SELECT last_transfer FROM accounts WHERE shard = $1 AND tenant = $2 AND id = $3)), $7) e
+    UNION ALL
+    SELECT e.* FROM later l CROSS JOIN LATERAL entry_of($2, $3, l.previous, $7) e WHERE l.version > $5 + 1
+), held AS (
+    SELECT 'debit' AS side, amount - captured AS amount FROM holds
+    WHERE tenant = $2 AND debit_account = $3 AND state = 'open' AND expires_at <= $4
+    UNION ALL
+    SELECT 'credit', amount - captured FROM holds
+    WHERE tenant = $2 AND credit_account = $3 AND state = 'open' AND expires_at <= $4
+    UNION ALL
+    SELECT l.side, -l.pending
+    FROM later l
+    JOIN transfers t ON t.shard = shard_of(l.transfer, $7) AND t.tenant = $2 AND t.id = l.transfer
+    JOIN holds h ON h.shard = shard_of(t.original, $7) AND h.tenant = $2 AND h.id = t.original
+    WHERE l.version > $5 AND l.kind = 'expire' AND h.expires_at <= $4
+)
+SELECT coalesce(sum(amount) FILTER (WHERE side = 'debit'), 0)::bigint AS debits,
+       coalesce(sum(amount) FILTER (WHERE side = 'credit'), 0)::bigint AS credits
+FROM held;
+
 -- name: get_transfer
 -- One transfer with how much of it was reversed, what became of it as a hold, and what its client said about it.
 SELECT t.id, t.kind, t.debit_account, t.credit_account, t.amount, t.currency, t.code, t.effective_on, t.posted_at,
@@ -318,14 +363,24 @@ ORDER BY effective_at, id
 LIMIT $4;
 
 -- name: trial_balance
--- Debits and credits of all accounts of a tenant, by currency and code.
-SELECT currency, code, count(*) AS accounts, sum(debits_posted) AS debits_posted,
-       sum(credits_posted) AS credits_posted, sum(debits_pending) AS debits_pending,
-       sum(credits_pending) AS credits_pending
-FROM accounts
-WHERE tenant = $1
-GROUP BY currency, code
-ORDER BY currency, code;
+-- Debits and credits of all accounts of a tenant, by currency and code; what is held beyond its time counts no more.
+WITH held AS (
+    SELECT debit_account AS account, amount - captured AS debits, 0 AS credits FROM holds
+    WHERE tenant = $1 AND state = 'open' AND expires_at <= now()
+    UNION ALL
+    SELECT credit_account, 0, amount - captured FROM holds
+    WHERE tenant = $1 AND state = 'open' AND expires_at <= now()
+), beyond AS (
+    SELECT account, sum(debits) AS debits, sum(credits) AS credits FROM held GROUP BY account
+)
+SELECT a.currency, a.code, count(*) AS accounts, sum(a.debits_posted) AS debits_posted,
+       sum(a.credits_posted) AS credits_posted, sum(a.debits_pending - coalesce(o.debits, 0)) AS debits_pending,
+       sum(a.credits_pending - coalesce(o.credits, 0)) AS credits_pending
+FROM accounts a
+LEFT JOIN beyond o ON o.account = a.id
+WHERE a.tenant = $1
+GROUP BY a.currency, a.code
+ORDER BY a.currency, a.code;
 
 -- name: standings
 -- What each customer owes and how they repaid, counting only what took effect before `as_of`.

@@ -5,15 +5,34 @@ An account's history is a chain (see the migration), so a walk begins at the nea
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from amana.domain.account import Account
 from amana.domain.ids import shard_of
 from amana.domain.lending import Loan, Repayment
-from amana.infra.postgres import Pool, Record, reading
+from amana.infra.postgres import Connection, Pool, Record, in_transaction, reading
 from amana.transactions.store import SQL, Store
 from amana.wire.accounts import TrialBalanceLine
+
+SETTLED_AFTER_S = 5
+"""How long before the database's clock an instant must lie for its entries to be there without a look at the locks.
+
+A batch draws `posted_at` under the locks of its accounts and commits later. The server lets its transaction live 2 s
+until the COMMIT begins (`transaction_timeout`); the rest is for the disk."""
+RELEASED_LATE_MAX = 1_024
+"""Movements of an account after an instant among which holds are looked for that were over by then and not released."""
+
+
+class Standing(NamedTuple):
+    """An account's counters as they stood at an instant; `version` is that of its last entry before it."""
+
+    version: int = 0
+    debits_pending: int = 0
+    debits_posted: int = 0
+    credits_pending: int = 0
+    credits_posted: int = 0
 
 
 class Reads:
@@ -51,6 +70,51 @@ class Reads:
         async with reading(self._pool) as connection:
             start = await connection.fetchval(SQL["start_at_instant"], *place, instant)
             return await connection.fetchrow(SQL["walk_to_instant"], tenant, account, start, self._shards, instant)
+
+    async def now_settled(self, tenant: int, account: UUID, *instants: datetime) -> datetime:
+        """The database's clock, once what the account did before any of these instants that is not later is committed.
+
+        An instant that just went by waits for the batch that has the account in its hands, at most for the lock
+        time-out. Every later batch draws a later `posted_at`: what stood at the instant never changes again.
+        """
+        async with reading(self._pool) as connection:
+            now: datetime = await connection.fetchval(SQL["read_clock"])
+        if any(now - timedelta(seconds=SETTLED_AFTER_S) < instant <= now for instant in instants):
+
+            async def wait(connection: Connection) -> None:
+                await connection.execute(SQL["wait_for_batch"], *self._place(tenant, account))
+
+            await in_transaction(self._pool, wait)
+        return now
+
+    async def stood_at(self, tenant: int, account: UUID, instant: datetime) -> Standing:
+        """An account as it stood just before an instant. What was held beyond its time counts no more.
+
+        Exact also where such a hold was released after the instant or is not yet, and the same whenever it is asked;
+        but a release that came more than `RELEASED_LATE_MAX` movements of the account after the instant is not found:
+        until it, the hold counts as pending.
+        """
+        entry = await self.last_entry_before(tenant, account, instant)
+        if entry is None:
+            return Standing()
+        standing = Standing(*(entry[name] for name in Standing._fields))
+        if not standing.debits_pending and not standing.credits_pending:
+            return standing
+        until = standing.version + RELEASED_LATE_MAX
+        async with reading(self._pool) as connection:
+            held = await connection.fetchrow(
+                SQL["find_held_beyond_time"],
+                *self._place(tenant, account),
+                instant,
+                standing.version,
+                until,
+                self._shards,
+            )
+        assert held is not None, "sums are always there"
+        return standing._replace(
+            debits_pending=standing.debits_pending - held["debits"],
+            credits_pending=standing.credits_pending - held["credits"],
+        )
 
     async def get_transfer(self, tenant: int, id_: UUID) -> Record | None:
         """One transfer or None."""

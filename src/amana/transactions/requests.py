@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
-from amana.domain.account import Account, AccountCode
+from amana.domain.account import NORMAL_SIDE, Account, AccountCode
 from amana.domain.account_commands import UNCHANGED, close, freeze, set_limits, unfreeze
 from amana.domain.book import Answer, Asked, Kind
 from amana.domain.events import utc_text
@@ -50,6 +50,11 @@ def open_account(caller: Caller, item: AccountItem, index: int) -> OpenAccount:
     if item.code not in OPENABLE_CODES:
         allowed = ", ".join(sorted(OPENABLE_CODES))
         raise malformed(f"/accounts/{index}/code", f"A client opens accounts of these codes: {allowed}.")
+    side = NORMAL_SIDE.get(AccountCode(item.code), item.normal_side)
+    if item.normal_side != side:
+        raise malformed(
+            f"/accounts/{index}/normal_side", f"The normal side of an account of code {item.code} is {side}."
+        )
 
     def build(now: datetime) -> Account:
         return Account(

@@ -35,7 +35,7 @@ class CreditLine(Response):
 
 
 class AccountItem(Request):
-    """An account to open.
+    """An account to open. A code of the chart has its normal side (an account of another code takes either).
 
     With a `credit_limit` it may be drawn (debits over credits) up to it; with a `floor` that much must stay on its
     normal side; without either it moves without bound.
@@ -151,7 +151,10 @@ class EntryPage(Response):
 
 
 class BalanceView(Response):
-    """An account as it stood just before an instant. `version` is that of its last entry then, 0 before the first."""
+    """An account as it stood just before an instant. `version` is that of its last entry then, 0 before the first.
+
+    Its `*_pending` are without what was held beyond its time by then.
+    """
 
     account: UUID
     at: datetime
@@ -166,6 +169,7 @@ class BalanceView(Response):
 class Statement(Response):
     """An account between two business dates (Africa/Lagos, both included), by the time of posting.
 
+    `complete`: the last day is over, and the statement never changes again. Before that it is as it stands now.
     `opening_balance` + `posted_debits` and `posted_credits`, each on its side, give `closing_balance`, whatever page is
     asked for. `next` is the cursor of the next page of entries, None at the end.
     """
@@ -175,6 +179,7 @@ class Statement(Response):
     normal_side: Side
     first_on: date
     last_on: date
+    complete: bool
     opening_balance: int
     closing_balance: int
     posted_debits: int

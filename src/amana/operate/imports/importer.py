@@ -13,7 +13,6 @@ from collections import deque
 from contextlib import AsyncExitStack
 from typing import Any
 
-import msgspec
 from rich.console import Console
 
 from amana.infra.http import HttpClient
@@ -21,8 +20,9 @@ from amana.operate.imports.journal import Journal, State
 from amana.operate.imports.lines import CannotImport, Source
 from amana.operate.imports.lists import TransferList
 from amana.operate.imports.options import Options, begun, beside, import_id, open_lists, opened
-from amana.operate.imports.telling import Bar, tell
-from amana.tape.client import NOBODY, Client, MovedList, Refusal, Urls
+from amana.operate.imports.sending import Landed, send
+from amana.operate.imports.telling import Bar, Dates, tell
+from amana.tape.client import NOBODY, Client, Refusal, Urls
 
 ATTEMPTS_MAX = 40
 """Of one list: with the pauses in between, about three minutes."""
@@ -49,16 +49,18 @@ def check_file(console: Console, options: Options) -> tuple[dict[str, Any], bool
     state = State(import_id=import_id(options), url="")
     found = beside(options, "checked.jsonl")
     with opened(options) as stream, Journal(state, None, found) as journal:
-        source = Source(stream)
+        source, dates = Source(stream), Dates()
         bar = Bar(console, options, "Checking")
         with bar.progress:
             for one in open_lists(options, source, state):
                 assert one.end is not None, "a list that is given out has ended"
                 journal.take([], [], one.faults, one.end)
                 state.counts["well-formed"] = state.counts.get("well-formed", 0) + len(one.items)
-                bar.at(state, one)
+                dates.note(one.items)
+                bar.at(state, one.faults)
         journal.save()
-    return tell(console, state, found), state.is_all_well
+    report = tell(console, state, found)
+    return report | dates.tell(console), state.is_all_well
 
 
 class _Importer:
@@ -70,7 +72,7 @@ class _Importer:
         self._source = source
         self._client = client
         self._bar = Bar(console, options, "Importing")
-        self._flying: deque[tuple[TransferList, asyncio.Task[MovedList | Refusal]]] = deque()
+        self._flying: deque[tuple[TransferList, asyncio.Task[Landed | Refusal]]] = deque()
         self._saved_s = 0.0
 
     async def run(self) -> None:
@@ -82,7 +84,7 @@ class _Importer:
             while (one := await asyncio.to_thread(next, lists, None)) is not None:  # while others are in flight
                 while self._flying and self._must_wait(one):
                     await self._land()
-                self._flying.append((one, asyncio.create_task(self._send(one))))
+                self._flying.append((one, asyncio.create_task(send(self._client.move, one.items))))
             while self._flying:
                 await self._land()
             self._journal.state.is_done = True
@@ -93,21 +95,17 @@ class _Importer:
             return True
         return any(not one.names.isdisjoint(other.names) for other, _ in self._flying)
 
-    async def _send(self, one: TransferList) -> MovedList | Refusal:
-        if not one.items:
-            return MovedList([])
-        return await self._client.move([msgspec.Raw(item.encoded) for item in one.items])
-
     async def _land(self) -> None:
         """Takes down what came of the oldest list in flight."""
         one, sent = self._flying[0]
-        answer = await sent
-        if isinstance(answer, Refusal):
-            raise CannotImport(_stopped(answer, one, self._options.url))
-        assert one.end is not None and len(answer.results) == len(one.items), "one result for each item"
+        landed = await sent
+        if isinstance(landed, Refusal):
+            raise CannotImport(_stopped(landed, one, self._options.url))
+        assert one.end is not None, "a list that is given out has ended"
         self._flying.popleft()
-        self._journal.take(one.items, answer.results, one.faults, one.end)
-        self._bar.at(self._journal.state, one)
+        faults = sorted(one.faults + landed.faults, key=lambda fault: fault.line)
+        self._journal.take(landed.items, landed.results, faults, one.end)
+        self._bar.at(self._journal.state, faults)
         if time.monotonic() - self._saved_s >= SAVE_EVERY_S:
             self._journal.save()
             self._saved_s = time.monotonic()

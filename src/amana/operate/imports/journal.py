@@ -73,16 +73,19 @@ class Journal:
         self._refused.close()
 
     def take(self, items: list[Item], results: list[Moved], faults: list[Fault], end: End) -> None:
-        """One list is done: its results, and the lines that were not sent."""
-        lines = [_malformed_line(fault) for fault in faults]
+        """One list is done: its results, and the lines that were not tried."""
+        lines = [_untried_line(fault) for fault in faults]
         for item, moved in zip(items, results, strict=True):
             if moved.reason is None:
                 self._count(REPLAYED if moved.replayed else moved.status)
             else:
-                self.state.refused[moved.reason] = self.state.refused.get(moved.reason, 0) + 1
+                self._count_refused(moved.reason)
                 lines.append(_refused_line(item, moved))
-        for _ in faults:
-            self._count(MALFORMED)
+        for fault in faults:
+            if fault.reason:
+                self._count_refused(fault.reason)
+            else:
+                self._count(MALFORMED)
         lines.sort(key=lambda line: int(line["line"]))
         self._refused.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
         self.state.mark, self.state.broken_at = end
@@ -105,12 +108,15 @@ class Journal:
     def _count(self, outcome: str) -> None:
         self.state.counts[outcome] = self.state.counts.get(outcome, 0) + 1
 
+    def _count_refused(self, reason: str) -> None:
+        self.state.refused[reason] = self.state.refused.get(reason, 0) + 1
+
 
 def _refused_line(item: Item, moved: Moved) -> dict[str, Any]:
     return {"line": item.line, "id": item.id, "sent": True, "reason": moved.reason, "figures": moved.figures}
 
 
-def _malformed_line(fault: Fault) -> dict[str, Any]:
+def _untried_line(fault: Fault) -> dict[str, Any]:
     figures = {"line": fault.because_of} if fault.because_of is not None else {}
     found = {"line": fault.line, "id": fault.id, "sent": False, "reason": reason_of(fault), "figures": figures}
     return found | {"errors": fault.errors}

@@ -35,20 +35,26 @@ _NOBODY = Caller(tenant=0, key_id="", scopes=frozenset(), trace="", request_id="
 
 
 class Item(NamedTuple):
-    """One transfer to send: its line, its id and the bytes of its JSON."""
+    """One transfer to send: its line, its id, the bytes of its JSON, and of its fields what is asked after later."""
 
     line: int
     id: UUID
     encoded: bytes
+    linked: bool
+    effective_on: date | None
 
 
 class Fault(NamedTuple):
-    """A line that is not sent. `errors` say what is wrong with it; without any it waits for the line `because_of`."""
+    """A line that is not tried. `errors` say what is wrong with it; without any it waits for the line `because_of`.
+
+    `reason` is the service's, where it refused the list for it; empty for a line that was not even sent.
+    """
 
     line: int
     id: str | None
     errors: tuple[FieldError, ...] = ()
     because_of: int | None = None
+    reason: str = ""
 
 
 class End(NamedTuple):
@@ -85,13 +91,12 @@ def lists_of(lines: Iterator[Line], source: Source, import_id: str, broken_at: i
     """The lists of a file; `broken_at` as the last list of an earlier run ended."""
     now = TransferList()
     group: list[_Member] = []
-    today = business_date(clock.now())
     for line in lines:
         if broken_at is not None:
             now.faults.append(_held_back(line, import_id, broken_at))
             broken_at = broken_at if line.linked else None
         else:
-            group.append(_member(line, import_id, today))
+            group.append(_member(line, import_id))
             if not line.linked or len(group) > LINKED_MAX:
                 _add(now, group)
                 broken_at = group[0].line.number if line.linked else None
@@ -109,7 +114,7 @@ def _ended(now: TransferList, source: Source, broken_at: int | None) -> Transfer
     return now
 
 
-def _member(line: Line, import_id: str, today: date) -> _Member:
+def _member(line: Line, import_id: str) -> _Member:
     """The line as a transfer, or with everything that is wrong with it."""
     if line.item is None:
         return _Member(line, None, None, line.errors)
@@ -122,7 +127,7 @@ def _member(line: Line, import_id: str, today: date) -> _Member:
         named = {error.pointer for error in errors}
         errors += [error for error in explain(tree, TransferItem) if error.pointer not in named]
         return _Member(line, id_, None, tuple(errors))
-    if item.effective_on is not None and item.effective_on > today:
+    if item.effective_on is not None and item.effective_on > business_date(clock.now()):
         errors.append(FieldError("/effective_on", "future", "Later than now."))
     return _Member(line, id_, None if errors else item, tuple(errors))
 
@@ -141,7 +146,7 @@ def _add(now: TransferList, group: list[_Member]) -> None:
     if not malformed:
         for member, item in zip(group, items, strict=True):
             encoded = msgspec.json.encode(member.line.item)
-            now.items.append(Item(member.line.number, item.id, encoded))
+            now.items.append(Item(member.line.number, item.id, encoded, item.linked, item.effective_on))
             now.names.update(name for name in (item.id, item.hold, item.reverses) if name is not None)
             now.bytes += len(encoded)
         return
@@ -188,6 +193,6 @@ def line_id(import_id: str, line: int, place: UUID | None) -> UUID:
     return uuid7(time_like, (number << SALT_BITS | salt) << 12, 0 if place is None else bucket_of(place))
 
 
-def reason_of(fault: Fault) -> Reason:
-    """The code under which a line that is not sent is counted."""
-    return Reason.VALIDATION if fault.errors else Reason.LINKED_FAILED
+def reason_of(fault: Fault) -> str:
+    """The code under which a line that is not tried is told."""
+    return fault.reason or (Reason.VALIDATION if fault.errors else Reason.LINKED_FAILED)

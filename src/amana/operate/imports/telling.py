@@ -8,12 +8,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from amana.domain.lending import business_date
+from amana.infra import clock
 from amana.operate.imports.journal import MALFORMED, State
-from amana.operate.imports.lists import TransferList
+from amana.operate.imports.lists import Fault, Item
 from amana.operate.imports.options import STDIN, Options
 
 SHOWN_MAX = 5
-"""Malformed lines that are told as they come; the file of refused lines has them all."""
+"""Lines that were not tried that are told as they come; the file of refused lines has them all."""
 
 
 class Bar:
@@ -32,9 +34,9 @@ class Bar:
         self._tenths = 0
         self._shown = 0
 
-    def at(self, state: State, one: TransferList) -> None:
-        """A list is done."""
-        self._show(one)
+    def at(self, state: State, faults: list[Fault]) -> None:
+        """A list is done, but for these lines of it."""
+        self._show(faults)
         told = f"{state.mark.line:,} lines"
         if not_posted := state.counts.get(MALFORMED, 0) + sum(state.refused.values()):
             told += f", {not_posted:,} not posted"
@@ -44,14 +46,40 @@ class Bar:
             self._tenths = tenths
             self._say(f"  {self._title}: {tenths * 10} %, {told}")
 
-    def _show(self, one: TransferList) -> None:
-        for fault in one.faults[: SHOWN_MAX - self._shown]:
+    def _show(self, faults: list[Fault]) -> None:
+        for fault in faults[: SHOWN_MAX - self._shown]:
             self._shown += 1
             for error in fault.errors[:1]:
                 self._say(f"line {fault.line}: {error.pointer.removeprefix('/')} {error.detail}")
 
     def _say(self, line: str) -> None:
         self.progress.console.print(line, markup=False, soft_wrap=True)
+
+
+class Dates:
+    """What a dry run can't check: whether the key may send business dates other than the day's."""
+
+    def __init__(self) -> None:
+        self.past = self.today = 0
+
+    def note(self, items: list[Item]) -> None:
+        """Counts the lines that name a business date."""
+        today = business_date(clock.now())
+        for item in items:
+            self.past += item.effective_on is not None and item.effective_on < today
+            self.today += item.effective_on == today
+
+    def tell(self, console: Console) -> dict[str, Any]:
+        """Says what may become of them, and the same as JSON."""
+        if self.past:
+            console.print(
+                f"{self.past:,} lines name an effective_on that is over: without the scope tape:import they will be "
+                "refused, unless they were posted on that day",
+                soft_wrap=True,
+            )
+        if self.today:
+            console.print(f"{self.today:,} lines name today: what is sent after midnight needs the scope tape:import")
+        return {"past_dates": self.past, "dated_today": self.today}
 
 
 def tell(console: Console, state: State, refused_file: Path) -> dict[str, Any]:

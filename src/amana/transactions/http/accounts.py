@@ -106,21 +106,21 @@ async def close_account(caller: Caller, state: State, account_id: UUID, data: Ac
 
 @get("/v1/accounts/{account_id:uuid}/balance", opt=READ, tags=["Accounts"])
 async def get_balance(caller: Caller, state: State, account_id: UUID, at: datetime) -> BalanceView:
-    """An account as it stood just before an instant, holds included."""
+    """An account as it stood just before an instant, not later than now. What was posted before it never changes.
+
+    What was held counts as pending until its time was over, whenever it was released. Only where the release was
+    recorded more than 1,024 movements of the account after the instant is it not found, and counts until then.
+    """
     if at.tzinfo is None:
         raise Refused(Reason.VALIDATION, errors=[FieldError("?at", "invalid", "An instant with its offset.")])
     check_instant(at, "?at")
     account = await _account(caller, state, account_id)
-    entry = await state.reads.last_entry_before(caller.tenant, account_id, at)
+    if at > await state.reads.now_settled(caller.tenant, account_id, at):
+        raise Refused(Reason.VALIDATION, errors=[FieldError("?at", "future", "Later than now.")])
+    stood = await state.reads.stood_at(caller.tenant, account_id, at)
+    net = stood.debits_posted - stood.credits_posted
     return BalanceView(
-        account=account_id,
-        at=at,
-        version=entry["version"] if entry else 0,
-        balance=_balance(account, entry),
-        debits_pending=entry["debits_pending"] if entry else 0,
-        debits_posted=entry["debits_posted"] if entry else 0,
-        credits_pending=entry["credits_pending"] if entry else 0,
-        credits_posted=entry["credits_posted"] if entry else 0,
+        account=account_id, at=at, balance=net if account.normal_side == Side.DEBIT else -net, **stood._asdict()
     )
 
 
@@ -147,11 +147,12 @@ async def get_statement(
 ) -> Statement:
     """An account between two business dates, both included, with its balance before and after.
 
-    By the time of posting: what is posted later never changes a statement that was given. `after` is the version of the
-    last entry seen.
+    By the time of posting: once it is `complete` (its last day is over), nothing changes it any more. `after` is the
+    version of the last entry seen.
     """
     begin, end = _instants(first_on, last_on)
     account = await _account(caller, state, account_id)
+    now = await state.reads.now_settled(caller.tenant, account_id, begin, end)
     before = await state.reads.last_entry_before(caller.tenant, account_id, begin)
     last = await state.reads.last_entry_before(caller.tenant, account_id, end)
     opened_at = before["version"] if before else 0
@@ -166,6 +167,7 @@ async def get_statement(
         normal_side=Side(account.normal_side),
         first_on=first_on,
         last_on=last_on,
+        complete=end <= now,
         opening_balance=_balance(account, before),
         closing_balance=_balance(account, last),
         posted_debits=_counter(last, "debits_posted") - _counter(before, "debits_posted"),

@@ -1,6 +1,6 @@
 """What the routes of this service share."""
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 from uuid import UUID
 
 from litestar.datastructures import State
@@ -27,12 +27,19 @@ async def one(state: State, command: Command) -> Answer:
 def may_backdate(caller: Caller, pointer: str, is_past: bool) -> None:
     """Refuses a business time that is later than now, or earlier without the scope for it."""
     if not is_past:
-        raise Refused(Reason.EFFECTIVE_IN_FUTURE, errors=[FieldError(pointer, "future", "Later than now.")])
+        refuse_future(pointer)
     need_scope(caller, pointer)
 
 
-def need_scope(caller: Caller, pointer: str) -> None:
+def refuse_future(*pointers: str) -> NoReturn:
+    """Refuses business times that are later than now."""
+    errors = [FieldError(pointer, "future", "Later than now.") for pointer in pointers]
+    raise Refused(Reason.EFFECTIVE_IN_FUTURE, errors=errors)
+
+
+def need_scope(caller: Caller, *pointers: str) -> None:
     """Refuses what only the importer of an older book may say."""
     if not caller.may(TAPE_IMPORT):
         detail = f"This needs the scope {TAPE_IMPORT}."
-        raise Refused(Reason.SCOPE_MISSING, detail, errors=[FieldError(pointer, "scope_missing", detail)])
+        errors = [FieldError(pointer, "scope_missing", detail) for pointer in pointers]
+        raise Refused(Reason.SCOPE_MISSING, detail, errors=errors)

@@ -19,7 +19,7 @@ from amana.infra import clock
 from amana.infra.postgres import reading
 from amana.transactions import orders, requests
 from amana.transactions.flow import Flow
-from amana.transactions.http.common import FIRST, PageLimit, may_backdate
+from amana.transactions.http.common import FIRST, PageLimit, need_scope, refuse_future
 from amana.wire.common import PAGE_SIZE_DEFAULT
 from amana.wire.problems import Refused
 from amana.wire.transfers import (
@@ -115,7 +115,10 @@ async def _about(
 
 
 async def _check_effective_on(caller: Caller, flow: Flow, data: TransfersRequest) -> None:
-    """Another business date than today's needs its scope, but not where the id is a replay from that very day."""
+    """Another business date than today's needs its scope, but not where the id is a replay from that very day.
+
+    Every item that is refused for it is named, so that a client need not find them one by one.
+    """
     today = business_date(clock.now())
     other = other_dates(data, today)
     if not other:
@@ -124,9 +127,15 @@ async def _check_effective_on(caller: Caller, flow: Flow, data: TransfersRequest
     async with reading(flow.pool) as connection:
         known = set(await flow.store.find_transfers(connection, keys))
         known.update(await flow.store.find_answers(connection, keys))
-    for at, effective_on in other.items():
-        if (caller.tenant, data.transfers[at].id) not in known:
-            may_backdate(caller, f"/transfers/{at}/effective_on", effective_on <= today)
+    new = [at for at in other if (caller.tenant, data.transfers[at].id) not in known]
+    if future := [at for at in new if other[at] > today]:
+        refuse_future(*map(_effective_on_of, future))
+    if new:
+        need_scope(caller, *map(_effective_on_of, new))
+
+
+def _effective_on_of(at: int) -> str:
+    return f"/transfers/{at}/effective_on"
 
 
 def other_dates(data: TransfersRequest, today: date) -> dict[int, date]:
