@@ -9,7 +9,7 @@ from tests.domain.ledger import id_for
 from tests.domain.policy_model import NOW, compiled, facts, shipped
 from tests.domain.review_cases import ASKER, JUDGE, case
 
-from amana.domain.commitments import salted_digest
+from amana.domain.commitments import Words, differing_words, salted_digest
 from amana.domain.decision import CompiledPolicy, assess, decide
 from amana.domain.policy import Network, Outcome
 from amana.domain.reasons import Reason
@@ -20,9 +20,7 @@ from amana.domain.review import (
     ResolutionOutcome,
     Standing,
     Wanted,
-    Words,
     cap_now,
-    differing_words,
     refuse_appeal,
     refuse_override,
     refuse_resolution,

@@ -15,7 +15,6 @@ from uuid import UUID
 
 import msgspec
 
-from amana.domain.commitments import salted_digest
 from amana.domain.decision import Assessment, CompiledPolicy, Decision, network_fault
 from amana.domain.policy import Outcome, SystemReason
 from amana.domain.pricing import Price, is_offered
@@ -62,21 +61,6 @@ class ResolutionOutcome(StrEnum):
 
     UPHELD = "upheld"
     CHANGED = "changed"
-
-
-class Words(msgspec.Struct, frozen=True):
-    """What a person wrote: who judged (None of an appeal, which is the customer's) and why. Never in events.
-
-    `salt` is 16 random bytes.
-    """
-
-    reviewer: str | None
-    reason: str
-    salt: bytes
-
-    def digest(self) -> str:
-        """What events and rows that never change carry of it."""
-        return salted_digest(self.salt, {"reason": self.reason, "reviewer": self.reviewer})
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,13 +198,6 @@ def cap_now(terms: OverrideTerms, fresh: Assessment, decision: Decision) -> int 
     if not set(fresh.knockouts) <= set(terms.overruled) or not CLOSED.isdisjoint(decision.reasons):
         return None
     return cap if fresh.exposure + terms.price.total_due <= cap else None
-
-
-def differing_words(asked: Words, first: Words | None) -> str | None:
-    """The field in which a second use of an id differs from the first; None where the first's were erased."""
-    if first is None:
-        return None
-    return next((name for name in ("reason", "reviewer") if getattr(asked, name) != getattr(first, name)), None)
 
 
 def _refuse_any(case: Case) -> Refused | None:

@@ -4,10 +4,11 @@ from uuid import UUID
 
 import msgspec
 
+from amana.domain.commitments import Words
 from amana.domain.decision import Assessment, DecisionInputs
 from amana.domain.money import Currency
 from amana.domain.policy import Outcome
-from amana.domain.review import AppealState, Case, OverrideTerms, ReviewKind, Standing, Words
+from amana.domain.review import AppealState, Case, OverrideTerms, ReviewKind, Standing
 from amana.eligibility.review_records import UNREVIEWED, Appeal, Draft, OverrideOffer, Review, Stands, stored
 from amana.eligibility.store import look
 from amana.infra.postgres import Connection, Record
