@@ -11,6 +11,7 @@ from tests.eligibility.standings_server import StandingsServer
 from amana.domain.money import Currency
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.flow import Answer, Flow
+from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check
 from amana.eligibility.standings import Ledger
@@ -28,7 +29,7 @@ async def flow(service_settings: Settings, http: HttpClient) -> AsyncIterator[Fl
     """The service's flow, without its routes and its cache."""
     pool = await open_pool(service_settings.eligibility_database_url, "eligibility", 2)
     ledger = Ledger(http, service_settings.transactions_url, service_settings.internal_key)
-    yield Flow(pool, ledger, AssessmentCache(Cache("")), Policies(pool))
+    yield Flow(pool, ledger, AssessmentCache(Cache(""), Memory(1, 0.0, 0.0), 5_000), Policies(pool))
     await pool.close()
 
 

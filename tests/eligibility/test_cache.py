@@ -10,9 +10,10 @@ from tests.domain.policy_model import NOW, compiled, facts, shipped
 from tests.eligibility.conftest import RECORD, Lender
 from tests.eligibility.standings_server import StandingsServer
 
-from amana.domain.decision import assess
+from amana.domain.decision import Verdict, assess, verdict_of
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.consumer import TOPIC, Invalidation, run
+from amana.eligibility.memory import Memory, Slot
 from amana.infra.cache import Cache
 from amana.infra.kafka import Message, Producer, Record, ensure_topics
 from amana.infra.settings import Settings
@@ -22,19 +23,31 @@ ASSESSMENT = assess(POLICY, facts(), NOW)
 SECOND = timedelta(seconds=1)
 
 
+VERDICT = verdict_of(ASSESSMENT, UUID(int=7))
+
+
+def cached_on(url: str) -> AssessmentCache:
+    return AssessmentCache(Cache(url, deadline_ms=1_000), Memory(100, 5.0, 1.0), 5_000)
+
+
 @pytest.fixture
 def cache(settings: Settings) -> AssessmentCache:
-    return AssessmentCache(Cache(settings.redis_url, deadline_ms=1_000))
+    return cached_on(settings.redis_url)
 
 
-async def found(cache: AssessmentCache, customer: UUID, at: timedelta = SECOND, tenant: int = 900) -> object:
-    return (await cache.find(tenant, customer, "nano", POLICY.hash, NOW + at))[0]
+def slot(customer: UUID, *, tenant: int = 900, product: str = "nano", policy: str = POLICY.hash) -> Slot:
+    return Slot(tenant, customer, product, policy)
 
 
-async def put(cache: AssessmentCache, customer: UUID) -> None:
-    _, slot = await cache.find(900, customer, "nano", POLICY.hash, NOW)
-    assert slot is not None
-    await cache.put(slot, uuid4(), ASSESSMENT)
+async def found(cache: AssessmentCache, where: Slot, at: timedelta = SECOND) -> Verdict | None:
+    """What the server has, whatever this process has."""
+    return (await cache.find(where, NOW + at))[0]
+
+
+async def put(cache: AssessmentCache, where: Slot) -> None:
+    _, seen = await cache.find(where, NOW)
+    cache.put(where, seen, VERDICT, NOW)
+    await cache.drain()
 
 
 # Over HTTP
@@ -46,7 +59,7 @@ async def test_the_second_question_is_answered_from_the_cache(
     first = await lender.check(good)
     ledger.calls.clear()
     second = await lender.check(good, 2_000_000)
-    assert (first["source"], second["source"], ledger.calls) == ("fresh", "cache", [])
+    assert (first["source"], second["source"], ledger.calls) == ("fresh", "memory", [])
     assert second["decision_id"] == first["decision_id"]
     assert second["price"]["principal"] == 2_000_000
     assert second["as_of"] <= first["as_of"]
@@ -58,7 +71,7 @@ async def test_a_request_to_borrow_is_never_answered_from_the_cache(
 ) -> None:
     await lender.check(good)
     ledger.known[lender.tenant, UUID(good)] = {"loans_open": 1}
-    assert (await lender.check(good))["source"] == "cache"
+    assert (await lender.check(good))["source"] == "memory"
     answer = await lender.check(good, id=str(uuid4()))
     assert (answer["source"], answer["outcome"]) == ("fresh", "decline")
 
@@ -86,49 +99,88 @@ async def test_a_change_during_a_slow_computation_is_not_overwritten(
 
 
 async def test_age_is_judged_when_it_is_read(cache: AssessmentCache) -> None:
-    customer = uuid4()
-    await put(cache, customer)
-    assert await found(cache, customer) is not None
-    assert await found(cache, customer, 5 * SECOND) is not None
-    assert await found(cache, customer, 6 * SECOND) is None
-    assert await found(cache, customer, -SECOND) is None
+    ada = slot(uuid4())
+    await put(cache, ada)
+    assert await found(cache, ada) == VERDICT
+    assert await found(cache, ada, 5 * SECOND) == VERDICT
+    assert await found(cache, ada, 6 * SECOND) is None
+    assert await found(cache, ada, -SECOND) is None
 
 
 async def test_what_is_cached_of_a_tenant_a_product_and_a_policy_is_only_theirs(cache: AssessmentCache) -> None:
-    customer = uuid4()
-    await put(cache, customer)
-    assert await found(cache, customer, tenant=901) is None
-    assert (await cache.find(900, customer, "airtime", POLICY.hash, NOW))[0] is None
-    assert (await cache.find(900, customer, "nano", "0" * 64, NOW))[0] is None
+    ada = uuid4()
+    await put(cache, slot(ada))
+    others = (slot(ada, tenant=901), slot(ada, product="airtime"), slot(ada, policy="0" * 64), slot(uuid4()))
+    assert [await found(cache, other) for other in others] == [None] * 4
+    assert [cache.recall(other) for other in others] == [None] * 4
 
 
-async def test_an_assessment_begun_before_a_change_is_not_kept(cache: AssessmentCache) -> None:
-    customer = uuid4()
+async def test_an_assessment_begun_before_a_change_is_kept_nowhere(cache: AssessmentCache) -> None:
+    ada = slot(uuid4())
     for _ in range(2):
-        _, slot = await cache.find(900, customer, "nano", POLICY.hash, NOW)
-        assert slot is not None
-        await cache.forget(900, customer)
-        await cache.put(slot, uuid4(), ASSESSMENT)
-        assert await found(cache, customer) is None
-    await put(cache, customer)
-    assert await found(cache, customer) is not None
+        _, seen = await cache.find(ada, NOW)
+        await cache.forget(900, ada.customer)
+        cache.put(ada, seen, VERDICT, NOW)
+        await cache.drain()
+        assert (cache.recall(ada), await found(cache, ada)) == (None, None)
+    await put(cache, ada)
+    assert cache.recall(ada) == await found(cache, ada) == VERDICT
+
+
+async def test_a_write_that_comes_late_brings_nothing_back(settings: Settings) -> None:
+    ada, one, other = slot(uuid4()), cached_on(settings.redis_url), cached_on(settings.redis_url)
+    _, seen = await one.find(ada, NOW)
+    await other.forget(900, ada.customer)
+    one.put(ada, seen, VERDICT, NOW)  # it has not heard of it
+    await one.drain()
+    assert await found(other, ada) is None
+
+
+async def test_many_who_look_at_once_cost_one_round_trip(
+    cache: AssessmentCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = [slot(uuid4()) for _ in range(40)]
+    for one in slots[:20]:
+        await put(cache, one)
+    asked: list[int] = []
+    get_many = Cache.get_many
+
+    async def counting(self: Cache, keys: list[str]) -> list[bytes | None] | None:
+        asked.append(len(keys))
+        return await get_many(self, keys)
+
+    monkeypatch.setattr(Cache, "get_many", counting)
+    verdicts = await asyncio.gather(*(found(cache, one) for one in slots))
+    assert (verdicts, asked) == ([VERDICT] * 20 + [None] * 20, [80])
 
 
 async def test_a_server_that_is_away_is_a_miss_and_is_left_alone_for_a_moment() -> None:
     away = Cache("redis://127.0.0.1:1/0", rest_ms=200)
-    assert await away.get_fields("key", ["field"]) is None
-    assert await away.get_fields("key", ["field"]) is None
+    assert await away.get_many(["key"]) is None
+    assert await away.get_many(["key"]) is None
     assert away.failures == 1
     await asyncio.sleep(0.25)
-    assert await away.get_fields("key", ["field"]) is None
+    assert await away.get_many(["key"]) is None
     assert away.failures == 2
     await away.close()
 
 
-async def test_without_a_server_nothing_is_ever_cached() -> None:
-    cache = AssessmentCache(Cache(""))
-    assert await cache.find(900, uuid4(), "nano", POLICY.hash, NOW) == (None, None)
-    await cache.forget(900, uuid4())
+async def test_without_a_server_each_process_has_its_own_for_a_moment() -> None:
+    cache, ada = cached_on(""), slot(uuid4())
+    verdict, seen = await cache.find(ada, NOW)
+    cache.put(ada, seen, VERDICT, NOW)
+    assert (verdict, seen.generation, await found(cache, ada)) == (None, None, None)
+    assert cache.recall(ada) == VERDICT
+    await cache.forget(900, ada.customer)
+    assert cache.recall(ada) is None
+
+
+async def test_a_value_of_another_shape_or_of_nobody_is_a_miss(cache: AssessmentCache, settings: Settings) -> None:
+    for value in (b"", b"\xff\xfe", b"\x93\xa1x\xc4\x00\x90", b"{}"):
+        ada = slot(uuid4())
+        key = f"amana:eligibility:900:{ada.customer.hex}:nano:{POLICY.hash[:32]}"
+        assert await Cache(settings.redis_url).put_many([(key, value)], 5_000)
+        assert await found(cache, ada) is None
 
 
 async def test_a_server_that_hangs_costs_one_deadline() -> None:
@@ -140,7 +192,7 @@ async def test_a_server_that_hangs_costs_one_deadline() -> None:
     port = server.sockets[0].getsockname()[1]
     slow = Cache(f"redis://127.0.0.1:{port}/0", deadline_ms=50)
     began = asyncio.get_running_loop().time()
-    assert await slow.get_fields("key", ["field"]) is None
+    assert await slow.get_many(["key"]) is None
     assert asyncio.get_running_loop().time() - began < 1
     await slow.close()
     server.close()
@@ -163,12 +215,12 @@ def message(customer: UUID | None, position: int, partition: int = 0) -> Message
 
 async def test_an_event_of_the_ledger_drops_its_customer_once(cache: AssessmentCache) -> None:
     customer, other = uuid4(), uuid4()
-    await put(cache, customer)
-    await put(cache, other)
+    await put(cache, slot(customer))
+    await put(cache, slot(other))
     invalidation = Invalidation(cache)
     assert await invalidation.handle([message(customer, 7), message(None, 9)]) == {(900, customer)}
-    assert await found(cache, customer) is None
-    assert await found(cache, other) is not None
+    assert await found(cache, slot(customer)) is None
+    assert await found(cache, slot(other)) is not None
     assert await invalidation.handle([message(customer, 7), message(customer, 9)]) == set()
     assert await invalidation.handle([message(customer, 8, partition=1)]) == {(900, customer)}
 
@@ -181,7 +233,7 @@ async def test_an_event_that_can_not_be_read_stops_nothing(cache: AssessmentCach
 
 async def test_the_consumer_hears_the_ledger_through_the_broker(cache: AssessmentCache, settings: Settings) -> None:
     customer = uuid4()
-    await put(cache, customer)
+    await put(cache, slot(customer))
     await ensure_topics(settings.kafka_bootstrap, [TOPIC])
     stop = asyncio.Event()
     consuming = asyncio.create_task(run(settings.kafka_bootstrap, cache, stop))
@@ -191,10 +243,10 @@ async def test_the_consumer_hears_the_ledger_through_the_broker(cache: Assessmen
     assert (await producer.send(TOPIC, [Record(b"loan", event.value, headers)], 5.0)).acknowledged == 1
     try:
         for _ in range(200):
-            if await found(cache, customer) is None:
+            if await found(cache, slot(customer)) is None:
                 break
             await asyncio.sleep(0.05)
-        assert await found(cache, customer) is None
+        assert await found(cache, slot(customer)) is None
     finally:
         stop.set()
         await consuming

@@ -17,6 +17,7 @@ from amana.eligibility import flow as flow_module
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.check_lists import CHECKS_IN_FLIGHT, check_all
 from amana.eligibility.flow import Answer, Flow
+from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check
 from amana.eligibility.standings import Ledger
@@ -190,7 +191,7 @@ async def small_flow(service_settings: Settings, http: HttpClient, monkeypatch: 
     monkeypatch.setattr(flow_module, "BATCHES_IN_FLIGHT", 1)
     pool = await open_pool(service_settings.eligibility_database_url, "eligibility", 2)
     ledger = Ledger(http, service_settings.transactions_url, service_settings.internal_key)
-    return Flow(pool, ledger, AssessmentCache(Cache("")), Policies(pool))
+    return Flow(pool, ledger, AssessmentCache(Cache(""), Memory(1, 0.0, 0.0), 5_000), Policies(pool))
 
 
 def check(lender: Lender, customer: object) -> Check:

@@ -138,7 +138,7 @@ async def test_a_version_that_is_gone_is_a_conflict(lender: Lender, source: str)
 async def test_a_new_word_is_seen_at_once(lender: Lender, source: str) -> None:
     id_ = await lender.customer()
     await lender.check(id_)
-    assert (await lender.check(id_))["source"] == "cache"
+    assert (await lender.check(id_))["source"] == "memory"
     await lender.send("PUT", f"/v1/customers/{id_}/{source}", SOURCES[source])
     assert (await lender.check(id_))["source"] == "fresh"
 

@@ -123,7 +123,7 @@ async def test_what_a_batch_changes_is_seen_at_once(lender: Lender) -> None:
     for id_ in ids:
         await lender.check(id_)
     await send(lender, *({"customer": id_, "bureau": BUREAU} for id_ in ids[:2]))
-    assert [(await lender.check(id_))["source"] for id_ in ids] == ["fresh", "fresh", "cache"]
+    assert [(await lender.check(id_))["source"] for id_ in ids] == ["fresh", "fresh", "memory"]
 
 
 async def test_a_warning_is_told_with_its_place(lender: Lender) -> None:

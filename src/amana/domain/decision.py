@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from uuid import UUID
 
 import msgspec
 
@@ -49,6 +50,24 @@ class Assessment(msgspec.Struct, frozen=True):
     knockouts: tuple[str, ...]
     factors: tuple[str, ...]
     caps: dict[str, int | None]
+    exposure_cap: int
+    exposure: int
+    headroom: int
+
+
+class Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What of an assessment the answer to a plain question needs: small enough to be kept for every customer.
+
+    `decision_id` is the decision that recorded the assessment. The rest is as in `Assessment`.
+    """
+
+    decision_id: UUID
+    policy_hash: str
+    facts_version: int
+    assessed_at: datetime
+    outcome: Outcome
+    knockouts: tuple[str, ...]
+    factors: tuple[str, ...]
     exposure_cap: int
     exposure: int
     headroom: int
@@ -124,9 +143,25 @@ def assess(policy: CompiledPolicy, facts: Facts, now: datetime) -> Assessment:
     return policy.assess(facts, now)
 
 
+def verdict_of(assessment: Assessment, decision_id: UUID) -> Verdict:
+    """The part of an assessment that is kept."""
+    return Verdict(
+        decision_id,
+        assessment.policy_hash,
+        assessment.facts.version,
+        assessment.assessed_at,
+        assessment.outcome,
+        assessment.knockouts,
+        assessment.factors,
+        assessment.exposure_cap,
+        assessment.exposure,
+        assessment.headroom,
+    )
+
+
 def decide(
     policy: CompiledPolicy,
-    assessment: Assessment,
+    assessment: Assessment | Verdict,
     amount: int,
     term_days: int | None = None,
     terms: Terms | None = None,

@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from litestar import Litestar
 
 from amana.eligibility import consumer
-from amana.eligibility.cache import AssessmentCache
+from amana.eligibility.cache import CHANNEL, AssessmentCache
 from amana.eligibility.flow import Flow
 from amana.eligibility.http import ROUTES
 from amana.eligibility.jobs import tell_starts_forever
+from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.standings import Ledger
 from amana.gateway.edge import build_app
@@ -18,11 +20,14 @@ from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
 from amana.infra.cache import Cache
+from amana.infra.channel import listen
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve as serve_http
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 
+UNHEARD_S = 1.0
+"""How long memory may answer from what it has while other processes can't tell it what to forget."""
 BATCH_BODY_MAX_BYTES = 2 << 20
 """The most customers that a batch may have, with all that may be said of each."""
 
@@ -38,17 +43,23 @@ def build(settings: Settings) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool = await open_pool(settings.eligibility_database_url, "eligibility", settings.pool_connections)
         cache = Cache(settings.redis_url)
-        assessments = AssessmentCache(cache)
+        ttl_s = settings.assessment_ttl_ms / 1000
+        memory = Memory(settings.assessments_in_memory, ttl_s, min(ttl_s, UNHEARD_S))
+        assessments = AssessmentCache(cache, memory, settings.assessment_ttl_ms)
         async with HttpClient() as client:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
-            flow = Flow(pool, ledger, assessments, Policies(pool))
+            policies = Policies(pool)
+            flow = Flow(pool, ledger, assessments, policies)
             app.state.flow = flow
             app.state.outbox_pool = pool
-            teller = asyncio.create_task(tell_starts_forever(pool))
+            jobs = [asyncio.create_task(tell_starts_forever(pool)), asyncio.create_task(policies.keep_recent())]
+            if settings.redis_url:
+                jobs.append(asyncio.create_task(_listening(settings.redis_url, assessments)))
             async with _consuming(settings.kafka_bootstrap, assessments):
                 yield
-            teller.cancel()
-            await asyncio.wait([teller])
+            for job in jobs:
+                job.cancel()
+            await asyncio.wait(jobs)
             await flow.drain()
         await cache.close()
         await pool.close()
@@ -67,6 +78,17 @@ async def serve(settings: Settings) -> None:
     """Serves until SIGTERM."""
     await serve_http(
         build(settings), settings.listen_host, settings.listen_port, drain_pause_s=settings.drain_pause_ms / 1000
+    )
+
+
+async def _listening(url: str, cache: AssessmentCache) -> None:
+    """What other processes forget, this one forgets; and everything, whenever it could not be told."""
+    await listen(
+        url,
+        CHANNEL,
+        heard=cache.heard,
+        lost=partial(cache.memory.clear, hears=False),
+        back=partial(cache.memory.clear, hears=True),
     )
 
 

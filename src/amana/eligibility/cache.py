@@ -1,10 +1,14 @@
-"""Cached assessments: what may answer "would we lend?", and never "lend".
+"""Cached verdicts: what may answer "would we lend?", and never "lend".
 
-One hash per customer: a field for each product under one policy (its hash is in the name, so that publishing needs no
-delete), and the customer's generation. A write names the generation it read before it computed; forgetting the customer
-makes a new one, so a slow computation can't bring back what was invalidated. Age is judged when it is read.
+Two levels, nearest first: this process (`memory`), and a server that all processes share. A verdict on the server
+carries the customer's generation as it was before the verdict was computed, and answers only while that is still the
+customer's: forgetting is one more generation, and needs to find nothing. So a slow computation can't bring back what
+was invalidated, and neither can a slow write. The policy's hash is in the key; age is judged when it is read.
+
+Whoever forgets tells the other processes over a channel. One that can't hear it keeps nothing for long (`memory`).
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
@@ -13,77 +17,140 @@ from uuid import UUID
 
 import msgspec
 
-from amana.domain.decision import Assessment
+from amana.domain.decision import Verdict
+from amana.eligibility.memory import Memory, Slot
 from amana.infra.cache import Cache
+from amana.infra.collector import Collector, Overloaded
 
-TTL_MS = 5_000
-"""The oldest assessment that may answer."""
 KEEP_MS = 60_000
-"""How long the server keeps a customer's hash: longer than any computation that may still write to it."""
+"""How long the server keeps a customer's generation: longer than any computation that may still write."""
+LOOKUPS_MAX = 256
+"""Of one call to the server; and how many verdicts are written in one."""
+QUEUE_MAX = 4_000
+CHANNEL = "amana:eligibility:forget"
 
 _PACKAGE = "amana.eligibility"
+_encoder = msgspec.msgpack.Encoder()
 
 
-class CachedAssessment(msgspec.Struct, frozen=True, kw_only=True):
-    """An assessment and the decision that recorded it."""
+class _Cached(msgspec.Struct, frozen=True, array_like=True):
+    """A verdict on the server."""
 
     shape: str
-    decision_id: UUID
-    assessment: Assessment
-
-
-class Slot(NamedTuple):
-    """Where an assessment would be kept: the customer's key, the field, and the generation that was read."""
-
-    key: str
-    field: str
     generation: bytes
+    verdict: Verdict
+
+
+class Seen(NamedTuple):
+    """What a computation must have seen of a customer before it began, to be kept afterwards. No `generation` where the
+    server did not answer: then it is kept in this process alone."""
+
+    tick: int
+    generation: bytes | None
 
 
 class AssessmentCache:
-    """Assessments by tenant, customer, product and policy hash."""
+    """Verdicts by tenant, customer, product and policy hash, none older than `ttl_ms`."""
 
-    def __init__(self, cache: Cache, ttl_ms: int = TTL_MS) -> None:
-        self._cache = cache
-        self._ttl = timedelta(milliseconds=ttl_ms)
-        self._decoder = msgspec.msgpack.Decoder(CachedAssessment)
+    def __init__(self, server: Cache, memory: Memory, ttl_ms: int) -> None:
+        self.memory = memory
+        self._server = server
+        self._ttl_ms = ttl_ms
+        self._decoder = msgspec.msgpack.Decoder(_Cached)
+        self._lookups: Collector[Slot, tuple[bytes | None, bytes] | None] = Collector(
+            self._look_up, batch_max=LOOKUPS_MAX, batches_in_flight=2, queue_max=QUEUE_MAX
+        )
+        self._writes: Collector[tuple[str, bytes], None] = Collector(
+            self._write, batch_max=LOOKUPS_MAX, batches_in_flight=1, queue_max=QUEUE_MAX
+        )
 
-    async def find(
-        self, tenant: int, customer: UUID, product: str, policy_hash: str, now: datetime
-    ) -> tuple[CachedAssessment | None, Slot | None]:
-        """What is cached and fresh, and where to put what is computed instead; no slot without an answer."""
-        key, field = _key(tenant, customer), f"{product}:{policy_hash}"
-        found = await self._cache.get_fields(key, [field, "generation"])
+    def recall(self, slot: Slot) -> Verdict | None:
+        """What this process has."""
+        return self.memory.get(slot)
+
+    async def find(self, slot: Slot, now: datetime) -> tuple[Verdict | None, Seen]:
+        """What the server has that is fresh, kept here from now on; and what to say when putting something else."""
+        tick = self.memory.tick
+        found = None
+        if not self._server.rests:
+            try:
+                found = await self._lookups.submit(slot)
+            except Overloaded:
+                found = None  # then it is computed, or shed there
         if found is None:
-            return None, None
-        return self._fresh(found[0], now), Slot(key, field, found[1] or b"")
+            return None, Seen(tick, None)
+        seen = Seen(tick, found[1])
+        verdict = self._fresh(*found, now)
+        if verdict is not None:
+            self.memory.put(slot, verdict, tick, self._left_s(verdict, now))
+        return verdict, seen
 
-    async def put(self, slot: Slot, decision_id: UUID, assessment: Assessment) -> None:
-        """Keeps an assessment whose computation began after `slot` was read."""
-        value = msgspec.msgpack.encode(CachedAssessment(shape=_shape(), decision_id=decision_id, assessment=assessment))
-        await self._cache.run(_PACKAGE, "cache_put.lua", slot.key, slot.generation, slot.field, value, KEEP_MS)
+    def put(self, slot: Slot, seen: Seen, verdict: Verdict, now: datetime) -> None:
+        """Keeps a verdict whose computation began after `seen`. Nobody waits for the server."""
+        self.memory.put(slot, verdict, seen.tick, self._left_s(verdict, now))
+        if seen.generation is None:
+            return
+        value = _encoder.encode(_Cached(_shape(), seen.generation, verdict))
+        try:
+            self._writes.enqueue((_key(slot), value))
+        except Overloaded:
+            return  # the next answer is computed
 
     async def forget(self, tenant: int, customer: UUID) -> None:
-        """Drops all that is cached of a customer. Where the server does not answer, age alone bounds what stays."""
-        await self._cache.run(_PACKAGE, "cache_forget.lua", _key(tenant, customer), KEEP_MS)
+        """Drops all that is cached of a customer, everywhere. Where the server does not answer, age alone bounds what
+        other processes keep."""
+        self.memory.forget(tenant, customer)
+        message = f"{tenant}:{customer.hex}"
+        generation = _generation_key(tenant, customer)
+        await self._server.run(_PACKAGE, "cache_forget.lua", generation, KEEP_MS, CHANNEL, message)
 
-    def _fresh(self, value: bytes | None, now: datetime) -> CachedAssessment | None:
+    def heard(self, message: bytes) -> None:
+        """Another process forgot somebody."""
+        tenant, _, customer = message.decode("ascii").partition(":")
+        self.memory.forget(int(tenant), UUID(hex=customer))
+
+    async def drain(self) -> None:
+        """Waits for what is on its way to the server."""
+        await self._writes.drain()
+
+    async def _look_up(self, slots: list[Slot]) -> list[tuple[bytes | None, bytes] | Exception | None]:
+        """(value, generation) of each slot; None for all of them where the server does not answer. One MGET."""
+        keys = [key for slot in slots for key in (_key(slot), _generation_key(slot.tenant, slot.customer))]
+        found = await self._server.get_many(keys)
+        if found is None:
+            return [None] * len(slots)
+        return [(found[at], found[at + 1] or b"") for at in range(0, len(found), 2)]
+
+    async def _write(self, values: list[tuple[str, bytes]]) -> list[Exception | None]:
+        await self._server.put_many(values, self._ttl_ms)
+        return [None] * len(values)
+
+    def _fresh(self, value: bytes | None, generation: bytes, now: datetime) -> Verdict | None:
         if value is None:
             return None
         try:
             cached = self._decoder.decode(value)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None  # written by another version of this program
-        fresh = cached.shape == _shape() and timedelta(0) <= now - cached.assessment.assessed_at <= self._ttl
-        return cached if fresh else None
+        if cached.shape != _shape() or cached.generation != generation:
+            return None
+        age = now - cached.verdict.assessed_at
+        return cached.verdict if timedelta(0) <= age <= timedelta(milliseconds=self._ttl_ms) else None
+
+    def _left_s(self, verdict: Verdict, now: datetime) -> float:
+        return self._ttl_ms / 1000 - (now - verdict.assessed_at).total_seconds()
 
 
-def _key(tenant: int, customer: UUID) -> str:
-    return f"amana:eligibility:{tenant}:{customer}"
+def _key(slot: Slot) -> str:
+    return f"amana:eligibility:{slot.tenant}:{slot.customer.hex}:{slot.product}:{slot.policy_hash[:32]}"
+
+
+def _generation_key(tenant: int, customer: UUID) -> str:
+    return f"amana:eligibility:{tenant}:{customer.hex}"
 
 
 @cache
 def _shape() -> str:
     """A fingerprint of what is cached: a program with other fields must not read it."""
-    schema = msgspec.json.encode(msgspec.json.schema(CachedAssessment), order="sorted")
-    return sha256(schema).hexdigest()[:16]
+    fields: Sequence[object] = [(field.name, str(field.type)) for field in msgspec.structs.fields(Verdict)]
+    return sha256(repr(fields).encode()).hexdigest()[:16]

@@ -1,7 +1,6 @@
--- Forgets everything about a customer and leaves a new generation, so that an assessment under way is not kept.
--- KEYS[1] the customer; ARGV: milliseconds to keep the generation (longer than any assessment takes). Returns it.
-local generation = tonumber(redis.call('HGET', KEYS[1], 'generation') or '0') + 1
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'generation', generation)
+-- One more generation of a customer: what was computed before answers no more. Tells every process.
+-- KEYS[1] the customer; ARGV: milliseconds to keep the generation (longer than any computation), channel, message.
+local generation = redis.call('INCR', KEYS[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
+redis.call('PUBLISH', ARGV[2], ARGV[3])
 return generation

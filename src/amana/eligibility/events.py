@@ -41,6 +41,8 @@ def decision_made(made: Made) -> OutboxRow:
         **_assessment(made.assessment),
         **_decision(made.decision),
     }
+    if check.network is not None:
+        data["network"] = check.network
     aggregate = Aggregate("decision", made.decision_id, 1)
     return outbox_row(check.tenant, "DecisionMade", aggregate, inputs.now, check.actor, check.trace, data)
 

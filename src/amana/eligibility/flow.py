@@ -1,10 +1,13 @@
 """A check, from the question to the recorded decision.
 
-    cache (plain questions only)  →  records, policies, earlier answers  →  standings  →  decide purely  →  record
+    memory  →  cache  →  records, policies, earlier answers  →  standings  →  decide purely  →  record
+
+Only plain questions are answered from memory, without a round trip, or from the cache, with a part of one. Questions
+about one customer and product that are asked meanwhile wait for the first of them: it is computed and recorded once.
 
 Round trips of a batch: three reads on one connection; one call to the ledger for each tenant and currency in the batch;
-then BEGIN, decisions, events, COMMIT. No database connection is held while the ledger is asked. A check that the cache
-answers costs one round trip to it. A batch is bounded by `BATCH_MAX`, and by what arrives while a slot is taken.
+then BEGIN, decisions, events, COMMIT. No database connection is held while the ledger is asked. A batch is bounded by
+`BATCH_MAX`, and by what arrives while a slot is taken.
 
 Nothing is locked: a decision is a new row, and two checks with one id meet at its primary key. The first to commit is
 the answer to both. A check that is refused (no such customer or product, another currency) was not decided: nothing is
@@ -14,6 +17,7 @@ stored, and its id stays free. One check that breaks never fails its neighbours:
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -24,8 +28,10 @@ from amana.domain.decision import (
     CompiledPolicy,
     Decision,
     DecisionInputs,
+    Verdict,
     assess,
     decide,
+    verdict_of,
 )
 from amana.domain.facts import CustomerStanding, facts_of
 from amana.domain.ids import uuid7
@@ -34,8 +40,9 @@ from amana.domain.persons import LINKED_MAX
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
 from amana.eligibility import customer_store, store
-from amana.eligibility.cache import AssessmentCache, Slot
+from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.events import decision_made
+from amana.eligibility.memory import Place, Slot
 from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check, Customer, Key, Made, ProductKey, Recorded
 from amana.eligibility.standings import Ledger, Person
@@ -50,21 +57,26 @@ BATCHES_IN_FLIGHT = 4
 QUEUE_MAX = 4_000
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+Source: TypeAlias = Literal["fresh", "cache", "memory"]
+
+
+class Answer(msgspec.Struct, frozen=True):
     """What a check comes to. `as_of` is the instant that it speaks of, `expires_at` the end of its offer if it is one.
 
-    `assessed_at` tells its age. From the cache, `decision_id` is the decision that recorded the assessment.
+    From a cache, `decision_id` is the decision that recorded the assessment. `degraded`: the live policy could not be
+    asked for, because the database is away.
     """
 
     decision_id: UUID
     policy: CompiledPolicy
-    assessment: Assessment
+    assessment: Assessment | Verdict
     decision: Decision
     as_of: datetime
     decided_at: datetime
-    expires_at: datetime | None
-    source: Literal["fresh", "cache"]
-    replayed: bool
+    expires_at: datetime | None = None
+    source: Source = "fresh"
+    replayed: bool = False
+    degraded: bool = False
 
     def age(self, now: datetime) -> timedelta:
         """How old the assessment is; never below zero, whatever two clocks say."""
@@ -75,7 +87,7 @@ Result: TypeAlias = Answer | Refused
 
 
 class Flow:
-    """Answers checks: from the cache where that is allowed, else in batches."""
+    """Answers checks: from memory or the cache where that is allowed, else in batches."""
 
     def __init__(self, pool: Pool, ledger: Ledger, cache: AssessmentCache, policies: Policies) -> None:
         self.pool = pool
@@ -87,44 +99,71 @@ class Flow:
         self._checks: Collector[Check, Result] = Collector(
             run, batch_max=BATCH_MAX, batches_in_flight=BATCHES_IN_FLIGHT, queue_max=QUEUE_MAX
         )
+        self._under_way: dict[tuple[Place, Currency], asyncio.Task[Result]] = {}
+
+    def at_once(self, check: Check) -> Result | None:
+        """The answer that needs no round trip, if there is one."""
+        known = self.policies.known(check.tenant, check.product) if check.is_cacheable else None
+        if known is None:
+            return None
+        policy, is_recent = known
+        if (refused := _policy_refusal(check, policy)) is not None:
+            return refused
+        verdict = self.cache.recall(_slot(check, policy))
+        return None if verdict is None else _quoted(check, policy, verdict, "memory", degraded=not is_recent)
+
+    def enqueue(self, check: Check) -> "asyncio.Future[Result]":
+        """The answer that `at_once` does not have. Cancelling it stops nothing that somebody else waits for."""
+        if not check.is_cacheable:
+            return self._checks.enqueue(check)
+        return asyncio.ensure_future(self._once(check))
 
     async def check(self, check: Check) -> Result:
         """The answer to one check. Raises `Overloaded`, `DatabaseUnavailable` or `UpstreamUnavailable`."""
-        if not check.is_cacheable:
-            return await self._checks.submit(check)
-        cached, slot = await self._from_cache(check)
-        if cached is not None:
-            return cached
-        answer = await self._checks.submit(check)
-        if slot is not None and isinstance(answer, Answer) and slot.field.endswith(answer.policy.hash):
-            await self.cache.put(slot, answer.decision_id, answer.assessment)
-        return answer
+        return self.at_once(check) or await self.enqueue(check)
 
     async def drain(self) -> None:
         """Answers what is queued: for a clean stop."""
+        if self._under_way:
+            await asyncio.wait(list(self._under_way.values()))
         await self._checks.drain()
+        await self.cache.drain()
 
-    async def _from_cache(self, check: Check) -> tuple[Result | None, Slot | None]:
-        policy = await self.policies.recent(check.tenant, check.product)
-        if refused := _policy_refusal(check, policy):
-            return refused, None
-        assert policy is not None
-        cached, slot = await self.cache.find(check.tenant, check.customer, check.product, policy.hash, clock.now())
-        if cached is None:
-            return None, slot
-        assessment = cached.assessment
-        answer = Answer(
-            decision_id=cached.decision_id,
-            policy=policy,
-            assessment=assessment,
-            decision=decide(policy, assessment, check.amount, check.term_days),
-            as_of=assessment.assessed_at,
-            decided_at=assessment.assessed_at,
-            expires_at=None,
-            source="cache",
-            replayed=False,
-        )
-        return answer, slot
+    async def _once(self, check: Check) -> Result:
+        """The answer to a plain question, computed once for all who ask it at the same time."""
+        key = (check.tenant, check.product, check.customer.int), check.currency
+        first = self._under_way.get(key)
+        if first is None:
+            task = self._under_way[key] = asyncio.create_task(self._look_or_compute(check))
+            task.add_done_callback(partial(self._ended, key))
+            return await asyncio.shield(task)
+        result = await asyncio.shield(first)
+        if isinstance(result, Refused):
+            return result
+        verdict = result.assessment
+        if isinstance(verdict, Assessment):
+            verdict = verdict_of(verdict, result.decision_id)
+        return _quoted(check, result.policy, verdict, "cache", degraded=result.degraded)
+
+    def _ended(self, key: tuple[Place, Currency], task: "asyncio.Task[Result]") -> None:
+        del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; nobody need have
+
+    async def _look_or_compute(self, check: Check) -> Result:
+        known = self.policies.known(check.tenant, check.product)
+        policy, is_recent = known or (await self.policies.recent(check.tenant, check.product), True)
+        refused = _policy_refusal(check, policy)
+        if policy is None or refused is not None:
+            return refused or Refused(Reason.PRODUCT_NOT_FOUND)
+        slot = _slot(check, policy)
+        verdict, seen = await self.cache.find(slot, clock.now())
+        if verdict is not None:
+            return _quoted(check, policy, verdict, "cache", degraded=not is_recent)
+        answer = await self._checks.submit(check)
+        if isinstance(answer, Answer) and isinstance(answer.assessment, Assessment) and answer.policy is policy:
+            self.cache.put(slot, seen, verdict_of(answer.assessment, answer.decision_id), clock.now())
+        return answer
 
     async def _run(self, checks: list[Check]) -> list[Result | Exception]:
         """One batch, in the phases that the module's docstring names."""
@@ -230,6 +269,24 @@ def _refusal(
     return Refused(Reason.PERSON_AMBIGUOUS, {"linked_max": LINKED_MAX}) if customer.too_widely_linked else None
 
 
+def _slot(check: Check, policy: CompiledPolicy) -> Slot:
+    return Slot(check.tenant, check.customer, check.product, policy.hash)
+
+
+def _quoted(check: Check, policy: CompiledPolicy, verdict: Verdict, source: Source, *, degraded: bool) -> Answer:
+    """The reply that follows from a verdict for the amount that is asked."""
+    return Answer(
+        verdict.decision_id,
+        policy,
+        verdict,
+        decide(policy, verdict, check.amount, check.term_days, None, check.network),
+        verdict.assessed_at,
+        verdict.assessed_at,
+        source=source,
+        degraded=degraded,
+    )
+
+
 def _policy_refusal(check: Check, policy: CompiledPolicy | None) -> Refused | None:
     if policy is None:
         return Refused(Reason.PRODUCT_NOT_FOUND)
@@ -255,9 +312,10 @@ def _make(check: Check, customer: Customer, policy: CompiledPolicy, standing: Cu
             terms=check.terms,
             policy_hash=policy.hash,
             policy_version=policy.version,
+            network=check.network,
         ),
         assessment=assessment,
-        decision=decide(policy, assessment, check.amount, check.term_days, check.terms),
+        decision=decide(policy, assessment, check.amount, check.term_days, check.terms, check.network),
     )
 
 
@@ -274,8 +332,6 @@ def _fresh(made: Made, decided_at: datetime, expires_at: datetime | None) -> Ans
         as_of=made.check.as_of or made.inputs.now,
         decided_at=decided_at,
         expires_at=expires_at,
-        source="fresh",
-        replayed=False,
     )
 
 
@@ -293,6 +349,5 @@ def _replayed(check: Check, found: Recorded, used: Mapping[UUID, CompiledPolicy]
         as_of=found.as_of or found.inputs.now,
         decided_at=found.decided_at,
         expires_at=found.expires_at,
-        source="fresh",
         replayed=True,
     )

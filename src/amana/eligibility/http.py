@@ -1,6 +1,7 @@
 """The routes of the eligibility service: decode, ask the flow, encode."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from litestar import get, post
@@ -19,8 +20,10 @@ from amana.eligibility import (
     reviews_http,
     views,
 )
+from amana.eligibility.flow import Result
 from amana.eligibility.policy_http import ROUTES as POLICY_ROUTES
 from amana.gateway.caller import Caller
+from amana.gateway.rules import Begun, Done
 from amana.gateway.stream import list_events
 from amana.infra import clock
 from amana.wire.eligibility import (
@@ -33,16 +36,37 @@ from amana.wire.problems import Refused
 from amana.wire.reviews import ReviewedDecision
 
 
-@post("/v1/eligibility/checks", opt={"scope": "eligibility:check"}, status_code=200, tags=["Eligibility"])
+def begin_check(state: State, caller: Caller, data: CheckRequest) -> Begun | Done:
+    """Answers from memory, or queues, for both lanes. Raises `Refused` for what can't be asked."""
+    now = clock.now()
+    check = requests.check_of(caller, data, now)
+    found = state.flow.at_once(check)
+    if found is None:
+        return Begun(state.flow.enqueue(check), _told)
+    return Done(_view(found, now))
+
+
+def _told(result: Result) -> CheckView:
+    return _view(result, clock.now())
+
+
+def _view(result: Result, now: datetime) -> CheckView:
+    if isinstance(result, Refusal):
+        raise requests.as_problem(result)
+    return views.check_view(result, now)
+
+
+CHECK = {"scope": "eligibility:check", "hot": begin_check}
+
+
+@post("/v1/eligibility/checks", opt=CHECK, status_code=200, tags=["Eligibility"])
 async def check_eligibility(caller: Caller, state: State, data: CheckRequest) -> CheckView:
     """May this customer borrow this amount? With an id: a request to borrow, and an offer when approved.
 
     Where nothing was decided (no such customer or product, another currency) nothing is stored, and the id stays free.
     """
-    answer = await state.flow.check(requests.check_of(caller, data, clock.now()))
-    if isinstance(answer, Refusal):
-        raise requests.as_problem(answer)
-    return views.check_view(answer, clock.now())
+    view: CheckView = await begin_check(state, caller, data)
+    return view
 
 
 @get("/v1/decisions/{decision_id:uuid}", opt={"scope": "eligibility:check"}, tags=["Eligibility"])

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from amana.domain.decision import Decision
+from amana.domain.decision import Assessment, Decision
 from amana.domain.policy import Outcome
 from amana.domain.pricing import Price, Terms
 from amana.domain.reasons import Reason
@@ -56,6 +56,7 @@ async def confirm(flow: Flow, caller: Caller, offer_id: UUID, as_of: datetime | 
             return Refused(Reason.DECISION_CHANGED, {"reason": str(answer.reason)})
         if refused := await _refuse_withdrawn_meanwhile(flow, caller.tenant, offer):
             return refused
+        assert isinstance(answer.assessment, Assessment), "what looks at an offer is computed"
         looked = Look(
             decision_id=answer.decision_id,
             as_of=as_of,

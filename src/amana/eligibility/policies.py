@@ -6,6 +6,7 @@ every decision that is recorded, and may be a second old where the cache answers
 `lifecycle`.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Collection
 from functools import cache
@@ -18,7 +19,10 @@ from amana.eligibility import policy_store as store
 from amana.eligibility.lifecycle import publish_shipped
 from amana.eligibility.policy_store import Version
 from amana.eligibility.records import PolicyVersion, ProductKey
-from amana.infra.postgres import Connection, Pool, reading
+from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
+from amana.infra.telemetry import logger
+
+_log = logger(__name__)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -26,6 +30,10 @@ V = TypeVar("V")
 SHIPPED = ("airtime", "bnpl", "nano")
 POINTER_FRESH_S = 1.0
 """How long the cached path may go on with the version that it knows."""
+ASK_EVERY_S = 0.4
+"""How often the database is asked which versions are live, so that the cached path need not ask."""
+STALE_MAX_S = 60.0
+"""How long the cached path goes on with the version that it knows while the database is away."""
 COMPILED_MAX = 10_000
 
 
@@ -37,6 +45,8 @@ class Policies:
         self._clock_s = clock_s
         self._compiled: dict[tuple[int, str, int], CompiledPolicy] = {}
         self._pointers: dict[ProductKey, tuple[int, float]] = {}
+        self.away = False
+        """Whether the database did not answer when it was last asked which versions are live."""
 
     async def live(self, connection: Connection, keys: Collection[ProductKey]) -> dict[ProductKey, CompiledPolicy]:
         """The policies that decide now, by (tenant, product); a product that nobody knows is not in the answer.
@@ -60,6 +70,30 @@ class Policies:
             return compiled
         async with reading(self._pool) as connection:
             return (await self.live(connection, [(tenant, product)])).get((tenant, product))
+
+    def known(self, tenant: int, product: str) -> tuple[CompiledPolicy, bool] | None:
+        """The live policy as this process knows it, and whether that is at most a second old; older only while the
+        database is away. None: ask `recent`."""
+        version, read_at_s = self._pointers.get((tenant, product), (0, float("-inf")))
+        compiled = self._compiled.get((tenant, product, version))
+        age_s = self._clock_s() - read_at_s
+        if compiled is None or age_s >= (STALE_MAX_S if self.away else POINTER_FRESH_S):
+            return None
+        return compiled, age_s < POINTER_FRESH_S
+
+    async def keep_recent(self) -> None:
+        """Asks again and again which versions are live, until cancelled."""
+        while True:
+            await asyncio.sleep(ASK_EVERY_S)
+            try:
+                async with asyncio.timeout(POINTER_FRESH_S):
+                    async with reading(self._pool) as connection:
+                        await self.live(connection, list(self._pointers))
+                self.away = False
+            except (DatabaseUnavailable, TimeoutError):
+                self.away = True
+            except Exception as error:
+                _log.error("live policies not read", exc_info=error)
 
     async def version(self, connection: Connection, tenant: int, product: str, version: int) -> CompiledPolicy:
         """A version, compiled. That it exists is the caller's knowledge."""

@@ -96,6 +96,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     terms: Terms | None = None
     as_of: datetime | None = None
     offer_id: UUID | None = None
+    network: str | None = None
 
     @property
     def is_cacheable(self) -> bool:
@@ -112,6 +113,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
             "as_of": self.as_of,
             "term_days": self.term_days if self.terms is None else None,
             "terms": self.terms,
+            "network": self.network,
         }
 
 
@@ -142,6 +144,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
             "as_of": self.as_of,
             "term_days": self.inputs.term_days,
             "terms": self.inputs.terms,
+            "network": self.inputs.network,
         }
 
 

@@ -38,6 +38,7 @@ def check_of(caller: Caller, request: CheckRequest, now: datetime) -> Check:
         term_days=request.term_days,
         terms=terms,
         as_of=request.as_of,
+        network=request.network,
     )
 
 

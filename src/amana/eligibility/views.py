@@ -38,12 +38,15 @@ def check_view(answer: Answer, now: datetime) -> CheckView:
         exposure_cap=assessment.exposure_cap,
         price=_price(decision.price),
         reasons=_reasons(answer.policy.document, decision),
-        policy=_policy(assessment),
+        policy=PolicyReference(
+            name=answer.policy.document.name, version=answer.policy.version, hash=answer.policy.hash
+        ),
         as_of=answer.as_of,
         age_ms=answer.age(now) // timedelta(milliseconds=1),
         source=answer.source,
         offer=None if answer.expires_at is None else OfferView(id=answer.decision_id, expires_at=answer.expires_at),
         replayed=answer.replayed,
+        degraded=answer.degraded,
     )
 
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Cache:
-    """Hashes and scripts on one server. An empty `url` is a cache that never holds anything.
+    """Values and scripts on one server. An empty `url` is a cache that never holds anything.
 
     `failures` counts operations that met trouble, for the metrics.
     """
@@ -39,9 +39,26 @@ class Cache:
         self._scripts: dict[str, AsyncScript] = {}
         self.failures = 0
 
-    async def get_fields(self, key: str, fields: Sequence[str]) -> list[bytes | None] | None:
-        """The values of a hash's fields, in order; None for no answer at all."""
-        return await self._try(lambda client: cast("Awaitable[list[bytes | None]]", client.hmget(key, list(fields))))
+    @property
+    def rests(self) -> bool:
+        """Whether an operation would not even be tried just now."""
+        return self._client is None or time.monotonic() < self._resting_until_s
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """The values of these keys, in order; None for no answer at all. One round trip."""
+        return await self._try(lambda client: cast("Awaitable[list[bytes | None]]", client.mget(keys)))
+
+    async def put_many(self, values: Sequence[tuple[str, bytes]], ttl_ms: int) -> bool:
+        """Writes values that the server forgets after `ttl_ms`; whether it answered. One round trip."""
+
+        async def put(client: Redis) -> bool:
+            async with client.pipeline(transaction=False) as pipeline:
+                for key, value in values:
+                    pipeline.set(key, value, px=ttl_ms)
+                await pipeline.execute()
+            return True
+
+        return bool(await self._try(put))
 
     async def run(self, package: str, script: str, key: str, *arguments: str | bytes | int) -> Any:
         """Runs the Lua file `script` of `package` on one key; its answer, or None for no answer at all."""
@@ -65,7 +82,7 @@ class Cache:
         return self._scripts[name]
 
     async def _try(self, operation: Callable[[Redis], Awaitable[T]]) -> T | None:
-        if self._client is None or time.monotonic() < self._resting_until_s:
+        if self._client is None or self.rests:
             return None
         try:
             async with asyncio.timeout(self._deadline_s):

@@ -41,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_origin: str = "amana.example/audit"
     ledger_shards: int = 1
     pool_connections: int = 8
+    assessment_ttl_ms: int = 5_000
+    assessments_in_memory: int = 100_000
     drain_pause_ms: int = 0
     log_level: str = "info"
 
@@ -59,6 +61,10 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     settings = msgspec.convert(values, Settings, strict=False)
     if not 1 <= settings.ledger_shards <= 4096:
         raise SettingsError("AMANA_LEDGER_SHARDS must be between 1 and 4096")
+    if not 100 <= settings.assessment_ttl_ms <= 60_000:
+        raise SettingsError("AMANA_ASSESSMENT_TTL_MS must be between 100 and 60000")
+    if not 1 <= settings.assessments_in_memory <= 10_000_000:
+        raise SettingsError("AMANA_ASSESSMENTS_IN_MEMORY must be between 1 and 10000000")
     if settings.quota_default_rate > 1_000_000:
         raise SettingsError("AMANA_QUOTA_DEFAULT_RATE must be between 0 and 1000000")
     if not 1 <= settings.quota_replicas <= 10_000:

@@ -86,7 +86,7 @@ EVENTS = (
         "eligibility",
         "decision",
         "A decision was computed: the question, the facts, every rule, the limit, the outcome.",
-        "customer product currency amount term_days terms request_to_borrow offer_id as_of as_of_past facts "
+        "customer product currency amount term_days terms network? request_to_borrow offer_id as_of as_of_past facts "
         "facts_version policy rules points score band caps exposure_cap exposure headroom outcome limit price reasons",
     ),
     EventType(

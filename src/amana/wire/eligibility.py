@@ -9,7 +9,7 @@ from msgspec import Meta
 from amana.domain.decision import RuleState
 from amana.domain.facts import FactValue, Source
 from amana.domain.money import Currency
-from amana.domain.policy import Op, Outcome
+from amana.domain.policy import NetworkCode, Op, Outcome
 from amana.wire.common import END, Amount, AmountOrZero, Instant, Request, Response
 
 Product = Annotated[str, Meta(min_length=1, max_length=40, pattern=rf"^[a-z][a-z0-9_-]*{END}")]
@@ -36,6 +36,7 @@ class CheckRequest(Request):
     currency: Currency
     id: UUID | None = None
     term_days: TermDays | None = None
+    network: NetworkCode | None = None
     as_of: Instant | None = None
     terms: GivenTerms | None = None
 
@@ -75,7 +76,8 @@ class OfferView(Response):
 class CheckView(Response):
     """The answer to a check. `limit` is the largest amount that would be lent now; caps bound `exposure`.
 
-    From the cache, `decision_id` is the decision that recorded the assessment, `age_ms` old.
+    From a cache (of the service, or in the process' own memory), `decision_id` is the decision that recorded the
+    assessment, `age_ms` old. `degraded`: the database is away, so that a change of the policy might not be known.
     """
 
     decision_id: UUID
@@ -88,9 +90,10 @@ class CheckView(Response):
     policy: PolicyReference
     as_of: datetime
     age_ms: int
-    source: Literal["fresh", "cache"]
+    source: Literal["fresh", "cache", "memory"]
     offer: OfferView | None
     replayed: bool
+    degraded: bool
 
 
 class FactView(Response):

@@ -1,0 +1,121 @@
+"""The nearest cache: verdicts in this process, for the questions that need no round trip at all.
+
+What is forgotten leaves a floor: a verdict whose computation began before it is not kept. Every entry ends by itself,
+a little earlier or later than its neighbours; while nobody could tell this process what to forget, soon.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from itertools import islice
+from typing import NamedTuple, TypeAlias
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from amana.domain.decision import Verdict
+
+FLOORS_MAX = 100_000
+"""Customers whose floors are kept apart; the oldest one becomes everybody's."""
+JITTER = 0.2
+"""An entry ends up to this part of its time early."""
+
+Place: TypeAlias = tuple[int, str, int]
+"""(tenant, product, the customer's id as an integer): a third of the memory and of the time of a `UUID`."""
+
+
+class Slot(NamedTuple):
+    """What an answer is kept under."""
+
+    tenant: int
+    customer: UUID
+    product: str
+    policy_hash: str
+
+    @property
+    def place(self) -> Place:
+        """Where it is in memory, whatever the policy."""
+        return self.tenant, self.product, self.customer.int
+
+
+class Memory:
+    """At most `entries_max` verdicts; the one kept first goes first. `unheard_s` is how long an entry may live while
+    invalidations of other processes can't be heard."""
+
+    def __init__(
+        self, entries_max: int, ttl_s: float, unheard_s: float, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._entries_max = entries_max
+        self._ttl_s = ttl_s
+        self._unheard_s = unheard_s
+        self._clock_s = clock_s
+        self._hears = False
+        self._held: dict[Place, tuple[Verdict, float]] = {}
+        self._products: dict[int, set[str]] = {}
+        self._floors: dict[tuple[int, int], int] = {}
+        self._floor = 0
+        self._reasons: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self.tick = 0
+        """Grows with whatever is forgotten. A computation notes it before it begins."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, slot: Slot) -> Verdict | None:
+        """What is kept, of that policy and not too old."""
+        held = self._held.get((slot.tenant, slot.product, slot.customer.int))
+        if held is None or held[0].policy_hash != slot.policy_hash or self._clock_s() >= held[1]:
+            return None
+        return held[0]
+
+    def put(self, slot: Slot, verdict: Verdict, begun: int, left_s: float) -> None:
+        """Keeps a verdict whose computation began at tick `begun` and which has `left_s` to live."""
+        customer = slot.tenant, slot.customer.int
+        if begun < self._floors.get(customer, self._floor) or begun < self._floor or left_s <= 0:
+            return
+        place = slot.place
+        if len(self._held) >= self._entries_max and place not in self._held:
+            self._held.pop(next(iter(self._held)))
+        self._products.setdefault(slot.tenant, set()).add(slot.product)
+        left_s = min(left_s, self._ttl_s if self._hears else self._unheard_s)
+        until_s = self._clock_s() + left_s * (1 - JITTER * random.random())  # noqa: S311  no secret
+        self._held[place] = self._slim(verdict, slot.policy_hash), until_s
+
+    def forget(self, tenant: int, customer: UUID) -> None:
+        """Drops all of a customer."""
+        self.tick += 1
+        for product in self._products.get(tenant, ()):
+            self._held.pop((tenant, product, customer.int), None)
+        self._floors.pop((tenant, customer.int), None)
+        if len(self._floors) >= FLOORS_MAX:
+            oldest = next(iter(self._floors))
+            self._floor = max(self._floor, self._floors.pop(oldest))
+        self._floors[tenant, customer.int] = self.tick
+
+    def clear(self, *, hears: bool) -> None:
+        """Drops everything: what was to be forgotten meanwhile is not known. `hears` says whether it is from now on."""
+        self.tick += 1
+        self._held.clear()
+        self._floors.clear()
+        self._floor = self.tick
+        self._hears = hears
+
+    def sample(self, count: int) -> list[tuple[Slot, Verdict]]:
+        """Up to `count` entries that stand together somewhere."""
+        begin = random.randrange(max(1, len(self._held) - count + 1))  # noqa: S311  no secret
+        return [
+            (Slot(tenant, UUID(int=customer), product, verdict.policy_hash), verdict)
+            for (tenant, product, customer), (verdict, _) in islice(self._held.items(), begin, begin + count)
+        ]
+
+    def _slim(self, verdict: Verdict, policy_hash: str) -> Verdict:
+        """The same, its texts shared with all others that have them."""
+        share = self._reasons.setdefault
+        if len(self._reasons) > FLOORS_MAX:
+            self._reasons.clear()
+        return replace(
+            verdict,
+            policy_hash=policy_hash,
+            knockouts=share(verdict.knockouts, verdict.knockouts),
+            factors=share(verdict.factors, verdict.factors),
+        )
