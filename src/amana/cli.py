@@ -13,6 +13,7 @@ import uvloop
 
 from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, load_settings
+from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
 from amana.operate.terminal import (
     EXIT_CANNOT,
@@ -41,6 +42,11 @@ PORT_BASE = 7801
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the stack keeps its data.")]
 Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
 Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="A lender: its slug or its number.")]
+KeyNamed = Annotated[str, typer.Argument(metavar="KEY", help="Its id (the part after `amana_`), or the whole key.")]
+Rate = Annotated[
+    int | None, typer.Option(help="Requests a second; 0 for no quota. Else the services' default holds.", min=0)
+]
+Burst = Annotated[int | None, typer.Option(help="Requests at once; else a second's worth.", min=0)]
 Mapping = Annotated[
     str | None, typer.Option("--mapping", help="A shipped mapping's name or a .json file; else the one that fits.")
 ]
@@ -194,27 +200,34 @@ def tenant_list(data_dir: DataDir = DATA_DIR) -> None:
 def key_create(
     tenant: Tenant,
     scope: Annotated[list[str], typer.Option(help="What it may do, such as loans:read; repeat it.")],
+    rate: Rate = None,
+    burst: Burst = None,
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Make an API key. Its text is shown now and never again."""
     from amana.operate import access
 
-    run_lines(access.make_key(_running(data_dir).owner_database_url, tenant, scope))
+    run_lines(access.make_key(_running(data_dir).owner_database_url, tenant, scope, rate, burst))
 
 
 @key.command("list")
 def key_list(tenant: Tenant, data_dir: DataDir = DATA_DIR) -> None:
-    """List a lender's API keys: id, when made and revoked, scopes. Secrets are kept nowhere."""
+    """List a lender's API keys: id, when made and revoked, quota, scopes. Secrets are kept nowhere."""
     from amana.operate import access
 
     run_lines(access.keys(_running(data_dir).owner_database_url, tenant))
 
 
+@key.command("quota")
+def key_quota(key: KeyNamed, rate: Rate = None, burst: Burst = None, data_dir: DataDir = DATA_DIR) -> None:
+    """Give an API key a quota of its own, or the default again. It holds everywhere within 5 s."""
+    from amana.operate import access
+
+    run_lines(access.give_quota(_running(data_dir).owner_database_url, key, rate, burst))
+
+
 @key.command("revoke")
-def key_revoke(
-    key: Annotated[str, typer.Argument(help="Its id (the part after `amana_`), or the whole key.")],
-    data_dir: DataDir = DATA_DIR,
-) -> None:
+def key_revoke(key: KeyNamed, data_dir: DataDir = DATA_DIR) -> None:
     """Revoke an API key. It works everywhere within 5 s."""
     from amana.operate import access
 
@@ -247,6 +260,7 @@ def _running(data_dir: Path) -> Settings:
 
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(imports.group(_given), name="transfers")
+app.add_typer(policies.group(_given), name="policy")
 
 if __name__ == "__main__":
     main()

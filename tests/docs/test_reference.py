@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from tests.domain.ledger import NOW, TENANT, after_s, asked, book_with, change, id_for, post, set_clock
+from tests.domain.review_cases import case
 from tests.golden import check_golden
 from tests.style.source import ROOT, SRC, python_files, tree
 
@@ -16,19 +17,32 @@ from amana.domain.account_commands import open_account, set_credit_line
 from amana.domain.book import Book, Kind
 from amana.domain.decision import DecisionInputs, assess, compile_policy, decide
 from amana.domain.events import MAX_INTEGER
-from amana.domain.facts import CustomerRecord, CustomerStanding, facts_of
+from amana.domain.facts import FACTS, CustomerRecord, CustomerStanding, facts_of
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
 from amana.domain.money import Currency
 from amana.domain.policy import policy_from
+from amana.domain.policy_life import PolicyLife
+from amana.domain.review import ReviewKind, Standing
+from amana.domain.sources import Consent, Consents, Said
 from amana.domain.transfer import Notes
 from amana.domain.transfer_commands import expire_holds
-from amana.eligibility.events import customer_facts_recorded, decision_made, policy_published
-from amana.eligibility.records import Check, Made
+from amana.eligibility.events import (
+    customer_block_lifted,
+    customer_blocked,
+    customer_facts_recorded,
+    decision_made,
+)
+from amana.eligibility.policy_events import Said as PolicySaid
+from amana.eligibility.policy_events import approved, drafted, published, retired, withdrawn
+from amana.eligibility.records import Block, Check, Made
+from amana.eligibility.review_events import reviewed
+from amana.eligibility.review_records import Review
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
 from amana.operate.event_types import EVENTS
+from amana.operate.fact_meanings import FACT_MEANINGS
 from amana.operate.reference import SCOPES, SETTINGS, pages, routes
 
 FIELDS = {event.name: {name.rstrip("?") for name in event.data.split()} for event in EVENTS}
@@ -47,7 +61,12 @@ def test_every_setting_is_explained() -> None:
 
 def test_every_scope_is_explained_and_used() -> None:
     assert set(SCOPES) == {*ALL_SCOPES, INTERNAL}
-    assert {scope for *_, scopes in routes() for scope in scopes} == set(SCOPES) - {"tape:import"}
+    beside_another = {"customers:identity", "tape:import"}
+    assert {scope for *_, scopes in routes() for scope in scopes} == set(SCOPES) - beside_another
+
+
+def test_every_fact_is_explained() -> None:
+    assert set(FACT_MEANINGS) == set(FACTS)
 
 
 def test_every_event_type_that_the_code_writes_is_explained() -> None:
@@ -157,12 +176,76 @@ def decision() -> Made:
     )
 
 
+BLOCK = Block(
+    block_id=id_for("block"),
+    customer=id_for("ada"),
+    code="fraud_suspected",
+    reason="Called twice from another's phone.",
+    until=NOW,
+    placed_by="key",
+    placed_at=NOW,
+    lift_id=None,
+    lifted_by=None,
+    lifted_at=None,
+    lift_reason=None,
+    in_force=True,
+)
+
+
+def reviews() -> list[Review]:
+    """One of each kind."""
+    asked = {
+        ReviewKind.OVERRIDE: {"decision": str(id_for("decision"))},
+        ReviewKind.APPEAL: {"decision": str(id_for("decision"))},
+        ReviewKind.RESOLUTION: {"appeal": str(id_for("appeal"))},
+        ReviewKind.REVERSAL: {"decision": str(id_for("decision"))},
+    }
+    return [
+        Review(
+            tenant=TENANT,
+            review_id=id_for(kind),
+            decision_id=id_for("decision"),
+            version=2,
+            kind=kind,
+            asked=asked[kind],
+            standing=Standing.ACTIVE,
+            outcome=None,
+            terms=None,
+            expires_at=None,
+            offers=None,
+            actor="key",
+            words_digest="0" * 64,
+            reviewed_at=NOW,
+            words=None,
+        )
+        for kind in ReviewKind
+    ]
+
+
 def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None:
+    ada, record = id_for("ada"), CustomerRecord(kyc_tier=1)
+    asked = Said(consents=Consents(terms=Consent(given=True, at=NOW)))
     rows = [
         decision_made(decision()),
-        customer_facts_recorded(TENANT, id_for("ada"), 1, CustomerRecord(kyc_tier=1), NOW, "key", ""),
-        policy_published(TENANT, "nano", 1, "nano", "0" * 64, NOW, "key", ""),
+        customer_facts_recorded(TENANT, ada, 1, record, NOW, "key", "", asked),
+        customer_blocked(TENANT, BLOCK, 2, NOW, ""),
+        customer_block_lifted(TENANT, ada, 3, "fraud_suspected", [BLOCK.block_id], NOW, "key", ""),
+        *(reviewed(review, case(), "") for review in reviews()),
     ]
-    assert {row.type for row in rows} == {event.name for event in EVENTS if event.stream == "eligibility"}
-    for row in rows:
-        assert set(json.loads(row.body)["data"]) == FIELDS[row.type], row.type
+    told = [(row.type, json.loads(row.body)["data"]) for row in rows] + policy_life()
+    assert {type_ for type_, _ in told} == {event.name for event in EVENTS if event.stream == "eligibility"}
+    for type_, data in told:
+        assert set(data) == FIELDS[type_], type_
+
+
+def policy_life() -> list[PolicySaid]:
+    """What is told of a policy, from its draft to its end."""
+    life = PolicyLife(product="nano", version=1, hash="0" * 64, restores=None, drafted_by="key", drafted_at=NOW)
+    about = life.product, life.version, life.hash
+    return [
+        drafted(*about, None),
+        approved(life, NOW),
+        published(*about, NOW, None),
+        retired(*about, 2),
+        withdrawn(life),
+    ]

@@ -1,11 +1,15 @@
 """Facts: typed, complete, and counted in business days."""
 
-from datetime import UTC, date, datetime
+import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import pytest
-from tests.domain.policy_model import GOOD
+from tests.domain.policy_model import GOOD, shipped
 
+from amana.domain.decision import Assessment, DecisionInputs, canonical, compile_policy, replay
 from amana.domain.facts import (
     FACTS,
     CustomerRecord,
@@ -17,8 +21,11 @@ from amana.domain.facts import (
     whole_years,
 )
 from amana.domain.money import MAX_AMOUNT
+from amana.domain.sources import BureauSummary, Consent, Consents, Said, TopUps
 
 AT = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)  # already 2 March in Lagos
+DAY = timedelta(days=1)
+OTHERS = {Source.BUREAU, Source.TOPUPS, Source.CONSENTS}
 
 
 def standing(**changes: object) -> CustomerStanding:
@@ -52,6 +59,8 @@ def test_what_is_not_known_is_null_and_never_zero() -> None:
     unknown = {name for name, value in made.items() if value is None}
     assert unknown == {
         "age_years", "employment", "monthly_income", "days_since_first_loan", "days_since_last_closed",
+        "bureau_score", "bureau_worst_days_past_due", "bureau_open_facilities", "bureau_count", "bureau_age_days",
+        "topup_monthly", "consent_terms", "consent_bureau", "consent_recovery",
     }  # fmt: skip
 
 
@@ -70,9 +79,74 @@ def test_sums_of_the_ledger_stop_at_the_largest_amount() -> None:
 
 
 def test_nothing_that_identifies_a_person_is_a_fact() -> None:
-    record = CustomerRecord(kyc_tier=1, birth_date=date(1990, 5, 17), phone="+2348031234567", bank_code="50211")
-    told = str(facts_of(record, AT, 1, standing(), AT).values)
-    assert not any(secret in told for secret in ("1990", "8031234567", "50211"))
+    record = CustomerRecord(
+        kyc_tier=1,
+        birth_date=date(1990, 5, 17),
+        phone="+2348031234567",
+        bank_code="50211",
+        nuban="2000000013",
+        bvn="22212345678",
+        nin="70123456789",
+    )
+    made = facts_of(record, AT, 1, standing(), AT).values
+    secrets = ("1990", "8031234567", "50211", "2000000013", "22212345678", "70123456789")
+    assert not any(secret in str(made) for secret in secrets)
+    assert (made["bvn_known"], made["nin_known"]) == (True, True)
+
+
+def test_each_source_keeps_its_own_instant() -> None:
+    terms, bureau = Consent(given=True, at=AT - DAY), Consent(given=False, at=AT - 3 * DAY)
+    said = Said(
+        bureau=BureauSummary(as_of=AT - 40 * DAY, bureau_count=2, score=640, worst_days_past_due=12),
+        topups=TopUps(as_of=AT - 2 * DAY, monthly=450_000),
+        consents=Consents(terms=terms, bureau=bureau),
+    )
+    made = facts_of(CustomerRecord(kyc_tier=1), AT, 1, standing(), AT, said)
+    assert fact_faults(made.values) == []
+    assert {name: made.values[name] for name, spec in FACTS.items() if spec.source in OTHERS} == {
+        "bureau_score": 640, "bureau_worst_days_past_due": 12, "bureau_open_facilities": None, "bureau_count": 2,
+        "bureau_age_days": 40, "topup_monthly": 450_000,
+        "consent_terms": True, "consent_bureau": False, "consent_recovery": None,
+    }  # fmt: skip
+    assert made.as_of == {
+        Source.CUSTOMER: AT, Source.LEDGER: AT,
+        Source.BUREAU: AT - 40 * DAY, Source.TOPUPS: AT - 2 * DAY, Source.CONSENTS: AT - DAY,
+    }  # fmt: skip
+
+
+def test_what_was_said_later_is_not_known_earlier() -> None:
+    later = AT + DAY
+    said = Said(
+        bureau=BureauSummary(as_of=later, bureau_count=2, score=640),
+        topups=TopUps(as_of=later, monthly=450_000),
+        consents=Consents(terms=Consent(given=True, at=later)),
+    )
+    assert facts_of(CustomerRecord(kyc_tier=1), AT, 1, standing(), AT, said) == facts_of(
+        CustomerRecord(kyc_tier=1), AT, 1, standing(), AT
+    )
+
+
+def test_a_block_in_force_is_a_block_like_the_records_own() -> None:
+    for record, said in ((True, False), (False, True), (True, True)):
+        made = facts_of(CustomerRecord(kyc_tier=1, blocked=record), AT, 1, standing(), AT, Said(blocked=said))
+        assert made.values["blocked"] is True
+
+
+def test_every_fact_that_came_later_may_be_absent_and_is_null() -> None:
+    assert fact_faults(GOOD) == []
+    later = FACTS.keys() - GOOD.keys()
+    assert len(later) == 12
+    assert all(FACTS[name].nullable for name in later)
+    assert fact_faults({name: value for name, value in GOOD.items() if name != "kyc_tier"}) == ["kyc_tier: not given"]
+
+
+def test_a_decision_of_before_there_were_other_sources_replays_to_the_same_bytes() -> None:
+    kept = json.loads(Path(__file__).with_name("decision_before_sources.json").read_bytes())
+    inputs = msgspec.json.decode(kept["inputs"], type=DecisionInputs)
+    assert canonical(inputs).decode() == kept["inputs"]
+    assessment, decision = replay(compile_policy(shipped(kept["product"]), 1, inputs.policy_hash), inputs)
+    assert (canonical(assessment).decode(), canonical(decision).decode()) == (kept["assessment"], kept["decision"])
+    assert msgspec.json.decode(kept["assessment"], type=Assessment) == assessment
 
 
 @pytest.mark.parametrize(

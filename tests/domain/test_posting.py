@@ -137,6 +137,19 @@ class TestTheIdIsTheIdempotencyKey:
         book = book_with(ACCOUNTS)
         post(book, "till -> wallet 100")
         assert post(book, "till -> wallet 100", effective_on=TODAY).replayed
+        post(book, "hold till -> wallet 10", "h")
+        post(book, "capture h 4", "c")
+        assert post(book, "capture h 4", "c", effective_on=TODAY).replayed
+        other_day = post(book, "capture h 4", "c", effective_on=TODAY - timedelta(days=1))
+        assert (other_day.reason, other_day.result) == (Reason.ID_CONFLICT, {"field": "effective_on"})
+
+    @pytest.mark.parametrize("line", ["till -> wallet 100", "hold till -> wallet 100"])
+    def test_a_date_that_was_named_must_be_named_again(self, line: str) -> None:
+        book = book_with(ACCOUNTS)
+        post(book, line, effective_on=TODAY - timedelta(days=3))
+        again = post(book, line)
+        assert (again.reason, again.result) == (Reason.ID_CONFLICT, {"field": "effective_on"})
+        assert post(book, line, effective_on=TODAY - timedelta(days=3)).replayed
 
     def test_a_refusal_sticks_to_its_id_even_when_it_would_go_through_now(self) -> None:
         book = book_with(ACCOUNTS)
@@ -207,6 +220,22 @@ class TestLinkedTransfers:
         answers = linked(book, a="till -> wallet 50", b="wallet -> till 50")
         assert [answer.reason for answer in answers] == [Reason.LINKED_FAILED, Reason.LIMIT_EXCEEDED]
         assert balances(book)["till"] == 0
+
+    def test_the_innocent_are_told_which_member_failed_and_why(self) -> None:
+        book = book_with(ACCOUNTS)
+        innocent, guilty = linked(book, a="till -> income 10", b="control -> income 501")
+        assert innocent.result == {"failed": str(id_for("b")), "cause": "limit_exceeded"}
+        assert guilty.result == {"headroom": 500, "requested": 501}
+
+    def test_what_moved_alone_is_no_half_of_a_group(self) -> None:
+        book = book_with(ACCOUNTS)
+        post(book, "till -> income 10", "a")
+        for second in ("till -> income 20", "control -> income 501"):
+            answers = linked(book, a="till -> income 10", b=second)
+            assert [answer.reason for answer in answers] == [Reason.ID_CONFLICT, Reason.LINKED_FAILED]
+            assert answers[0].result == {"field": "linked"}
+        assert balances(book)["till"] == 10
+        assert post(book, "till -> income 20", "b").reason is None
 
     def test_a_group_whose_cause_is_not_kept_keeps_nothing_and_is_told_the_same_again(self) -> None:
         book = book_with(ACCOUNTS)

@@ -17,8 +17,13 @@ TIMEOUT_MS = 15_000
 class Lender:
     """One tenant and one key of it."""
 
-    def __init__(self, stack: Stack, http: HttpClient, key: str) -> None:
-        self.stack, self.http, self.key = stack, http, key
+    def __init__(self, stack: Stack, http: HttpClient, key: str, tenant: int = 0) -> None:
+        self.stack, self.http, self.key, self.tenant = stack, http, key, tenant
+
+    async def with_another_key(self, scopes: tuple[str, ...] = ORDINARY) -> "Lender":
+        """The same tenant with a second key: for what one key may not do alone."""
+        key = await provision.create_key(self.stack.settings.owner_database_url, self.tenant, scopes)
+        return Lender(self.stack, self.http, key, self.tenant)
 
     async def send(
         self, method: str, service: str, path: str, body: Any = None, **headers: str
@@ -87,4 +92,4 @@ async def new_lender(stack: Stack, http: HttpClient, scopes: tuple[str, ...] = O
     """A lender that nobody else uses."""
     dsn = stack.settings.owner_database_url
     tenant = await provision.create_tenant(dsn, f"t{uuid4().hex[:12]}", "A lender of the tests")
-    return Lender(stack, http, await provision.create_key(dsn, tenant, scopes))
+    return Lender(stack, http, await provision.create_key(dsn, tenant, scopes), tenant)

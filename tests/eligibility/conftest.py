@@ -31,12 +31,13 @@ _numbers = count(1)
 class Lender:
     """One tenant's client of the service."""
 
-    def __init__(self, http: HttpClient, url: str, tenant: int, key: str, internal_key: str) -> None:
+    def __init__(self, http: HttpClient, url: str, tenant: int, key: str, internal_key: str, second_key: str) -> None:
         self.http = http
         self.url = url
         self.tenant = tenant
         self.key = key
         self.internal_key = internal_key
+        self.second_key = second_key
 
     async def send(self, method: str, path: str, body: object = None, key: str | None = None) -> tuple[int, Any]:
         """(status, body) of one request with the tenant's own key, unless another is given."""
@@ -54,6 +55,19 @@ class Lender:
         status, answer = await self.send("PUT", f"/v1/customers/{id_}", RECORD | changes)
         assert status == 200, answer
         return id_
+
+    async def publish(self, document: object) -> Any:
+        """The answer to the approval of a policy that this key drafts and the second one approves."""
+        status, draft = await self.send("POST", "/v1/policies", {"id": uuid4(), "document": document})
+        assert status == 200, draft
+        status, answer = await self.approve(draft)
+        assert status == 200, answer
+        return answer
+
+    async def approve(self, draft: Any, *, key: str | None = None, **more: object) -> tuple[int, Any]:
+        """(status, body) of an approval, by the second key unless another is given."""
+        path = f"/v1/policies/{draft['product']}/versions/{draft['version']}/approvals"
+        return await self.send("POST", path, {"id": uuid4()} | more, key or self.second_key)
 
     async def check(self, customer: str, amount: int = 1_000_000, **more: object) -> Any:
         """The answer to a check that is well-formed."""
@@ -123,7 +137,8 @@ def new_lender(
         slug = f"eligibility-{next(_numbers)}-{uuid4().hex[:6]}"
         tenant = await create_tenant(settings.owner_database_url, slug, slug)
         key = await create_key(settings.owner_database_url, tenant, ALL_SCOPES)
-        return Lender(http, service_url, tenant, key, settings.internal_key)
+        second = await create_key(settings.owner_database_url, tenant, ALL_SCOPES)
+        return Lender(http, service_url, tenant, key, settings.internal_key, second)
 
     return make
 
@@ -143,8 +158,23 @@ async def good(lender: Lender, ledger: StandingsServer) -> str:
 
 
 @pytest.fixture
+async def judge(lender: Lender, settings: Settings) -> str:
+    """A key of the lender for those who judge: it asked for no decision."""
+    return await create_key(settings.owner_database_url, lender.tenant, ["decisions:override", "eligibility:check"])
+
+
+@pytest.fixture
 async def database(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     """The owner's connection, seeing the service's schema."""
     connection = await asyncpg.connect(settings.owner_database_url, server_settings={"search_path": "eligibility"})
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def eligibility(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection with the service's own role, seeing its schema."""
+    url = settings.eligibility_database_url
+    connection = await asyncpg.connect(url, server_settings={"search_path": "eligibility"})
     yield connection
     await connection.close()

@@ -114,7 +114,7 @@ async def test_checks_that_wait_together_share_one_call_to_the_ledger(lender: Le
 async def test_the_largest_income_and_the_largest_share_of_it_are_decided(lender: Lender) -> None:
     document = json.loads(policy_bytes(shipped("nano")))
     document["caps"]["affordability"]["income_bps"] = 100_000
-    assert (await lender.send("POST", "/v1/policies", {"document": document}))[0] == 200
+    await lender.publish(document)
     answer = await lender.check(await lender.customer(monthly_income=MAX_AMOUNT), id=str(uuid4()))
     assert answer["outcome"] == "approve"
 

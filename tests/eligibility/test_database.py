@@ -9,12 +9,20 @@ FORBIDDEN = """
     eligibility | UPDATE decisions SET amount = 1
     eligibility | DELETE FROM decisions
     eligibility | UPDATE policies SET version = 9
+    eligibility | UPDATE policy_steps SET valid_from = now()
+    eligibility | DELETE FROM policy_steps
+    eligibility | DELETE FROM policy_products
     eligibility | DELETE FROM outbox
     eligibility | DELETE FROM customers
     eligibility | UPDATE stream SET last_position = 9
     eligibility | INSERT INTO positions VALUES (1, 1)
     eligibility | SELECT * FROM transactions.loans
+    eligibility | UPDATE reviews SET actor = 'nobody'
+    eligibility | DELETE FROM reviews
+    eligibility | UPDATE review_words SET reason = ''
+    eligibility | DELETE FROM appeals
     relay       | SELECT * FROM customers
+    relay       | SELECT * FROM review_words
     relay       | SELECT * FROM decisions
     relay       | DELETE FROM outbox
 """

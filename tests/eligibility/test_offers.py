@@ -92,7 +92,7 @@ async def test_a_new_price_does_not_change_what_was_offered(
     offer = await offered(lender, good)
     document = json.loads(policy_bytes(shipped("nano")))
     document["price"]["terms"][1]["steps"][0]["fee_bps"] = 3_500
-    assert (await lender.send("POST", "/v1/policies", {"document": document}))[0] == 200
+    await lender.publish(document)
     await age(database, offer, 6)
     status, terms = await lender.internally("POST", f"/v1/offers/{offer}/confirmations", {})
     assert (status, terms["fee"]) == (200, 300_000)
@@ -112,9 +112,9 @@ def nano_with(fee_mode: str, fee_bps: int) -> dict[str, Any]:
 async def test_fees_that_are_deducted_by_now_change_an_offer_to_which_they_were_added(
     lender: Lender, good: str, database: "asyncpg.Connection[asyncpg.Record]", fee_bps: int
 ) -> None:
-    assert (await lender.send("POST", "/v1/policies", {"document": nano_with("added", fee_bps)}))[0] == 200
+    await lender.publish(nano_with("added", fee_bps))
     offer = await offered(lender, good)
-    assert (await lender.send("POST", "/v1/policies", {"document": nano_with("deducted", 3_000)}))[0] == 200
+    await lender.publish(nano_with("deducted", 3_000))
     await age(database, offer, 6)
     for _ in range(2):
         status, problem = await lender.internally("POST", f"/v1/offers/{offer}/confirmations", {})

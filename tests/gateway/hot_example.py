@@ -15,6 +15,7 @@ from amana.domain.reasons import Reason
 from amana.gateway.caller import Caller
 from amana.gateway.edge import Application, build_app
 from amana.gateway.keyring import KeyRing
+from amana.gateway.quota import Quotas
 from amana.gateway.rules import Begun, Done
 from amana.infra.collector import Collector, Overloaded
 from amana.infra.http_server import serve
@@ -105,8 +106,8 @@ async def whoami(caller: Caller) -> dict[str, Any]:
     return {"tenant": caller.tenant}
 
 
-def build(keys: KeyRing, *, lanes: bool = True) -> Application:
-    app = build_app(service="till", routes=[order, whoami], keys=keys, body_max_bytes=BODY_MAX_BYTES)
+def build(keys: KeyRing, *, lanes: bool = True, quotas: Quotas | None = None) -> Application:
+    app = build_app(service="till", routes=[order, whoami], keys=keys, quotas=quotas, body_max_bytes=BODY_MAX_BYTES)
     app.state.till = Till()
     if not lanes:
         app.lanes = {}

@@ -35,6 +35,8 @@ class Order(Request):
     colour: Colour = Colour.RED
     tags: dict[str, int] = msgspec.field(default_factory=dict)
     name: Annotated[str, Meta(max_length=5, pattern="^[a-z]*$")] = ""
+    spots: Annotated[tuple[AmountOrZero, ...], Meta(max_length=3)] = ()
+    pair: tuple[int, str] = (0, "")
 
 
 LEGS = st.builds(Leg, account=st.uuids(), amount=st.integers(1, 2**53 - 1))
@@ -106,6 +108,9 @@ CODES = r"""
 "legs": []                           | /legs out_of_range
 "legs": [{}, 1]                      | /legs/0/account missing, /legs/0/amount missing, /legs/1 wrong_type
 "legs": [{"account": null, "b": 1}]  | /legs/0/account wrong_type, /legs/0/amount missing, /legs/0/b unknown_field
+"spots": [1, -1, "a"]                | /spots/1 out_of_range, /spots/2 wrong_type
+"spots": [1, 1, 1, 1]                | /spots out_of_range
+"pair": [0, 1]                       | /pair/1 wrong_type
 "fee": 1, "fee": 1                   | /fee duplicate_field
 "tags": {"a": 1, "a": 1}             | /tags/a duplicate_field
 "tags": {"a": 1e999}                 | /tags/a not_a_number

@@ -123,7 +123,7 @@ class TestClaims:
             return [n * 2 for n in items]
 
         collector: Collector[int, int] = Collector(
-            run, batch_max=5, batches_in_flight=3, queue_max=1_000, claims=lambda n: {n // 10, n % 10}
+            run, batch_max=5, batches_in_flight=3, queue_max=1_000, patience_s=60, claims=lambda n: {n // 10, n % 10}
         )
         asked = [(n * 37) % 100 for n in range(300)]
         assert await asyncio.gather(*(collector.submit(n) for n in asked)) == [n * 2 for n in asked]
@@ -161,6 +161,37 @@ class TestOneBoardForTwoCollectors:
         singles.gate.set()
         assert await asyncio.gather(*waiting) == [26, 90]
 
+    async def test_a_single_one_that_some_list_always_holds_up_goes_all_the_same_and_cold_ones_go_on(self) -> None:
+        board, singles = Board(), Doubler()
+        single, many = (
+            Collector[int, int](
+                run,
+                batch_max=10,
+                batches_in_flight=1 if run is singles else 2,
+                queue_max=10,
+                patience_s=0.05,
+                claims=lambda n: {n // 10, n % 10},
+                board=board,
+                yields=run is singles,
+            )
+            for run in (singles, _slowly)
+        )
+        lists = [asyncio.create_task(_one_after_the_other(many, begin_s)) for begin_s in (0.0, 0.01)]
+        await asyncio.sleep(0.02)
+        singles.gate.clear()
+        hot = [single.enqueue(n) for n in (13, 14)]
+        await until(lambda: singles.batches == [[13, 14]])
+        hot.append(single.enqueue(15))
+        cold = single.enqueue(67)
+        await until(lambda: singles.running == 2)
+        await asyncio.sleep(0.1)
+        assert singles.batches == [[13, 14], [67]]  # the one slot is left to what is cold
+        singles.gate.set()
+        assert await asyncio.gather(*hot, cold) == [26, 28, 30, 134]
+        for task in lists:
+            task.cancel()
+        await asyncio.wait(lists)
+
     async def test_draining_waits_for_what_the_other_one_holds_up(self) -> None:
         board, singles, lists = Board(), Doubler(), Doubler()
         single = self.collecting(singles, board, yields=True)
@@ -176,3 +207,15 @@ class TestOneBoardForTwoCollectors:
         async with asyncio.timeout(PATIENCE_S):
             await draining
         assert [await first, aside.result()] == [24, 26]
+
+
+async def _slowly(items: list[int]) -> list[int | Exception]:
+    await asyncio.sleep(0.02)
+    return [n * 2 for n in items]
+
+
+async def _one_after_the_other(many: Collector[int, int], begin_s: float) -> None:
+    """Lists on one account; of two that began apart, one is always in flight."""
+    await asyncio.sleep(begin_s)
+    while True:
+        await many.submit(12)

@@ -82,7 +82,30 @@ def test_a_key_is_revoked_by_its_id_or_its_text_and_only_once(amana: Amana, lend
     assert "  revoked 20" in line
 
 
+def test_a_key_s_quota_is_given_with_it_changed_taken_away_and_shown(amana: Amana, lender: str) -> None:
+    text = amana("key", "create", lender, "--scope", "loans:read", "--rate", "500", "--burst", "1000").stdout.strip()
+    key_id = text.split("_")[1]
+
+    def shown() -> str:
+        (line,) = [line for line in amana("key", "list", lender).stdout.splitlines() if line.startswith(key_id)]
+        return line.split("  ")[-2].strip()
+
+    assert shown() == "a quota of 500/s, burst 1000"
+    for words, expected in (
+        (["--rate", "20"], "a quota of 20/s, burst 20"),
+        (["--rate", "0"], "no quota"),
+        ([], "the default quota"),
+    ):
+        said = amana("key", "quota", text if words else key_id, *words)
+        assert said.stdout == f"the key {key_id} has {expected}; it holds everywhere within 5 s\n"
+        assert shown() == expected
+
+
 MISTAKES = f"""
+key create LENDER --scope loans:read --burst 5           | a burst needs a rate
+key create LENDER --scope loans:read --rate 0 --burst 5  | a quota's rate is 1 to 1000000 requests a second, or 0
+key create LENDER --scope loans:read --rate 9 --burst 0  | a quota's burst is 1 to 10000000 requests
+key quota aaaaaaaaaaaa --rate 5              | there is no live key with the id aaaaaaaaaaaa
 key create 999999999 --scope loans:read      | there is no tenant 999999999
 key create nobody --scope loans:read         | there is no tenant nobody
 key create 99999999999999 --scope loans:read | there is no tenant 99999999999999

@@ -175,8 +175,10 @@ class Author:
         return self._with_extras(request, choose)
 
     def _hold(self, choose: Choose) -> Request:
-        debit, credit = self._pair(choose)
-        request = self._plain({"id": self._id("h", debit, choose), "kind": "hold"}, debit, credit, choose(AMOUNTS))
+        huge = rarely(choose, 20)
+        debit, credit = choose((("vault", "sink"), ("sink", "vault"))) if huge else self._pair(choose)
+        amount = choose((MOST, MOST - 1)) if huge else choose(AMOUNTS)
+        request = self._plain({"id": self._id("h", debit, choose), "kind": "hold"}, debit, credit, amount)
         if choose((True, False)):
             request["ttl_s"] = choose(TTLS_S)
         return self._with_extras(request, choose)

@@ -66,6 +66,9 @@ class Model(Lines):
         before = len(self.movements)
         answers: list[Said | None] = list(known)
         failed = next((at for at, said in enumerate(known) if said and said.reason), None)
+        if failed is None and any(known) and not all(known):
+            failed = next(at for at, said in enumerate(known) if said)
+            answers[failed] = no("id_conflict", field="linked")
         if failed is None:
             for at, request in enumerate(group):
                 if known[at] is None:
@@ -77,7 +80,9 @@ class Model(Lines):
             del self.movements[before:]
             for at, said in enumerate(known):
                 if said is None and at != failed:
-                    answers[at] = no("linked_failed")
+                    first = answers[failed]
+                    assert first is not None
+                    answers[at] = no("linked_failed", failed=group[failed]["id"], cause=first.reason)
         unkept = ("id_conflict", "id_shard_mismatch")
         cause = answers[failed] if failed is not None else None
         for request, old, new in zip(group, known, answers, strict=True):
@@ -96,12 +101,10 @@ class Model(Lines):
         if first["kind"] != request["kind"]:
             return no("id_conflict", field="kind")
         first = dict(first)
-        # A posted or held transfer is its own memory: the date that was filled in is as good as one that was named.
-        move = None if said.reason or "balancing" in first else self.movement(first["id"])
-        if move and first["kind"] in ("transfer", "hold"):
-            first.pop("effective_on", None)
-            if "effective_on" in request:
-                first["effective_on"] = move.effective_on
+        # The date that was filled in may be named afterwards.
+        move = None if said.reason else self.movement(first["id"])
+        if move and "effective_on" in request and "effective_on" not in first:
+            first["effective_on"] = move.effective_on
         for name in sorted(first.keys() | request.keys()):
             if first.get(name, UNNAMED) != request.get(name, UNNAMED):
                 return no("id_conflict", field=name)

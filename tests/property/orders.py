@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from tests.property.model import Model, Request, Said
+from tests.property.model import Model, Said
 from tests.property.world import Unit
 
 EVENT_TYPES = {
@@ -112,24 +112,3 @@ def told_by_event(event: Event) -> dict[str, Any]:
     data = event["data"]
     named = ("debit", "credit", "amount", "code", "currency", "effective_on", "hold", "reverses")
     return {name: data.get(name) for name in named} | {"type": event["type"], "released": data.get("released", 0)}
-
-
-def fair(units: Sequence[Unit]) -> list[Unit]:
-    """Without second uses of an id that touch nothing the first one touches: such a race may have two winners.
-
-    A transfer's row and a refusal's are in different tables: only the lock on a common account parts them (decision
-    0005).
-    """
-    seen: dict[UUID, set[object]] = {}
-    kept: list[Unit] = []
-    for unit in units:
-        groups = [group for group in unit if all(_touched(one) & seen.get(one["id"], _touched(one)) for one in group)]
-        for request in [one for group in groups for one in group]:
-            seen[request["id"]] = seen.get(request["id"], _touched(request)) & _touched(request)
-        kept += [groups] if groups else []
-    return kept
-
-
-def _touched(request: Request) -> set[object]:
-    named = {request[name] for name in ("debit_account", "credit_account", "account", "original") if name in request}
-    return named | ({request["id"]} if request["kind"] == "account" else set())

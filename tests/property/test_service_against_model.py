@@ -20,7 +20,7 @@ from tests.property.afterwards import check_afterwards
 from tests.property.author import rarely
 from tests.property.history import QUIETLY, SEEDS, History, heard, shortest
 from tests.property.model import Said
-from tests.property.orders import Event, Heard, Terms, fair, find_order, terms_of, told_by_event
+from tests.property.orders import Event, Heard, Terms, find_order, terms_of, told_by_event
 from tests.property.world import Unit, World
 
 from amana.infra.settings import Settings
@@ -59,7 +59,7 @@ class ServiceHistory(History):
         choose = self.random.choice
         late = tuple(id_ for id_ in self.model.expiries if rarely(choose, 5))
         units = [[self.author.write(choose) for _ in range(choose((1, 1, 2)))] for _ in range(count)]
-        self.play((late, sweep, fair(units)))
+        self.play((late, sweep, units))
 
     def teardown(self) -> None:
         if not self.failed:

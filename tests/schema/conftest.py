@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -12,8 +13,23 @@ from amana.infra.settings import Settings
 
 @pytest.fixture(scope="session")
 async def fresh(settings: Settings) -> AsyncIterator[Settings]:
-    """Both databases, new, with the sum of all migrations; the service roles' URLs point at them."""
-    main, audit = (f"amana_schema_{name}_{os.getpid()}" for name in ("main", "audit"))
+    """Both databases, new, with the sum of all migrations."""
+    async with _new(settings, "schema") as made:
+        await migrate(made)
+        yield made
+
+
+@pytest.fixture
+async def empty(settings: Settings) -> AsyncIterator[Settings]:
+    """Both databases, new and empty."""
+    async with _new(settings, "upgrade") as made:
+        yield made
+
+
+@asynccontextmanager
+async def _new(settings: Settings, name: str) -> AsyncIterator[Settings]:
+    """Two databases for as long as the block; the service roles' URLs point at them."""
+    main, audit = (f"amana_{name}_{part}_{os.getpid()}" for part in ("main", "audit"))
     at = {
         field: with_database(getattr(settings, field), audit if "audit" in field else main)
         for field in (
@@ -31,7 +47,6 @@ async def fresh(settings: Settings) -> AsyncIterator[Settings]:
     for dsn in (moved.owner_database_url, moved.owner_audit_database_url):
         await ensure_database(dsn)
     try:
-        await migrate(moved)
         yield moved
     finally:
         for dsn in (moved.owner_database_url, moved.owner_audit_database_url):

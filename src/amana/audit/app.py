@@ -22,6 +22,7 @@ from amana.audit.sealer import STEP_LEAVES_MAX, LogBroken, Sealer
 from amana.audit.store import Store
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
+from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
 from amana.infra.breaker import pause
 from amana.infra.http import HttpClient, UpstreamUnavailable
@@ -60,7 +61,8 @@ def build(settings: Settings) -> Litestar:
         await pool.close()
 
     keys = KeyRing(KeyStore(settings.gateway_database_url))
-    return build_app(service="audit", routes=ROUTES, keys=keys, lifespan=[lifespan])
+    quotas = Quotas.of(settings, "audit")
+    return build_app(service="audit", routes=ROUTES, keys=keys, quotas=quotas, lifespan=[lifespan])
 
 
 async def serve(settings: Settings) -> None:

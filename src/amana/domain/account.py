@@ -17,6 +17,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from amana.domain.ids import derived_id
+from amana.domain.money import MAX_AMOUNT
 
 
 class Side(StrEnum):
@@ -145,6 +146,11 @@ class Account(Struct):
     def is_bounded(self) -> bool:
         """Whether a limit or floor makes what is held on it count."""
         return self.credit_limit is not None or self.floor is not None
+
+    def may_fill(self, amount: int) -> bool:
+        """Whether `amount` more could be too much for a counter, pending amounts included."""
+        most = max(self.debits_posted + self.debits_pending, self.credits_posted + self.credits_pending)
+        return most + amount > MAX_AMOUNT
 
     @property
     def is_settled(self) -> bool:

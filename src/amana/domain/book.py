@@ -21,7 +21,7 @@ from amana.domain.ids import shard_of
 from amana.domain.lending import Loan, Repayment, business_date
 from amana.domain.posting import Ledger
 from amana.domain.reasons import Reason
-from amana.domain.transfer import Key, Notes, Posted, Refused, Standing
+from amana.domain.transfer import Key, Movement, Notes, Posted, Refused, Standing
 
 Json: TypeAlias = dict[str, Any]
 
@@ -113,6 +113,15 @@ class Book(Ledger):
         """The business date of the batch."""
         return business_date(self.now)
 
+    def ids_used(self) -> set[Key]:
+        """The ids that clients chose and that the batch used up. Legs and expiries have ids that follow from others."""
+        used = {asked.key for asked, _ in self.new_answers}
+        for posted in self.posted:
+            transfer = posted.transfer
+            if transfer.command is None and transfer.kind in _CHOSEN:
+                used.add((transfer.tenant, transfer.id))
+        return used
+
     def open_account(self, account: Account) -> None:
         """Adds an account that was not there before."""
         key = (account.tenant, account.id)
@@ -121,6 +130,8 @@ class Book(Ledger):
         self.new_accounts.append(account)
 
 
+_CHOSEN = frozenset({Movement.POST, Movement.HOLD})
+"""What moves under an id of a client's and may need no answer beside its row."""
 MOVING = frozenset({Kind.TRANSFER, Kind.HOLD, Kind.CAPTURE, Kind.VOID, Kind.REVERSAL})
 """Commands whose id is that of one transfer."""
 UNSTORED = frozenset({Reason.ID_CONFLICT, Reason.ID_SHARD_MISMATCH})

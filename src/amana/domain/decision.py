@@ -67,8 +67,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
 
 
-class DecisionInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a decision came from, beside the policy that the hash names: enough to make it again, byte for byte."""
+class DecisionInputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that a decision came from, beside the policy that the hash names: enough to make it again, byte for byte.
+
+    A network that nobody named is left out of the bytes, which are then those of before there were networks.
+    """
 
     facts: Facts
     now: datetime
@@ -77,17 +80,22 @@ class DecisionInputs(msgspec.Struct, frozen=True, kw_only=True):
     terms: Terms | None
     policy_hash: str
     policy_version: int
+    network: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """A published policy ready to decide. `quotes` by days, the default term under None: each gives limit and price."""
+    """A published policy ready to decide. `quotes` by days, the default term under None: each gives limit and price.
+
+    `networks` says of each listed one whether it lends; empty where none is listed.
+    """
 
     document: Policy
     version: int
     hash: str
     assess: Callable[[Facts, datetime], Assessment]
     quotes: Mapping[int | None, Callable[[int, int], tuple[int, Price | None]]]
+    networks: Mapping[str | None, bool]
 
 
 def canonical(value: Assessment | Decision | DecisionInputs) -> bytes:
@@ -107,6 +115,7 @@ def compile_policy(document: Policy, version: int, digest: str) -> CompiledPolic
         hash=digest,
         assess=made["assess"],
         quotes=quotes | {None: quotes[document.price.default_term_days]},
+        networks={item.id: item.lending for item in document.networks},
     )
 
 
@@ -121,11 +130,12 @@ def decide(
     amount: int,
     term_days: int | None = None,
     terms: Terms | None = None,
+    network: str | None = None,
 ) -> Decision:
     """The assessment applied to `amount` for `term_days` (the policy's default where None), or at given `terms`.
 
-    `policy` is the one that the assessment names. Reasons: failed rules in order of precedence, then what is wrong with
-    the amount, then up to four scorecard factors.
+    `policy` is the one that the assessment names. Reasons: the network, where it closes the door; failed rules in order
+    of precedence, then what is wrong with the amount, then up to four scorecard factors.
     """
     assert policy.hash == assessment.policy_hash, "an assessment is applied under the policy that made it"
     document, headroom = policy.document, assessment.headroom
@@ -138,22 +148,30 @@ def decide(
         faults = _amount_faults(document.amounts, headroom, amount, limit, price)
     else:
         limit, price, faults = 0, None, [SystemReason.TERM_NOT_OFFERED.value]
-    outcome = Outcome.DECLINE if faults else assessment.outcome
+    closed = network_fault(policy.networks, network) if policy.networks else ()
+    outcome = Outcome.DECLINE if faults or closed else assessment.outcome
     if outcome is Outcome.APPROVE:
         return Decision(outcome=outcome, amount=amount, limit=limit, price=price, reasons=())
     return Decision(
         outcome=outcome,
         amount=amount,
-        limit=0 if assessment.outcome is Outcome.DECLINE else limit,
+        limit=0 if closed or assessment.outcome is Outcome.DECLINE else limit,
         price=None if outcome is Outcome.DECLINE else price,
-        reasons=in_order((*assessment.knockouts, *faults, *assessment.factors)),
+        reasons=in_order((*closed, *assessment.knockouts, *faults, *assessment.factors)),
     )
 
 
 def replay(policy: CompiledPolicy, inputs: DecisionInputs) -> tuple[Assessment, Decision]:
     """Makes a recorded decision again from its inputs."""
     assessment = assess(policy, inputs.facts, inputs.now)
-    return assessment, decide(policy, assessment, inputs.amount, inputs.term_days, inputs.terms)
+    return assessment, decide(policy, assessment, inputs.amount, inputs.term_days, inputs.terms, inputs.network)
+
+
+def network_fault(networks: Mapping[str | None, bool], network: str | None) -> tuple[str, ...]:
+    """Why nothing is lent over a network, where the policy lists any; empty where something may be."""
+    if network not in networks:
+        return (SystemReason.NETWORK_NOT_SERVED.value,)
+    return () if networks[network] else (SystemReason.LENDING_OFF.value,)
 
 
 def _amount_faults(amounts: Amounts, headroom: int, amount: int, limit: int, price: Price | None) -> list[str]:

@@ -1,7 +1,9 @@
 """The typed inputs of a decision, declared once: name, kind, source, and whether they may be unknown.
 
-A fact is a non-identifying scalar. What identifies a person (birth date, phone, bank account) stays in the customer's
-record; the age in whole years and "a bank is known" are what a policy sees, and all that an event may carry.
+A fact is a non-identifying scalar. What identifies a person (BVN, NIN, birth date, phone, bank account) stays in the
+customer's record; the age in whole years and "a BVN is known" are what a policy sees, and all that an event may carry.
+
+Facts are added over time: a name that `Facts.values` of an old decision lacks is null, so what came later is nullable.
 """
 
 from collections.abc import Mapping
@@ -15,6 +17,7 @@ import msgspec
 
 from amana.domain.lending import business_date
 from amana.domain.money import MAX_AMOUNT
+from amana.domain.sources import NOTHING_SAID, Said
 
 FactValue: TypeAlias = bool | int | str | None
 
@@ -28,10 +31,13 @@ class Kind(StrEnum):
 
 
 class Source(StrEnum):
-    """Who says so: the customer's record, or the ledger through the customer's standing."""
+    """Who says so: the lender's record, the ledger through the customer's standing, or another source."""
 
     CUSTOMER = "customer"
     LEDGER = "ledger"
+    BUREAU = "bureau"
+    TOPUPS = "topups"
+    CONSENTS = "consents"
 
 
 class Employment(StrEnum):
@@ -65,6 +71,8 @@ FACTS: dict[str, FactSpec] = {
         FactSpec("monthly_income", Kind.INTEGER, Source.CUSTOMER, nullable=True),
         FactSpec("bank_known", Kind.BOOLEAN, Source.CUSTOMER),
         FactSpec("blocked", Kind.BOOLEAN, Source.CUSTOMER),
+        FactSpec("bvn_known", Kind.BOOLEAN, Source.CUSTOMER, nullable=True),
+        FactSpec("nin_known", Kind.BOOLEAN, Source.CUSTOMER, nullable=True),
         FactSpec("exposure", Kind.INTEGER, Source.LEDGER),
         FactSpec("loans_total", Kind.INTEGER, Source.LEDGER),
         FactSpec("loans_open", Kind.INTEGER, Source.LEDGER),
@@ -75,24 +83,43 @@ FACTS: dict[str, FactSpec] = {
         FactSpec("repaid_total", Kind.INTEGER, Source.LEDGER),
         FactSpec("days_since_first_loan", Kind.INTEGER, Source.LEDGER, nullable=True),
         FactSpec("days_since_last_closed", Kind.INTEGER, Source.LEDGER, nullable=True),
+        FactSpec("linked_customers", Kind.INTEGER, Source.LEDGER, nullable=True),
+        FactSpec("bureau_score", Kind.INTEGER, Source.BUREAU, nullable=True),
+        FactSpec("bureau_worst_days_past_due", Kind.INTEGER, Source.BUREAU, nullable=True),
+        FactSpec("bureau_open_facilities", Kind.INTEGER, Source.BUREAU, nullable=True),
+        FactSpec("bureau_count", Kind.INTEGER, Source.BUREAU, nullable=True),
+        FactSpec("bureau_age_days", Kind.INTEGER, Source.BUREAU, nullable=True),
+        FactSpec("topup_monthly", Kind.INTEGER, Source.TOPUPS, nullable=True),
+        FactSpec("consent_terms", Kind.BOOLEAN, Source.CONSENTS, nullable=True),
+        FactSpec("consent_bureau", Kind.BOOLEAN, Source.CONSENTS, nullable=True),
+        FactSpec("consent_recovery", Kind.BOOLEAN, Source.CONSENTS, nullable=True),
     )
 }
 
 
 class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What the lender recorded about a customer; income in kobo. Holds personal data: it never enters an event."""
+    """What the lender recorded about a customer; income in kobo. Holds personal data: it never enters an event.
+
+    `bvn` and `nin` are 11 digits, `nuban` (an account at the bank of `bank_code`) 10, `phone` is in E.164.
+    """
 
     kyc_tier: int
     birth_date: date | None = None
     employment: Employment | None = None
     monthly_income: int | None = None
     bank_code: str | None = None
+    nuban: str | None = None
     phone: str | None = None
+    bvn: str | None = None
+    nin: str | None = None
     blocked: bool = False
 
 
 class CustomerStanding(msgspec.Struct, frozen=True, kw_only=True):
-    """How a customer stands in the ledger in one currency at `as_of`. Amounts in minor units, days as Lagos dates."""
+    """How a customer stands in the ledger in one currency at `as_of`. Amounts in minor units, days as Lagos dates.
+
+    `linked`: how many other numbers of the same person are counted in.
+    """
 
     customer: UUID
     exposure: int
@@ -106,13 +133,11 @@ class CustomerStanding(msgspec.Struct, frozen=True, kw_only=True):
     first_loan_on: date | None
     last_closed_on: date | None
     as_of: datetime
+    linked: int = 0
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Every declared fact by name (null where unknown) and, for each source, the instant it spoke of.
-
-    `version` is the customer's `facts_version` when the record was read.
-    """
+    """Facts by name (null where unknown), the instant that each source spoke of, and the version that was read."""
 
     values: dict[str, FactValue]
     as_of: dict[Source, datetime]
@@ -127,20 +152,37 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def facts_of(
-    record: CustomerRecord, recorded_at: datetime, version: int, standing: CustomerStanding, at: datetime
+    record: CustomerRecord,
+    recorded_at: datetime,
+    version: int,
+    standing: CustomerStanding,
+    at: datetime,
+    said: Said = NOTHING_SAID,
 ) -> Facts:
-    """The facts of a customer at the instant `at`: ages and spans are counted to its business date.
+    """The facts of a customer at the instant `at`: spans are counted to its business date, later words are unknown.
 
     Sums of the ledger stop at the largest amount: beyond it a fact could not be written down exactly.
     """
     today = business_date(at)
-    values: dict[str, FactValue] = {
+    spoke = {Source.CUSTOMER: recorded_at.astimezone(UTC), Source.LEDGER: standing.as_of.astimezone(UTC)}
+    values: dict[str, FactValue] = dict.fromkeys(FACTS)
+    values |= {
         "kyc_tier": record.kyc_tier,
         "age_years": None if record.birth_date is None else whole_years(record.birth_date, today),
         "employment": None if record.employment is None else str(record.employment),
         "monthly_income": record.monthly_income,
         "bank_known": record.bank_code is not None,
-        "blocked": record.blocked,
+        "blocked": record.blocked or said.blocked,
+        "bvn_known": record.bvn is not None,
+        "nin_known": record.nin is not None,
+    }
+    values |= _of_standing(standing, today)
+    _add_said(said, at, spoke, values)
+    return Facts(values=values, as_of=spoke, version=version)
+
+
+def _of_standing(standing: CustomerStanding, today: date) -> dict[str, FactValue]:
+    return {
         "exposure": min(standing.exposure, MAX_AMOUNT),
         "loans_total": standing.loans_total,
         "loans_open": standing.loans_open,
@@ -151,19 +193,38 @@ def facts_of(
         "repaid_total": min(standing.repaid_total, MAX_AMOUNT),
         "days_since_first_loan": _days_since(standing.first_loan_on, today),
         "days_since_last_closed": _days_since(standing.last_closed_on, today),
+        "linked_customers": standing.linked,
     }
-    spoke = {Source.CUSTOMER: recorded_at.astimezone(UTC), Source.LEDGER: standing.as_of.astimezone(UTC)}
-    return Facts(values=values, as_of=spoke, version=version)
+
+
+def _add_said(said: Said, at: datetime, spoke: dict[Source, datetime], values: dict[str, FactValue]) -> None:
+    """Adds what was known of the other sources at the instant `at`."""
+    if (bureau := said.bureau) is not None and bureau.as_of <= at:
+        spoke[Source.BUREAU] = bureau.as_of.astimezone(UTC)
+        values["bureau_score"] = bureau.score
+        values["bureau_worst_days_past_due"] = bureau.worst_days_past_due
+        values["bureau_open_facilities"] = bureau.open_facilities
+        values["bureau_count"] = bureau.bureau_count
+        values["bureau_age_days"] = _days_since(business_date(bureau.as_of), business_date(at))
+    if (topups := said.topups) is not None and topups.as_of <= at:
+        spoke[Source.TOPUPS] = topups.as_of.astimezone(UTC)
+        values["topup_monthly"] = topups.monthly
+    if answers := said.consents.by(at):
+        spoke[Source.CONSENTS] = max(answer.at for answer in answers.values()).astimezone(UTC)
+        values |= {f"consent_{purpose}": answer.given for purpose, answer in answers.items()}
 
 
 def fact_faults(values: Mapping[str, FactValue]) -> list[str]:
-    """What is wrong with `values` as a set of facts, in the order of the declarations; empty when nothing is."""
+    """What is wrong with `values` as a set of facts, in the order of the declarations; empty when nothing is.
+
+    A nullable fact may be absent: it was declared after these values were written down, and is null.
+    """
     faults = [f"{name}: not a declared fact" for name in values if name not in FACTS]
     for name, spec in FACTS.items():
-        if name not in values:
+        if name not in values and not spec.nullable:
             faults.append(f"{name}: not given")
-        elif not fits(spec, values[name]):
-            faults.append(f"{name}: {values[name]!r} is no {spec.kind} that it may be")
+        elif not fits(spec, values.get(name)):
+            faults.append(f"{name}: {values.get(name)!r} is no {spec.kind} that it may be")
     return faults
 
 

@@ -7,14 +7,13 @@ use of its id is compared with, are worked out only where they are needed.
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
 from amana.domain.book import Asked, Json, Kind
+from amana.domain.commitments import salted_digest
 from amana.domain.transfer import Hold, Key, Movement, Notes, Transfer
 
 
@@ -98,7 +97,7 @@ def stored_request(order: Order, stored: Transfer, hold: Hold | None) -> tuple[s
         "currency": stored.currency,
         "code": stored.code,
     }
-    if order.effective_on is not None:  # where it was not named, any date that was filled in will do
+    if stored.dated or order.effective_on is not None:  # to name the date that was filled in is no other request
         fields["effective_on"] = stored.effective_on.isoformat()
     if hold is not None and hold.ttl_s is not None:
         fields["ttl_s"] = hold.ttl_s
@@ -114,7 +113,6 @@ def differing_notes(asked: Notes | None, first: Notes | None) -> str | None:
 
 
 def commitment(notes: Notes, salt: bytes) -> str:
-    """SHA-256 (hex) over the salt and the notes' one spelling: what an event may carry of free text."""
+    """What the event carries of the notes."""
     metadata: Mapping[str, str] = notes.metadata or {}
-    text = msgspec.json.encode({"metadata": metadata, "reference": notes.reference}, order="deterministic")
-    return sha256(salt + text).hexdigest()
+    return salted_digest(salt, {"metadata": metadata, "reference": notes.reference})

@@ -22,6 +22,8 @@ END = r"(?![\s\S])"
 Code: TypeAlias = Annotated[str, Meta(pattern=rf"^[a-z][a-z0-9_]{{0,63}}{END}")]
 """A stable identifier: of a rule, an attribute, a band, a reason."""
 ProductCode: TypeAlias = Annotated[str, Meta(pattern=rf"^[a-z][a-z0-9_-]{{0,39}}{END}")]
+NetworkCode: TypeAlias = Annotated[str, Meta(pattern=rf"^[a-z0-9][a-z0-9_-]{{0,39}}{END}")]
+"""A mobile network, or another channel that a lender lends over: mtn, airtel, glo, 9mobile."""
 FactName: TypeAlias = Annotated[str, Meta(max_length=64)]
 """What a document calls a fact; whether there is such a fact is a check of its own."""
 Word: TypeAlias = Annotated[str, Meta(max_length=64)]
@@ -86,7 +88,7 @@ class Rounding(StrEnum):
 
 
 class SystemReason(StrEnum):
-    """Reason codes that Amana itself gives, so that every policy must word them."""
+    """Reason codes that Amana itself gives, so that every policy that can give one must word it."""
 
     LENDING_OFF = "lending_off"
     MISSING_INFORMATION = "missing_information"
@@ -94,6 +96,7 @@ class SystemReason(StrEnum):
     AMOUNT_BELOW_MINIMUM = "amount_below_minimum"
     AMOUNT_NOT_OFFERED = "amount_not_offered"
     TERM_NOT_OFFERED = "term_not_offered"
+    NETWORK_NOT_SERVED = "network_not_served"
 
 
 class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -216,8 +219,19 @@ class PriceTable(_Document, frozen=True, kw_only=True):
     terms: Annotated[tuple[Term, ...], Meta(min_length=1, max_length=20)]
 
 
-class Policy(_Document, frozen=True, kw_only=True):
-    """The whole document. `lending` false is the kill switch: every check is declined, old loans go on."""
+class Network(_Document, frozen=True, kw_only=True):
+    """A network that the product is lent over. `lending` false is its kill switch."""
+
+    id: NetworkCode
+    lending: bool
+
+
+class Policy(_Document, frozen=True, kw_only=True, omit_defaults=True):
+    """The whole document. `lending` false is the kill switch: every check is declined, old loans go on.
+
+    Where `networks` are listed, every check names one of them; else a network means nothing. The one field of its own
+    with a default: left out of the canonical bytes when empty, so documents from before it keep their hash.
+    """
 
     name: Code
     product: ProductCode
@@ -230,6 +244,7 @@ class Policy(_Document, frozen=True, kw_only=True):
     price: PriceTable
     offer_ttl_s: Annotated[int, Meta(ge=1, le=604_800)]
     reasons: Annotated[dict[Code, Text], Meta(max_length=500)]
+    networks: Annotated[tuple[Network, ...], Meta(max_length=50)] = ()
 
     def rules_in_order(self) -> list[Rule]:
         """The rules as they are tried and told: by precedence, then by id."""
@@ -237,7 +252,7 @@ class Policy(_Document, frozen=True, kw_only=True):
 
 
 def policy_bytes(policy: Policy) -> bytes:
-    """The canonical JSON (RFC 8785) of a policy, every default spelled out: what is stored and hashed."""
+    """The canonical JSON (RFC 8785) of a policy, every default of its parts spelled out: what is stored and hashed."""
     return msgspec.json.encode(policy, order="sorted")
 
 

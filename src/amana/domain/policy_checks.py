@@ -1,39 +1,29 @@
 """What can be wrong with a policy that has the right shape: found before it is published, each with its pointer."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
-import msgspec
-
-from amana.domain.facts import FACTS, FactSpec, FactValue, Kind, fits
+from amana.domain.facts import FACTS, FactSpec, Kind, fits
 from amana.domain.policy import (
     Amounts,
     Attribute,
     Band,
     Caps,
     FeeMode,
-    OnMissing,
-    Op,
     Outcome,
     Policy,
     PriceTable,
-    Rule,
+    Scorecard,
     SystemReason,
     Term,
 )
+from amana.domain.policy_fault import PolicyFault, repeated
 from amana.domain.pricing import fee_of
+from amana.domain.rule_checks import Span, bounds_of, rule_faults, values_of
 
 FAULTS_MAX = 20
 """How many faults are told at once: who has more begins with the first."""
-
-
-class PolicyFault(msgspec.Struct, frozen=True):
-    """One thing wrong with a policy: an RFC 6901 pointer into the document, a stable code, words for people."""
-
-    pointer: str
-    code: str
-    detail: str
 
 
 class _Range(Protocol):
@@ -45,18 +35,21 @@ class _Range(Protocol):
 
 def check_policy(policy: Policy) -> list[PolicyFault]:
     """The first `FAULTS_MAX` faults of the policy, in the order of the document; empty when it may be published."""
-    return list(islice(_faults(policy), FAULTS_MAX))
+    return list(islice(all_faults(policy), FAULTS_MAX))
 
 
-def _faults(policy: Policy) -> Iterator[PolicyFault]:
+def all_faults(policy: Policy) -> Iterator[PolicyFault]:
+    """Every fault of the policy, in the order of the document."""
     attributes = policy.scorecard.attributes
     yield from _amount_faults(policy.amounts)
-    yield from _rules_faults(policy.rules)
-    yield from _unique("/scorecard/attributes", "id", [item.id for item in attributes])
-    yield from _unique("/scorecard/attributes", "reason", [item.reason for item in attributes])
+    yield from repeated("/networks", "id", [item.id for item in policy.networks])
+    yield from rule_faults(policy.rules)
+    yield from repeated("/scorecard/attributes", "id", [item.id for item in attributes])
+    yield from repeated("/scorecard/attributes", "reason", [item.reason for item in attributes])
     for at, item in enumerate(attributes):
         yield from _attribute_faults(at, item)
     yield from _band_faults(policy.scorecard.bands)
+    yield from _beyond("/scorecard/bands", policy.scorecard.bands, _scores(policy.scorecard), "No score")
     yield from _cap_faults(policy.caps)
     yield from _price_faults(policy.price, policy.amounts)
     yield from _reason_faults(policy)
@@ -75,54 +68,6 @@ def _amount_faults(amounts: Amounts) -> Iterator[PolicyFault]:
             yield PolicyFault(f"/amounts/listed/{at}", "unreachable", "Outside the minimum and the maximum.")
 
 
-def _rules_faults(rules: Sequence[Rule]) -> Iterator[PolicyFault]:
-    yield from _unique("/rules", "id", [rule.id for rule in rules])
-    said: dict[Hashable, int] = {}
-    for at, rule in enumerate(rules):
-        pointer = f"/rules/{at}"
-        spec = FACTS.get(rule.fact)
-        if spec is None:
-            yield PolicyFault(f"{pointer}/fact", "unknown_fact", f"No fact is called {rule.fact}.")
-            continue
-        fault = _value_fault(rule, spec)
-        if fault is not None:
-            yield PolicyFault(f"{pointer}/value", "type", fault)
-        elif _never_fails(rule, spec):
-            yield PolicyFault(pointer, "unreachable", "No value of the fact can fail this rule.")
-        if rule.on_missing is OnMissing.SKIP and rule.missing_reason != SystemReason.MISSING_INFORMATION:
-            yield PolicyFault(f"{pointer}/missing_reason", "unreachable", "A skipped rule gives no reason.")
-        earlier = said.setdefault((rule.fact, rule.op, rule.value), at)
-        if earlier != at:
-            yield PolicyFault(pointer, "unreachable", f"Says the same as /rules/{earlier}.")
-
-
-def _value_fault(rule: Rule, spec: FactSpec) -> str | None:
-    """What is wrong with a rule's value for its fact, or None."""
-    if rule.op in (Op.LT, Op.LE, Op.GT, Op.GE) and spec.kind is not Kind.INTEGER:
-        return f"Only an integer can be compared with {rule.op}."
-    many = rule.op in (Op.IN, Op.NOT_IN)
-    if many != isinstance(rule.value, tuple):
-        return f"{rule.op} takes {'a list' if many else 'one value'}."
-    given: Iterable[FactValue] = rule.value if isinstance(rule.value, tuple) else (rule.value,)
-    for value in given:
-        if value is None or not fits(spec, value):
-            return f"{value!r} is not a value that {spec.name} may have."
-    return None
-
-
-def _never_fails(rule: Rule, spec: FactSpec) -> bool:
-    """Whether the comparison can hold for no value at all: every integer fact is 0 or more, a text fact is listed."""
-    match rule.value:
-        case tuple():
-            empty = not rule.value
-            everything = spec.kind is Kind.TEXT and set(rule.value) >= set(spec.values)
-            return empty if rule.op is Op.IN else everything
-        case bool() | str():
-            return False
-        case int():
-            return (rule.op is Op.LT and rule.value <= 0) or (rule.op in (Op.LE, Op.EQ) and rule.value < 0)
-
-
 def _attribute_faults(at: int, attribute: Attribute) -> Iterator[PolicyFault]:
     pointer = f"/scorecard/attributes/{at}"
     spec = FACTS.get(attribute.fact)
@@ -137,12 +82,12 @@ def _attribute_faults(at: int, attribute: Attribute) -> Iterator[PolicyFault]:
             yield PolicyFault(f"{pointer}/bins/{index}", "type", f"{spec.name} is binned by values.")
     if spec.kind is Kind.INTEGER:
         yield from _range_faults(f"{pointer}/bins", attribute.bins)
+        yield from _beyond(f"{pointer}/bins", attribute.bins, bounds_of(spec), f"No {spec.name}")
     else:
         yield from _listing_faults(f"{pointer}/bins", attribute, spec)
 
 
 def _listing_faults(pointer: str, attribute: Attribute, spec: FactSpec) -> Iterator[PolicyFault]:
-    possible: tuple[bool | str, ...] = (False, True) if spec.kind is Kind.BOOLEAN else spec.values
     listed: set[bool | str] = set()
     for index, value in ((index, value) for index, item in enumerate(attribute.bins) for value in item.values):
         if not fits(spec, value):
@@ -150,7 +95,7 @@ def _listing_faults(pointer: str, attribute: Attribute, spec: FactSpec) -> Itera
         if value in listed:
             yield PolicyFault(f"{pointer}/{index}/values", "overlap", f"{value!r} is in two bins.")
         listed.add(value)
-    for value in possible:
+    for value in values_of(spec):
         if value not in listed:
             yield PolicyFault(pointer, "gap", f"{value!r} is in no bin.")
 
@@ -162,8 +107,10 @@ def _range_faults(pointer: str, ranges: Sequence[_Range], *, closed: bool = Fals
             yield PolicyFault(f"{pointer}/{at}", "unreachable", "The range is empty.")
         if at == 0:
             continue
-        end, start = ranges[at - 1].to, item.from_
-        if end is None or start is None or start < end:
+        begun, end, start = ranges[at - 1].from_, ranges[at - 1].to, item.from_
+        if begun is not None and (start is None or start < begun):
+            yield PolicyFault(f"{pointer}/{at}", "order", "Begins before the one before it begins.")
+        elif end is None or start is None or start < end:
             yield PolicyFault(f"{pointer}/{at}", "overlap", "Begins before the one before it ends.")
         elif start > end:
             yield PolicyFault(f"{pointer}/{at}", "gap", f"Nothing covers {end} to {start - 1}.")
@@ -173,8 +120,28 @@ def _range_faults(pointer: str, ranges: Sequence[_Range], *, closed: bool = Fals
         yield PolicyFault(f"{pointer}/{len(ranges) - 1}/to", "gap", "The last range must have no end.")
 
 
+def _beyond(pointer: str, ranges: Sequence[_Range], bounds: Span, nothing: str) -> Iterator[PolicyFault]:
+    """That a range lies beyond all values that there can be. An empty range is a fault of its own."""
+    least, greatest = bounds
+    for at, item in enumerate(ranges):
+        if (item.to is not None and item.to <= least) or (item.from_ is not None and item.from_ > greatest):
+            yield PolicyFault(f"{pointer}/{at}", "unreachable", f"{nothing} falls in this range.")
+
+
+def _scores(scorecard: Scorecard) -> Span:
+    """No score is below the first or above the second. Points of an unknown fact count where it may be unknown."""
+    least = greatest = scorecard.base
+    for attribute in scorecard.attributes:
+        spec = FACTS.get(attribute.fact)
+        points = [item.points for item in attribute.bins]
+        if spec is None or spec.nullable:
+            points.append(attribute.missing)
+        least, greatest = least + min(points), greatest + max(points)
+    return least, greatest
+
+
 def _band_faults(bands: Sequence[Band]) -> Iterator[PolicyFault]:
-    yield from _unique("/scorecard/bands", "id", [band.id for band in bands])
+    yield from repeated("/scorecard/bands", "id", [band.id for band in bands])
     yield from _range_faults("/scorecard/bands", bands)
     severity = {Outcome.DECLINE: 0, Outcome.REFER: 1, Outcome.APPROVE: 2}
     for at, band in enumerate(bands):
@@ -193,13 +160,14 @@ def _cap_faults(caps: Caps) -> Iterator[PolicyFault]:
         if caps.kyc[at].cap < caps.kyc[at - 1].cap:
             yield PolicyFault(f"/caps/kyc/{at}/cap", "order", "A higher tier may not have a lower cap.")
     yield from _range_faults("/caps/repeat", caps.repeat)
+    yield from _beyond("/caps/repeat", caps.repeat, bounds_of(FACTS["largest_principal_repaid"]), "No principal")
     for at in range(1, len(caps.repeat)):
         if caps.repeat[at].cap < caps.repeat[at - 1].cap:
             yield PolicyFault(f"/caps/repeat/{at}/cap", "order", "More repaid may not have a lower cap.")
 
 
 def _price_faults(price: PriceTable, amounts: Amounts) -> Iterator[PolicyFault]:
-    yield from _unique("/price/terms", "term_days", [term.term_days for term in price.terms])
+    yield from repeated("/price/terms", "term_days", [term.term_days for term in price.terms])
     if all(term.term_days != price.default_term_days for term in price.terms):
         yield PolicyFault("/price/default_term_days", "unknown_term", "The default term has no price.")
     for at, term in enumerate(price.terms):
@@ -214,7 +182,7 @@ def _step_faults(pointer: str, term: Term, price: PriceTable, amounts: Amounts) 
         if first.from_ is not None and first.from_ > amounts.minimum:
             yield PolicyFault(f"{pointer}/0/from", "gap", "The default term must price the minimum.")
         if last.to is not None and last.to <= amounts.maximum:
-            yield PolicyFault(f"{pointer}/{len(term.steps) - 1}/to", "gap", "… and the maximum.")
+            yield PolicyFault(f"{pointer}/{len(term.steps) - 1}/to", "gap", "The default term must price the maximum.")
     for at, step in enumerate(term.steps):
         if (step.to is not None and step.to <= amounts.minimum) or (step.from_ or 0) > amounts.maximum:
             yield PolicyFault(f"{pointer}/{at}", "unreachable", "No amount on offer falls in this step.")
@@ -226,19 +194,14 @@ def _step_faults(pointer: str, term: Term, price: PriceTable, amounts: Amounts) 
 
 def _reason_faults(policy: Policy) -> Iterator[PolicyFault]:
     """Every code that a decision can give is worded, and nothing is worded that can't be given."""
-    given = {str(code) for code in SystemReason}
+    given = {str(code) for code in SystemReason if policy.networks or code is not SystemReason.NETWORK_NOT_SERVED}
     given |= {rule.reason for rule in policy.rules} | {rule.missing_reason for rule in policy.rules}
     given |= {item.reason for item in policy.scorecard.attributes}
     given |= {band.reason for band in policy.scorecard.bands if band.reason is not None}
     for code in sorted(given - policy.reasons.keys()):
         yield PolicyFault("/reasons", "unworded", f"The reason {code} has no wording.")
+    for code, text in policy.reasons.items():
+        if not text.strip():
+            yield PolicyFault(f"/reasons/{code}", "unworded", "The wording is blank.")
     for code in sorted(policy.reasons.keys() - given):
         yield PolicyFault(f"/reasons/{code}", "unreachable", f"Nothing gives the reason {code}.")
-
-
-def _unique(pointer: str, name: str, values: Sequence[str | int]) -> Iterator[PolicyFault]:
-    seen: set[str | int] = set()
-    for at, value in enumerate(values):
-        if value in seen:
-            yield PolicyFault(f"{pointer}/{at}/{name}", "duplicate", f"{value} is used before.")
-        seen.add(value)

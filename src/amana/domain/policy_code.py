@@ -50,7 +50,7 @@ class PolicyCode:
 def policy_code(document: Policy) -> PolicyCode:
     """The source of a policy that passed `check_policy`. It needs the names that `load` is given too."""
     code = PolicyCode()
-    facts = {name: Name(f"v{at}") for at, name in enumerate(_facts_of(document))}
+    facts = {name: Name(f"v{at}") for at, name in enumerate(facts_of(document))}
     ids = [code.bind(rule.id) for rule in document.rules_in_order()]
     code.lines += [f"all_passed = {{{', '.join(f'{id_}: passed' for id_ in ids)}}}", "def assess(facts, now):"]
     body = ["values = facts.values", *(f"{name} = values[{code.bind(fact)}]" for fact, name in facts.items())]
@@ -78,7 +78,7 @@ def in_order(reasons: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reasons))
 
 
-def _facts_of(document: Policy) -> list[str]:
+def facts_of(document: Policy) -> list[str]:
     """The facts that a policy reads, once each, in the order of their declarations."""
     read = {rule.fact for rule in document.rules} | {item.fact for item in document.scorecard.attributes}
     read |= {"exposure", "kyc_tier"}

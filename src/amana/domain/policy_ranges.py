@@ -21,7 +21,12 @@ def tree(ranges: Sequence[Range], leaves: Sequence[int], name: str) -> str:
 
     A value before the first range gets the first leaf, one after the last range the last.
     """
-    return edges_tree([item.to for item in ranges[:-1] if item.to is not None], leaves, name)
+    return edges_tree(edges_of(ranges), leaves, name)
+
+
+def edges_of(ranges: Sequence[Range]) -> list[int]:
+    """Where each range but the last ends."""
+    return [item.to for item in ranges[:-1] if item.to is not None]
 
 
 def edges_tree(edges: Sequence[int], leaves: Sequence[int], name: str) -> str:

@@ -26,18 +26,23 @@ def quote_source(document: Policy, term: Term) -> list[str]:
 
 
 def reaches(document: Policy, term: Term) -> list[Reach]:
-    """The steps of a term in which an amount is on offer, in their order."""
+    """The steps of a term in which the limit may fall, in their order, which is that of `due_least` too.
+
+    A step without an amount on offer is left out, and one whose least amount owes no less than that of a later step:
+    whoever reaches it reaches a larger amount.
+    """
     amounts = document.amounts
-    found = []
-    for step in term.steps:
+    found: list[Reach] = []
+    for step in reversed(term.steps):
         start = amounts.minimum if step.from_ is None else max(amounts.minimum, step.from_)
         end = amounts.maximum if step.to is None else min(amounts.maximum, step.to - 1)
         least, top = start + -start % amounts.denomination, end - end % amounts.denomination
         if least <= top:
             rate = step.fee_bps if document.price.fee_mode is FeeMode.ADDED else 0
             due_least, due_top = (amount + fee_of(amount, rate, step.rounding) for amount in (least, top))
-            found.append(Reach(step, least, top, due_least, due_top, rate))
-    return found
+            if not found or due_least < found[-1].due_least:
+                found.append(Reach(step, least, top, due_least, due_top, rate))
+    return found[::-1]
 
 
 def listed_limits(document: Policy, term: Term) -> tuple[list[int], list[int]]:

@@ -70,7 +70,30 @@ class Reason(StrEnum):
     EFFECTIVE_BEFORE_LOAN = "effective_before_loan"
     # Eligibility
     CUSTOMER_NOT_FOUND = "customer_not_found"
+    PERSON_AMBIGUOUS = "person_ambiguous"
+    VERSION_CONFLICT = "version_conflict"
+    FACTS_OLDER = "facts_older"
+    BLOCK_NOT_FOUND = "block_not_found"
     PRODUCT_NOT_FOUND = "product_not_found"
+    APPROVER_IS_AUTHOR = "approver_is_author"
+    POLICY_APPROVED = "policy_approved"
+    POLICY_WITHDRAWN = "policy_withdrawn"
+    POLICY_STARTED = "policy_started"
+    # Reviews of a decision, in the order in which they are tried
+    APPEAL_NOT_FOUND = "appeal_not_found"
+    DECISION_CONFIRMS_OFFER = "decision_confirms_offer"
+    FOUR_EYES_NEEDED = "four_eyes_needed"
+    DECISION_REVERSED = "decision_reversed"
+    DECISION_OVERRIDDEN = "decision_overridden"
+    OVERRIDE_NOT_FOUND = "override_not_found"
+    APPEAL_OPEN = "appeal_open"
+    APPEAL_RESOLVED = "appeal_resolved"
+    CHANGE_NOT_FOUND = "change_not_found"
+    NOTHING_TO_DECLINE = "nothing_to_decline"
+    NOT_OVERRIDABLE = "not_overridable"
+    EXCEEDS_PRODUCT_CAP = "exceeds_product_cap"
+    TERMS_NOT_OFFERED = "terms_not_offered"
+    EXCEEDS_EXPOSURE_CAP = "exceeds_exposure_cap"
     # Audit
     NOT_SEALED = "not_sealed"
 
@@ -138,7 +161,33 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.EFFECTIVE_IN_FUTURE, 422, False, "The business time is later than now."),
         Refusal(Reason.EFFECTIVE_BEFORE_LOAN, 422, False, "The business time is before the loan's."),
         Refusal(Reason.CUSTOMER_NOT_FOUND, 404, False, "The customer has no record."),
+        Refusal(Reason.PERSON_AMBIGUOUS, 422, False, "More customers share a BVN or NIN than one person can have."),
+        Refusal(Reason.VERSION_CONFLICT, 409, False, "The facts are not of the version that `if_version` names."),
+        Refusal(Reason.FACTS_OLDER, 409, False, "What is known of this source speaks of a later instant."),
+        Refusal(Reason.BLOCK_NOT_FOUND, 404, False, "No block of this code is in force on the customer."),
         Refusal(Reason.PRODUCT_NOT_FOUND, 404, False, "No live policy for this product."),
+        Refusal(
+            Reason.APPROVER_IS_AUTHOR, 422, False, "A policy is approved by another key than the one that drafted it."
+        ),
+        Refusal(Reason.POLICY_APPROVED, 409, False, "The version of the policy was approved before."),
+        Refusal(Reason.POLICY_WITHDRAWN, 409, False, "The version of the policy was withdrawn."),
+        Refusal(
+            Reason.POLICY_STARTED, 409, False, "The version is or was live, or starts within 5 s: too late to withdraw."
+        ),
+        Refusal(Reason.APPEAL_NOT_FOUND, 404, False, "The appeal does not exist."),
+        Refusal(Reason.DECISION_CONFIRMS_OFFER, 422, False, "It looked at an offer again: review the one named."),
+        Refusal(Reason.FOUR_EYES_NEEDED, 403, False, "The key that asked for a decision may not judge it."),
+        Refusal(Reason.DECISION_REVERSED, 409, False, "The decision was withdrawn: nothing may follow from it."),
+        Refusal(Reason.DECISION_OVERRIDDEN, 409, False, "A person decided otherwise since; that override is named."),
+        Refusal(Reason.OVERRIDE_NOT_FOUND, 422, False, "The decision has no override that could be superseded."),
+        Refusal(Reason.APPEAL_OPEN, 409, False, "An appeal against the decision is open already."),
+        Refusal(Reason.APPEAL_RESOLVED, 409, False, "The appeal was resolved before."),
+        Refusal(Reason.CHANGE_NOT_FOUND, 422, False, "No override or reversal of the decision since the appeal."),
+        Refusal(Reason.NOTHING_TO_DECLINE, 422, False, "It is a decline already."),
+        Refusal(Reason.NOT_OVERRIDABLE, 422, False, "The product's lending is switched off: no person overrules that."),
+        Refusal(Reason.EXCEEDS_PRODUCT_CAP, 422, False, "The exposure cap is above the product's."),
+        Refusal(Reason.TERMS_NOT_OFFERED, 422, False, "The policy does not lend this amount for this term."),
+        Refusal(Reason.EXCEEDS_EXPOSURE_CAP, 422, False, "Principal and fee together are above the exposure cap."),
         Refusal(Reason.NOT_SEALED, 409, True, "The event is stored; the checkpoint that covers it comes in a second."),
     )
 }

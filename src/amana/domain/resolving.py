@@ -36,6 +36,7 @@ def resolve(book: Book, order: Order) -> Transfer | Refused:
         order.code,
         order.effective_on or book.today,
         Movement.HOLD if order.kind == Kind.HOLD else Movement.POST,
+        dated=order.effective_on is not None,
     )
 
 
@@ -114,6 +115,7 @@ def _about_hold(book: Book, order: Order) -> Transfer | Refused:
         Movement.CAPTURE if capture else Movement.VOID,
         original=hold.id,
         released=0 if late else hold.remaining if ends else amount,
+        dated=order.effective_on is not None,
         limit_applies=False,
     )
 
@@ -151,4 +153,5 @@ def _reversal(book: Book, order: Order) -> Transfer | Refused:
         order.code or original.code,
         order.effective_on or book.today,
         original=order.original,
+        dated=order.effective_on is not None,
     )

@@ -41,8 +41,9 @@ class Transfer(Struct, frozen=True):
 
     `original` is the transfer that a reversal (a post with an original) reverses, or the hold that a capture, void or
     expiry is about; `released` is what those give back of the pending amounts. `command` is the loan command that this
-    is a leg of, or None for a client's own transfer. `limit_applies` is False only where money that is already owed,
-    was already lent or was already promised is being recorded.
+    is a leg of, or None for a client's own transfer. `dated` says that the client named `effective_on`.
+    `limit_applies` is False only where money that is already owed, was already lent or was already promised is being
+    recorded.
     """
 
     tenant: int
@@ -57,6 +58,7 @@ class Transfer(Struct, frozen=True):
     original: UUID | None = None
     released: int = 0
     command: UUID | None = None
+    dated: bool = False
     limit_applies: bool = True
 
     @property

@@ -9,6 +9,8 @@ from copy import copy
 from datetime import timedelta
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from amana.domain.book import (
     UNSTORED,
     Answer,
@@ -41,6 +43,10 @@ def post_orders(book: Book, group: Sequence[Order]) -> list[Answer]:
     answers = [_known(book, order) for order in group]
     fresh = [index for index, answer in enumerate(answers) if answer is None]
     failed = next((index for index, answer in enumerate(answers) if answer and answer.reason), None)
+    if failed is None and 0 < len(fresh) < len(group):
+        # What moved before did so without the others: this is another group, and half of it can't be all of it.
+        failed = next(index for index, answer in enumerate(answers) if answer is not None)
+        answers[failed] = Answer(Reason.ID_CONFLICT, {"field": "linked"})
     if failed is None:
         moved = _move_all(book, [group[index] for index in fresh])
         if isinstance(moved, list):
@@ -57,9 +63,14 @@ def post_orders(book: Book, group: Sequence[Order]) -> list[Answer]:
         kept = cause is not None and cause.reason not in UNSTORED
         for index in fresh:
             if index != failed:
-                sibling = Answer(Reason.LINKED_FAILED, {})
+                sibling = Answer(Reason.LINKED_FAILED, _figures_of(group[failed], cause))
                 answers[index] = _refuse(book, group[index], sibling) if kept else sibling
     return [answer for answer in answers if answer is not None]
+
+
+def _figures_of(failed: Order, cause: Answer | None) -> Json:
+    assert cause is not None and cause.reason is not None, "something made the group fail"
+    return {"failed": str(failed.id), "cause": str(cause.reason)}
 
 
 def _post_one(book: Book, order: Order) -> Answer:
@@ -93,13 +104,13 @@ def _known(book: Book, order: Order) -> Answer | None:
     if kept is None and stored is None:
         return None
     asked = order.asked()
-    if stored is not None and (kept is None or kept.reason is not None):
+    if kept is None:
+        assert stored is not None, "it was answered or it moved"
         hold = book.holds.get(key)
-        moved = StoredAnswer(*stored_request(order, stored, hold), None, _result(stored, hold))
-        # Both: two processes raced with one id and no account in common (decision 0005). Each has its own answer.
-        if kept is None or differing_field(asked, moved.kind, moved.request) is None:
-            kept = moved
-    assert kept is not None, "it was answered or it moved"
+        kept = StoredAnswer(*stored_request(order, stored, hold), None, _result(stored, hold))
+    elif stored is not None and order.effective_on is not None and not stored.dated:
+        # To name the date that was filled in is no other request.
+        kept = replace(kept, request=kept.request | {"effective_on": stored.effective_on.isoformat()})
     changed = [differing_field(asked, kept.kind, kept.request), differing_notes(order.notes, book.notes.get(key))]
     if kept.kind == order.kind and any(changed):
         return Answer(Reason.ID_CONFLICT, {"field": min(filter(None, changed))})

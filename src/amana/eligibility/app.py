@@ -10,10 +10,12 @@ from amana.eligibility import consumer
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.flow import Flow
 from amana.eligibility.http import ROUTES
+from amana.eligibility.jobs import tell_starts_forever
 from amana.eligibility.policies import Policies
 from amana.eligibility.standings import Ledger
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
+from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
 from amana.infra.cache import Cache
 from amana.infra.http import HttpClient
@@ -21,11 +23,14 @@ from amana.infra.http_server import serve as serve_http
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 
+BATCH_BODY_MAX_BYTES = 2 << 20
+"""The most customers that a batch may have, with all that may be said of each."""
+
 
 def build(settings: Settings) -> Litestar:
     """The application; everything that it opens is opened at start and closed at the end.
 
-    Without a `redis_url` nothing is cached; without `kafka_bootstrap` no events are consumed.
+    Without a `redis_url` nothing is cached, and quotas are local; without `kafka_bootstrap` no events are consumed.
     """
     keys = KeyRing(KeyStore(settings.gateway_database_url))
 
@@ -39,13 +44,23 @@ def build(settings: Settings) -> Litestar:
             flow = Flow(pool, ledger, assessments, Policies(pool))
             app.state.flow = flow
             app.state.outbox_pool = pool
+            teller = asyncio.create_task(tell_starts_forever(pool))
             async with _consuming(settings.kafka_bootstrap, assessments):
                 yield
+            teller.cancel()
+            await asyncio.wait([teller])
             await flow.drain()
         await cache.close()
         await pool.close()
 
-    return build_app(service="eligibility", routes=ROUTES, keys=keys, lifespan=[lifespan])
+    return build_app(
+        service="eligibility",
+        routes=ROUTES,
+        keys=keys,
+        quotas=Quotas.of(settings, "eligibility"),
+        lifespan=[lifespan],
+        body_max_by_path={"/v1/customers:batch": BATCH_BODY_MAX_BYTES},
+    )
 
 
 async def serve(settings: Settings) -> None:

@@ -1,5 +1,6 @@
-"""The events of eligibility, as outbox rows. Non-identifying scalars only: no birth date, phone, bank or free text."""
+"""The events of eligibility, as outbox rows. Non-identifying scalars only: no birth date, number, bank or free text."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -7,14 +8,18 @@ from uuid import UUID
 from amana.domain.decision import Assessment, Decision
 from amana.domain.events import Aggregate, Event, event_bytes, utc_text
 from amana.domain.facts import FACTS, CustomerRecord, Facts
-from amana.domain.ids import derived_id, uuid7
+from amana.domain.ids import uuid7
 from amana.domain.pricing import Price, Terms
-from amana.eligibility.records import Made
+from amana.domain.sources import NOTHING_SAID, Said
+from amana.eligibility.records import Block, Made
 from amana.infra import clock
 from amana.infra.outbox import OutboxRow
 
 SYSTEM = "system:eligibility"
 """The actor where no client asked."""
+
+_RECORDED = ("bank_code", "birth_date", "bvn", "employment", "monthly_income", "nin", "nuban", "phone")
+_SAID = ("bureau", "topups")
 
 
 def decision_made(made: Made) -> OutboxRow:
@@ -37,43 +42,69 @@ def decision_made(made: Made) -> OutboxRow:
         **_decision(made.decision),
     }
     aggregate = Aggregate("decision", made.decision_id, 1)
-    return _row(check.tenant, "DecisionMade", aggregate, inputs.now, check.actor, check.trace, data)
+    return outbox_row(check.tenant, "DecisionMade", aggregate, inputs.now, check.actor, check.trace, data)
 
 
 def customer_facts_recorded(
-    tenant: int, customer: UUID, version: int, record: CustomerRecord, now: datetime, actor: str, trace: str
+    tenant: int,
+    customer: UUID,
+    version: int,
+    record: CustomerRecord,
+    now: datetime,
+    actor: str,
+    trace: str,
+    said: Said = NOTHING_SAID,
 ) -> OutboxRow:
-    """`CustomerFactsRecorded`: that the record changed, and which parts of it are known; none of their values."""
-    known = [
-        name
-        for name in ("bank_code", "birth_date", "employment", "monthly_income", "phone")
-        if getattr(record, name) is not None
-    ]
-    data = {
+    """`CustomerFactsRecorded`: that the facts changed, and which parts of them are known; none of their values."""
+    known = [name for name in _RECORDED if getattr(record, name) is not None]
+    known += [name for name in _SAID if getattr(said, name) is not None]
+    data: dict[str, Any] = {
         "customer": str(customer),
         "facts_version": version,
         "kyc_tier": record.kyc_tier,
         "blocked": record.blocked,
         "known": known,
     }
+    consents = {name: answer.given for name, answer in said.consents._asdict().items() if answer is not None}
+    if consents:
+        data["consents"] = consents
     aggregate = Aggregate("customer", customer, version)
-    return _row(tenant, "CustomerFactsRecorded", aggregate, now, actor, trace, data)
+    return outbox_row(tenant, "CustomerFactsRecorded", aggregate, now, actor, trace, data)
 
 
-def policy_published(
-    tenant: int, product: str, version: int, name: str, digest: str, now: datetime, actor: str, trace: str
+def customer_blocked(tenant: int, block: Block, version: int, now: datetime, trace: str) -> OutboxRow:
+    """`CustomerBlocked`: under which code, until when; why is free text and stays at home."""
+    data = {
+        "customer": str(block.customer),
+        "facts_version": version,
+        "block": str(block.block_id),
+        "code": block.code,
+        "until": None if block.until is None else utc_text(block.until),
+    }
+    aggregate = Aggregate("customer", block.customer, version)
+    return outbox_row(tenant, "CustomerBlocked", aggregate, now, block.placed_by, trace, data)
+
+
+def customer_block_lifted(
+    tenant: int, customer: UUID, version: int, code: str, blocks: Sequence[UUID], now: datetime, actor: str, trace: str
 ) -> OutboxRow:
-    """`PolicyPublished`: from now on this version decides."""
-    data = {"product": product, "name": name, "policy_version": version, "hash": digest}
-    aggregate = Aggregate("policy", derived_id(UUID(int=tenant), f"policy/{product}"), version)
-    return _row(tenant, "PolicyPublished", aggregate, now, actor, trace, data)
+    """`CustomerBlockLifted`: the blocks of one code that bind no longer."""
+    data = {
+        "customer": str(customer),
+        "facts_version": version,
+        "code": code,
+        "blocks": [str(block) for block in blocks],
+    }
+    aggregate = Aggregate("customer", customer, version)
+    return outbox_row(tenant, "CustomerBlockLifted", aggregate, now, actor, trace, data)
 
 
 def facts_data(facts: Facts) -> dict[str, Any]:
-    """Each fact with its value, who says so, and as of when."""
+    """Each fact with its value, who says so, and as of when. A source that said nothing has no facts here."""
     return {
         name: {"value": facts.values[name], "source": str(spec.source), "as_of": utc_text(facts.as_of[spec.source])}
         for name, spec in FACTS.items()
+        if name in facts.values and spec.source in facts.as_of
     }
 
 
@@ -120,9 +151,10 @@ def _terms(terms: Terms | None) -> dict[str, int] | None:
     return None if terms is None else {"fee": terms.fee, "term_days": terms.term_days}
 
 
-def _row(
+def outbox_row(
     tenant: int, type_: str, aggregate: Aggregate, now: datetime, actor: str, trace: str, data: dict[str, Any]
 ) -> OutboxRow:
+    """An event with an id of its own."""
     event = Event(
         event_id=uuid7(clock.unix_ms(), clock.random_74_bits()),
         tenant=tenant,

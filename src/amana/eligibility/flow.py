@@ -30,20 +30,20 @@ from amana.domain.decision import (
 from amana.domain.facts import CustomerStanding, facts_of
 from amana.domain.ids import uuid7
 from amana.domain.money import Currency
+from amana.domain.persons import LINKED_MAX
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
-from amana.eligibility import store
+from amana.eligibility import customer_store, store
 from amana.eligibility.cache import AssessmentCache, Slot
 from amana.eligibility.events import decision_made
 from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check, Customer, Key, Made, ProductKey, Recorded
-from amana.eligibility.standings import Ledger
+from amana.eligibility.standings import Ledger, Person
 from amana.infra import clock
 from amana.infra.collector import Collector, bisecting
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.outbox import append
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
-from amana.wire.loans import StandingItem
 
 BATCH_MAX = 200
 BATCHES_IN_FLIGHT = 4
@@ -131,7 +131,7 @@ class Flow:
         now = clock.now()
         async with reading(self.pool) as connection:
             known = await _find_known(connection, checks)
-            customers = await store.find_customers(connection, {(c.tenant, c.customer) for c in checks})
+            customers = await customer_store.find_customers(connection, {(c.tenant, c.customer) for c in checks})
             policies = await self.policies.live(connection, {(c.tenant, c.product) for c in checks})
             used = await self._policies_of(connection, known)
         results: dict[int, Result | Exception] = {}
@@ -140,7 +140,7 @@ class Flow:
             if result is not None:
                 results[at] = result
         open_ = {at: check for at, check in enumerate(checks) if at not in results}
-        standings, failures = await self._standings(open_)
+        standings, failures = await self._standings(open_, customers)
         results |= failures
         made = [
             _make(check, customers[check.tenant, check.customer], policies[check.tenant, check.product], standing, now)
@@ -157,14 +157,16 @@ class Flow:
             for (tenant, id_), found in known.items()
         }
 
-    async def _standings(self, checks: Mapping[int, Check]) -> tuple[dict[int, CustomerStanding], dict[int, Exception]]:
-        """Each check's standing, by its place in the batch; where the ledger did not answer, why."""
+    async def _standings(
+        self, checks: Mapping[int, Check], customers: Mapping[Key, Customer]
+    ) -> tuple[dict[int, CustomerStanding], dict[int, Exception]]:
+        """The standing of each check's person, by its place in the batch; where the ledger did not answer, why."""
         groups: dict[tuple[int, Currency], list[int]] = {}
         for at, check in checks.items():
             groups.setdefault((check.tenant, check.currency), []).append(at)
         replies = await asyncio.gather(
             *(
-                self._ledger.standings(*group, [_wanted(checks[at]) for at in members])
+                self._ledger.persons(*group, [_person(checks[at], customers) for at in members])
                 for group, members in groups.items()
             ),
             return_exceptions=True,
@@ -200,8 +202,8 @@ class Flow:
         ]
 
 
-def _wanted(check: Check) -> StandingItem:
-    return StandingItem(customer=check.customer, as_of=check.as_of)
+def _person(check: Check, customers: Mapping[Key, Customer]) -> Person:
+    return Person((check.customer, *customers[check.tenant, check.customer].linked), check.as_of)
 
 
 async def _find_known(connection: Connection, checks: Sequence[Check]) -> dict[Key, Recorded]:
@@ -220,9 +222,12 @@ def _refusal(
 ) -> Refused | None:
     """Why a check can't be decided at all; the first that applies."""
     refused = _policy_refusal(check, policies.get((check.tenant, check.product)))
-    if refused is None and (check.tenant, check.customer) not in customers:
+    if refused is not None:
+        return refused
+    customer = customers.get((check.tenant, check.customer))
+    if customer is None:
         return Refused(Reason.CUSTOMER_NOT_FOUND)
-    return refused
+    return Refused(Reason.PERSON_AMBIGUOUS, {"linked_max": LINKED_MAX}) if customer.too_widely_linked else None
 
 
 def _policy_refusal(check: Check, policy: CompiledPolicy | None) -> Refused | None:
@@ -235,7 +240,8 @@ def _policy_refusal(check: Check, policy: CompiledPolicy | None) -> Refused | No
 
 def _make(check: Check, customer: Customer, policy: CompiledPolicy, standing: CustomerStanding, now: datetime) -> Made:
     """Decides, purely."""
-    facts = facts_of(customer.record, customer.recorded_at, customer.facts_version, standing, check.as_of or now)
+    at = check.as_of or now
+    facts = facts_of(customer.record, customer.recorded_at, customer.facts_version, standing, at, customer.said)
     assessment = assess(policy, facts, now)
     return Made(
         check=check,

@@ -1,23 +1,23 @@
-"""Which policy decides: published versions, the shipped defaults, and their compiled forms.
+"""Which policy decides: approved versions, the shipped defaults, and their compiled forms.
 
-A tenant that has published nothing for a product gets the policy that ships under that name: recorded as its version 1,
-published by the system, at first use. What a version says never changes, so compiled forms are kept; which version is
-live is read afresh for every decision that is recorded, and may be a second old where the cache answers.
+A tenant that has published nothing for a product gets the policy that ships under that name: published by the system,
+at first use. What a version says never changes, so compiled forms are kept; which version is live is read afresh for
+every decision that is recorded, and may be a second old where the cache answers. The steps of a policy's life are in
+`lifecycle`.
 """
 
 import time
 from collections.abc import Callable, Collection
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from amana.domain.decision import CompiledPolicy, compile_policy
-from amana.domain.policy import Policy, policy_bytes, policy_from, policy_hash
-from amana.eligibility import store
-from amana.eligibility.events import SYSTEM, policy_published
+from amana.domain.policy import Policy, policy_from
+from amana.eligibility import policy_store as store
+from amana.eligibility.lifecycle import publish_shipped
+from amana.eligibility.policy_store import Version
 from amana.eligibility.records import PolicyVersion, ProductKey
-from amana.infra import clock
-from amana.infra.outbox import append
 from amana.infra.postgres import Connection, Pool, reading
 
 K = TypeVar("K")
@@ -27,16 +27,6 @@ SHIPPED = ("airtime", "bnpl", "nano")
 POINTER_FRESH_S = 1.0
 """How long the cached path may go on with the version that it knows."""
 COMPILED_MAX = 10_000
-PUBLISH_TRIES = 5
-"""A publication is run again when another took its number; each time the other one has committed."""
-
-
-class Publication(NamedTuple):
-    """The version that is live after publishing; `replayed` when the same document was live before."""
-
-    version: int
-    hash: str
-    replayed: bool
 
 
 class Policies:
@@ -57,8 +47,7 @@ class Policies:
         versions = await store.find_live_versions(connection, keys)
         for tenant, product in set(keys) - versions.keys():
             if product in SHIPPED:
-                published = await publish(connection, tenant, shipped(product), SYSTEM, "", only_if_absent=True)
-                versions[tenant, product] = published.version
+                versions[tenant, product] = await publish_shipped(connection, tenant, shipped(product))
         for key, version in versions.items():
             _keep(self._pointers, key, (version, asked_at_s))
         return {key: await self.version(connection, *key, version) for key, version in versions.items()}
@@ -73,7 +62,7 @@ class Policies:
             return (await self.live(connection, [(tenant, product)])).get((tenant, product))
 
     async def version(self, connection: Connection, tenant: int, product: str, version: int) -> CompiledPolicy:
-        """A published version, compiled. That it exists is the caller's knowledge."""
+        """A version, compiled. That it exists is the caller's knowledge."""
         compiled = self._compiled.get((tenant, product, version))
         if compiled is None:
             found = await store.find_policy(connection, tenant, product, version)
@@ -82,46 +71,25 @@ class Policies:
             _keep(self._compiled, (tenant, product, version), compiled)
         return compiled
 
-    async def publish(self, tenant: int, policy: Policy, actor: str, trace: str) -> Publication:
-        """Makes a policy that passed `check_policy` the live one of its product."""
-        async with reading(self._pool) as connection:
-            published = await publish(connection, tenant, policy, actor, trace)
-        self._pointers.pop((tenant, policy.product), None)
-        return published
+    def forget(self, tenant: int, product: str) -> None:
+        """Asks the database again which version is live, even where the answer is not a second old."""
+        self._pointers.pop((tenant, product), None)
 
-    async def find(self, tenant: int, product: str, version: int | None) -> PolicyVersion | None:
-        """The document of a version, or of the live one."""
+    async def find(self, tenant: int, product: str, version: int | None) -> tuple[Version, PolicyVersion] | None:
+        """A version with its document; without a number, the live one."""
         async with reading(self._pool) as connection:
             if version is None:
                 live = (await self.live(connection, [(tenant, product)])).get((tenant, product))
                 version = 0 if live is None else live.version
-            return await store.find_policy(connection, tenant, product, version)
+            found = await store.find_version(connection, tenant, product, version)
+            document = await store.find_policy(connection, tenant, product, version)
+        return None if found is None or document is None else (found, document)
 
-
-async def publish(
-    connection: Connection, tenant: int, policy: Policy, actor: str, trace: str, *, only_if_absent: bool = False
-) -> Publication:
-    """Adds a version and makes it live, with its event, in one transaction. The live document again is no new version.
-
-    Publishing an older document again is how one rolls back: it becomes the next version, under the hash it had.
-    """
-    document = policy_bytes(policy)
-    digest = policy_hash(document)
-    for _ in range(PUBLISH_TRIES):
-        async with connection.transaction():
-            live = await store.lock_live_policy(connection, tenant, policy.product)
-            found = None if live is None else await store.find_policy(connection, tenant, policy.product, live)
-            if found is not None and (only_if_absent or found.hash == digest):
-                return Publication(found.version, found.hash, replayed=True)
-            version = 1 if live is None else live + 1
-            if await store.insert_policy(connection, tenant, policy.product, version, digest, document, actor):
-                await store.set_live_policy(connection, tenant, policy.product, version)
-                event = policy_published(
-                    tenant, policy.product, version, policy.name, digest, clock.now(), actor, trace
-                )
-                await append(connection, [event])
-                return Publication(version, digest, replayed=False)
-    raise AssertionError("each try lost to another publication")
+    async def versions(self, tenant: int, product: str, before: int, limit: int) -> list[Version]:
+        """At most `limit` versions below `before`, the newest first; what ships counts as published."""
+        async with reading(self._pool) as connection:
+            await self.live(connection, [(tenant, product)])
+            return await store.list_versions(connection, tenant, product, before, limit)
 
 
 @cache

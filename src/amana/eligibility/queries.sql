@@ -1,55 +1,5 @@
 -- The statements of the eligibility service. Names are unqualified: search_path decides.
 
--- name: find_customers
--- The records of many customers, in one read.
-SELECT tenant, customer, facts_version, kyc_tier, birth_date, employment, monthly_income, bank_code, phone, blocked,
-       recorded_at
-FROM customers
-JOIN unnest($1::integer[], $2::uuid[]) AS wanted (tenant, customer) USING (tenant, customer);
-
--- name: put_customer
--- Writes a record unless it says the same as before; then no row comes back.
-INSERT INTO customers (tenant, customer, facts_version, kyc_tier, birth_date, employment, monthly_income, bank_code,
-                       phone, blocked, recorded_at)
-VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, clock_timestamp())
-ON CONFLICT (tenant, customer) DO UPDATE
-SET facts_version = customers.facts_version + 1, kyc_tier = excluded.kyc_tier, birth_date = excluded.birth_date,
-    employment = excluded.employment, monthly_income = excluded.monthly_income, bank_code = excluded.bank_code,
-    phone = excluded.phone, blocked = excluded.blocked,
-    recorded_at = greatest(excluded.recorded_at, customers.recorded_at)
-WHERE (customers.kyc_tier, customers.birth_date, customers.employment, customers.monthly_income, customers.bank_code,
-       customers.phone, customers.blocked)
-   IS DISTINCT FROM (excluded.kyc_tier, excluded.birth_date, excluded.employment, excluded.monthly_income,
-                     excluded.bank_code, excluded.phone, excluded.blocked)
-RETURNING facts_version;
-
--- name: find_live_versions
--- Which policy versions decide now, of many (tenant, product) pairs.
-SELECT tenant, product, version
-FROM live_policies
-JOIN unnest($1::integer[], $2::text[]) AS wanted (tenant, product) USING (tenant, product);
-
--- name: lock_live_policy
--- The live version of a product, held until the publication commits. Its row is read after the lock, not with it.
-SELECT version FROM live_policies WHERE tenant = $1 AND product = $2 FOR UPDATE;
-
--- name: find_policy
--- One published version.
-SELECT product, version, hash, document, published_by, published_at
-FROM policies
-WHERE tenant = $1 AND product = $2 AND version = $3;
-
--- name: insert_policy
--- Adds a version; no row comes back when another publication was first.
-INSERT INTO policies (tenant, product, version, hash, document, published_by, published_at)
-VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
-ON CONFLICT (tenant, product, version) DO NOTHING
-RETURNING version;
-
--- name: set_live_policy
--- Makes a version the one that decides.
-INSERT INTO live_policies (tenant, product, version) VALUES ($1, $2, $3)
-ON CONFLICT (tenant, product) DO UPDATE SET version = excluded.version;
 
 -- name: find_decisions
 -- Recorded decisions by id, in one read.
@@ -63,7 +13,7 @@ JOIN unnest($1::integer[], $2::uuid[]) AS wanted (tenant, decision_id) USING (te
 SELECT offer.tenant, offer.decision_id, offer.customer, offer.product, offer.amount, offer.currency, offer.decision,
        offer.decided_at AS offered_at, offer.expires_at, offer.expires_at <= clock_timestamp() AS expired,
        newest.decision_id AS newest_id, newest.as_of, newest.assessment AS newest_assessment,
-       newest.decision AS newest_decision, newest.decided_at,
+       newest.decision AS newest_decision, newest.decided_at, coalesce(s.standing, 'active') AS standing, s.override_id,
        (extract(epoch FROM clock_timestamp() - newest.decided_at) * 1000)::bigint AS age_ms
 FROM decisions AS offer
 CROSS JOIN LATERAL (
@@ -76,22 +26,24 @@ CROSS JOIN LATERAL (
     ORDER BY decided_at DESC, decision_id DESC
     LIMIT 1
 ) AS newest
+LEFT JOIN decision_standings s ON s.tenant = offer.tenant AND s.decision_id = offer.decision_id
 WHERE offer.tenant = $1 AND offer.decision_id = $2 AND offer.expires_at IS NOT NULL;
 
 -- name: insert_decisions
 -- Records decisions in one write; an id that is taken is passed over, and does not come back.
 INSERT INTO decisions (tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of,
                        to_borrow, offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision,
-                       decided_at, expires_at)
+                       decided_at, expires_at, asked_by)
 SELECT tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of,
        to_borrow, offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision,
        statement_timestamp(),
-       CASE WHEN to_borrow AND outcome = 'approve' THEN statement_timestamp() + make_interval(secs => offer_ttl_s) END
+       CASE WHEN to_borrow AND outcome = 'approve' THEN statement_timestamp() + make_interval(secs => offer_ttl_s) END,
+       asked_by
 FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::integer[], $8::bigint[],
             $9::timestamptz[], $10::boolean[], $11::uuid[], $12::text[], $13::integer[], $14::text[], $15::bytea[],
-            $16::bytea[], $17::bytea[], $18::integer[])
+            $16::bytea[], $17::bytea[], $18::integer[], $19::text[])
      AS made (tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of, to_borrow,
-              offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision, offer_ttl_s)
+              offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision, offer_ttl_s, asked_by)
 ORDER BY tenant, decision_id
 ON CONFLICT (tenant, decision_id) DO NOTHING
 RETURNING tenant, decision_id, decided_at, expires_at;

@@ -9,7 +9,9 @@ import msgspec
 from amana.domain.decision import Assessment, CompiledPolicy, Decision, DecisionInputs
 from amana.domain.facts import CustomerRecord
 from amana.domain.money import Currency
-from amana.domain.pricing import Terms
+from amana.domain.pricing import Price, Terms
+from amana.domain.review import Standing
+from amana.domain.sources import Said
 
 Key: TypeAlias = tuple[int, UUID]
 """(tenant, id): nothing is ever looked up without its tenant."""
@@ -18,23 +20,62 @@ ProductKey: TypeAlias = tuple[int, str]
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer's record, the version of it, and when it was recorded."""
+    """A customer's record, the version of the facts, when it was recorded, and what other sources say.
+
+    `linked` are the other customers who are the same person; `too_widely_linked` where there are more than a person
+    may have, and `linked` is some of them.
+    """
 
     customer: UUID
     facts_version: int
     record: CustomerRecord
     recorded_at: datetime
+    said: Said
+    linked: tuple[UUID, ...] = ()
+    too_widely_linked: bool = False
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """A block on a customer: who placed it and why, until when, and who lifted it. `in_force` when it was read."""
+
+    block_id: UUID
+    customer: UUID
+    code: str
+    reason: str
+    until: datetime | None
+    placed_by: str
+    placed_at: datetime
+    lift_id: UUID | None
+    lifted_by: str | None
+    lifted_at: datetime | None
+    lift_reason: str | None
+    in_force: bool
 
 
 class PolicyVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A published policy: its canonical bytes, who published it and when."""
+    """A version's canonical bytes, and the hash that names them."""
 
     product: str
     version: int
     hash: str
     document: bytes
-    published_by: str
-    published_at: datetime
+
+
+class PolicyStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done to a version under a client's id: enough to give the first answer again.
+
+    `asked_from` is the start that the client asked for (None is "at once"), `valid_from` the start. `taken_at` is None
+    until it is written.
+    """
+
+    step: str
+    product: str
+    version: int
+    hash: str
+    restores: int | None
+    taken_at: datetime | None = None
+    asked_from: datetime | None = None
+    valid_from: datetime | None = None
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,8 +156,22 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that looked at an offer, and how old it is."""
+
+    decision_id: UUID
+    as_of: datetime | None
+    assessment: Assessment
+    decision: Decision
+    decided_at: datetime
+    age_ms: int
+
+
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer and the newest decision on it: its own, or one made when it was looked at again."""
+    """An offer and the newest decision on it: its own, or one made when it was looked at again.
+
+    `standing` and `override_id` are those of the decision that made it, whose id it has.
+    """
 
     offer_id: UUID
     customer: UUID
@@ -125,9 +180,22 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
     expires_at: datetime
     expired: bool
-    newest_id: UUID
-    newest_as_of: datetime | None
-    newest_assessment: Assessment
-    newest_decision: Decision
-    decided_at: datetime
-    age_ms: int
+    newest: Look
+    standing: Standing
+    override_id: UUID | None
+
+    @property
+    def decision_id(self) -> UUID:
+        """The decision that made it."""
+        return self.offer_id
+
+    @property
+    def amount(self) -> int:
+        """What was asked for."""
+        return self.decision.amount
+
+    @property
+    def price(self) -> Price:
+        """What was offered."""
+        assert self.decision.price is not None, "an approved decision has a price"
+        return self.decision.price

@@ -1,11 +1,7 @@
 """From requests to what the flow is asked. What a type can't say of a field is checked here."""
 
-from datetime import date, datetime
+from datetime import datetime
 
-import naija_data
-import phonenumbers
-
-from amana.domain.facts import CustomerRecord
 from amana.domain.policy import Policy
 from amana.domain.policy_checks import check_policy
 from amana.domain.pricing import Terms
@@ -13,11 +9,10 @@ from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
 from amana.eligibility.records import Check
 from amana.gateway.caller import Caller
-from amana.wire.eligibility import CheckRequest, CustomerFactsRequest
+from amana.wire.eligibility import CheckRequest
 from amana.wire.problems import FieldError, Refused, check_instant
 
 TAPE_IMPORT = "tape:import"
-BORN_AFTER = date(1900, 1, 1)
 
 
 def check_of(caller: Caller, request: CheckRequest, now: datetime) -> Check:
@@ -61,29 +56,6 @@ def check_past(as_of: datetime, now: datetime) -> None:
         raise Refused(Reason.EFFECTIVE_IN_FUTURE, errors=errors)
 
 
-def record_of(request: CustomerFactsRequest, today: date) -> CustomerRecord:
-    """The record that is said, its phone in E.164. Raises `Refused` naming what can't be."""
-    errors = []
-    if request.birth_date is not None and not BORN_AFTER <= request.birth_date <= today:
-        errors.append(FieldError("/birth_date", "out_of_range", f"From {BORN_AFTER} to today."))
-    if request.bank_code is not None and not _is_bank(request.bank_code):
-        errors.append(FieldError("/bank_code", "unknown_bank", "No CBN or NIP code of a Nigerian institution."))
-    phone = None if request.phone is None else _e164(request.phone)
-    if request.phone is not None and phone is None:
-        errors.append(FieldError("/phone", "invalid", "Not a valid phone number."))
-    if errors:
-        raise Refused(Reason.VALIDATION, errors=errors)
-    return CustomerRecord(
-        kyc_tier=request.kyc_tier,
-        birth_date=request.birth_date,
-        employment=request.employment,
-        monthly_income=request.monthly_income,
-        bank_code=request.bank_code,
-        phone=phone,
-        blocked=request.blocked,
-    )
-
-
 def checked(policy: Policy) -> Policy:
     """The policy, if nothing is wrong with it. Raises `Refused` naming each fault by its pointer."""
     faults = check_policy(policy)
@@ -99,22 +71,6 @@ def as_problem(refusal: Refusal) -> Refused:
     if refusal.reason is Reason.ID_CONFLICT:
         errors.append(FieldError(f"/{refusal.figures['field']}", "differs", "Another value than under this id before."))
     return Refused(refusal.reason, figures=refusal.figures, errors=errors)
-
-
-def _is_bank(code: str) -> bool:
-    """CBN codes have 3 or 5 digits, NIP codes 6. Names are for people, not for records."""
-    return code.isascii() and code.isdigit() and naija_data.get_bank(code) is not None
-
-
-def _e164(text: str) -> str | None:
-    """One spelling for a number, Nigerian unless it says otherwise; None where it can't be one."""
-    try:
-        number = phonenumbers.parse(text, "NG")
-    except phonenumbers.NumberParseException:
-        return None
-    if not phonenumbers.is_valid_number(number):
-        return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _need_scope(caller: Caller, pointer: str) -> None:

@@ -7,9 +7,9 @@ from uuid import UUID
 import msgspec
 
 from amana.domain.decision import Assessment, Decision, DecisionInputs, canonical
-from amana.domain.facts import CustomerRecord, Employment
 from amana.domain.money import Currency
-from amana.eligibility.records import Customer, Key, Made, Offer, PolicyVersion, ProductKey, Recorded
+from amana.domain.review import Standing
+from amana.eligibility.records import Key, Look, Made, Offer, Recorded
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
 
@@ -18,60 +18,6 @@ SQL = load_queries("amana.eligibility")
 _inputs = msgspec.json.Decoder(DecisionInputs)
 _assessment = msgspec.json.Decoder(Assessment)
 _decision = msgspec.json.Decoder(Decision)
-
-
-async def find_customers(connection: Connection, keys: Collection[Key]) -> dict[Key, Customer]:
-    """The records of these customers; one that has none is not in the answer."""
-    rows = await connection.fetch(SQL["find_customers"], [tenant for tenant, _ in keys], [id_ for _, id_ in keys])
-    return {(row["tenant"], row["customer"]): _customer(row) for row in rows}
-
-
-async def put_customer(connection: Connection, tenant: int, customer: UUID, record: CustomerRecord) -> int | None:
-    """The record's new version; None when it said the same before."""
-    version: int | None = await connection.fetchval(
-        SQL["put_customer"],
-        tenant,
-        customer,
-        record.kyc_tier,
-        record.birth_date,
-        record.employment,
-        record.monthly_income,
-        record.bank_code,
-        record.phone,
-        record.blocked,
-    )
-    return version
-
-
-async def find_live_versions(connection: Connection, keys: Collection[ProductKey]) -> dict[ProductKey, int]:
-    """The versions that decide now; a product without one is not in the answer."""
-    rows = await connection.fetch(SQL["find_live_versions"], [tenant for tenant, _ in keys], [name for _, name in keys])
-    return {(row["tenant"], row["product"]): row["version"] for row in rows}
-
-
-async def lock_live_policy(connection: Connection, tenant: int, product: str) -> int | None:
-    """The version that decides now, its pointer locked; None where the product has none."""
-    version: int | None = await connection.fetchval(SQL["lock_live_policy"], tenant, product)
-    return version
-
-
-async def find_policy(connection: Connection, tenant: int, product: str, version: int) -> PolicyVersion | None:
-    """One published version."""
-    row = await connection.fetchrow(SQL["find_policy"], tenant, product, version)
-    return None if row is None else PolicyVersion(**row)
-
-
-async def insert_policy(
-    connection: Connection, tenant: int, product: str, version: int, digest: str, document: bytes, actor: str
-) -> bool:
-    """Adds a version; False when the number is taken by now."""
-    added = await connection.fetchval(SQL["insert_policy"], tenant, product, version, digest, document, actor)
-    return added is not None
-
-
-async def set_live_policy(connection: Connection, tenant: int, product: str, version: int) -> None:
-    """Makes a version the one that decides."""
-    await connection.execute(SQL["set_live_policy"], tenant, product, version)
 
 
 async def find_decisions(connection: Connection, keys: Collection[Key]) -> dict[Key, Recorded]:
@@ -93,10 +39,19 @@ async def find_offer(connection: Connection, tenant: int, offer_id: UUID) -> Off
         decision=_decision.decode(row["decision"]),
         expires_at=row["expires_at"],
         expired=row["expired"],
-        newest_id=row["newest_id"],
-        newest_as_of=row["as_of"],
-        newest_assessment=_assessment.decode(row["newest_assessment"]),
-        newest_decision=_decision.decode(row["newest_decision"]),
+        newest=look(row),
+        standing=Standing(row["standing"]),
+        override_id=row["override_id"],
+    )
+
+
+def look(row: Record) -> Look:
+    """The newest decision on an offer."""
+    return Look(
+        decision_id=row["newest_id"],
+        as_of=row["as_of"],
+        assessment=_assessment.decode(row["newest_assessment"]),
+        decision=_decision.decode(row["newest_decision"]),
         decided_at=row["decided_at"],
         age_ms=row["age_ms"],
     )
@@ -130,23 +85,7 @@ def _columns(made: Made) -> tuple[object, ...]:
         canonical(made.assessment),
         canonical(made.decision),
         made.policy.document.offer_ttl_s,
-    )
-
-
-def _customer(row: Record) -> Customer:
-    return Customer(
-        customer=row["customer"],
-        facts_version=row["facts_version"],
-        record=CustomerRecord(
-            kyc_tier=row["kyc_tier"],
-            birth_date=row["birth_date"],
-            employment=None if row["employment"] is None else Employment(row["employment"]),
-            monthly_income=row["monthly_income"],
-            bank_code=row["bank_code"],
-            phone=row["phone"],
-            blocked=row["blocked"],
-        ),
-        recorded_at=row["recorded_at"],
+        check.actor,
     )
 
 

@@ -110,7 +110,7 @@ def _policy(assessment: Assessment) -> PolicyReference:
 def _facts(assessment: Assessment) -> list[FactView]:
     facts = assessment.facts
     return [
-        FactView(name=name, value=facts.values[name], source=spec.source, as_of=facts.as_of[spec.source])
+        FactView(name=name, value=facts.values.get(name), source=spec.source, as_of=facts.as_of.get(spec.source))
         for name, spec in FACTS.items()
     ]
 
@@ -123,7 +123,7 @@ def _rule(rule: Rule, assessment: Assessment) -> RuleView:
         fact=rule.fact,
         op=rule.op,
         value=rule.value,
-        found=assessment.facts.values[rule.fact],
+        found=assessment.facts.values.get(rule.fact),
         state=state,
         reason=given.get(state),
     )
@@ -134,7 +134,7 @@ def _points(policy: CompiledPolicy, assessment: Assessment) -> list[PointsView]:
         PointsView(
             attribute=item.id,
             fact=item.fact,
-            found=assessment.facts.values[item.fact],
+            found=assessment.facts.values.get(item.fact),
             points=assessment.points[item.id],
             best=best_points(item),
         )

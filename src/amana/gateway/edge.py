@@ -1,9 +1,9 @@
 """The edge that every service shares: what happens to a request before and after its handler.
 
-In order: request id, trace and clock (`frame`); the route, or 404 or 405; key, scope and tenant, Accept and query
-(`guard`); size, media type and strict decoding of the body (`request`, `strict`); the handler; and, whatever went
-wrong on the way, a problem response (`errors`). Nothing of a body is read before its sender is known, but for the
-small bodies of hot routes, which take a short way through all of this (`hot`).
+In order: request id, trace and clock (`frame`); the route, or 404 or 405; key, scope and tenant, quota, Accept and
+query (`guard`, `quota`); size, media type and strict decoding of the body (`request`, `strict`); the handler; and,
+whatever went wrong on the way, a problem response (`errors`). Nothing of a body is read before its sender is known,
+but for the small bodies of hot routes, which take a short way through all of this (`hot`).
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -22,6 +22,7 @@ from amana.gateway.guard import Guard, provide_caller
 from amana.gateway.health import health_routes
 from amana.gateway.hot import lanes_of
 from amana.gateway.keyring import KeyRing
+from amana.gateway.quota import Quotas
 from amana.gateway.request import EdgeRequest
 from amana.gateway.rules import attach_rules
 from amana.infra.hotlane import Lane
@@ -44,12 +45,13 @@ def build_app(
     service: str,
     routes: Sequence[ControllerRouterHandler],
     keys: KeyRing,
+    quotas: Quotas | None = None,
     lifespan: Sequence[Lifespan] = (),
     ready: Callable[[], bool] = lambda: True,
     body_max_bytes: int = BODY_MAX_BYTES,
     body_max_by_path: Mapping[str, int] | None = None,
 ) -> Application:
-    """The service's ASGI application.
+    """The service's ASGI application. Without `quotas` those of the keys hold in this process alone.
 
     Every handler declares `opt={"scope": "loans:write"}`, or a tuple: any of them; one that does not is a bug and fails
     here. It declares its query parameters (others are refused) and its body as `data`, and may ask for
@@ -57,14 +59,15 @@ def build_app(
     same `begin`. `body_max_by_path` is by route template, as declared: `/v1/transfers`. The key ring's pool is opened
     and closed with the application; should the database be away at start, the first request tries again.
     """
+    quotas = quotas or Quotas(None, service=service)
     app = Application(
         route_handlers=[*routes, *health_routes(ready)],
         dependencies={"caller": Provide(provide_caller, sync_to_thread=False)},
-        guards=[Guard(keys)],
+        guards=[Guard(keys, quotas)],
         request_class=EdgeRequest,
         request_max_body_size=None,
         exception_handlers={HTTPException: answer, Exception: answer},
-        lifespan=[_keys_opened(keys), *lifespan],
+        lifespan=[_opened(keys, quotas), *lifespan],
         openapi_config=openapi_config(service),
         logging_config=None,
         debug=False,
@@ -72,11 +75,11 @@ def build_app(
     attach_rules(app, body_max_bytes, body_max_by_path or {})
     BUILD_INFO.labels(service, package_version()).set(1)
     app.asgi_handler = Frame(app.asgi_handler)
-    app.lanes = lanes_of(app, keys)
+    app.lanes = lanes_of(app, keys, quotas)
     return app
 
 
-def _keys_opened(keys: KeyRing) -> Lifespan:
+def _opened(keys: KeyRing, quotas: Quotas) -> Lifespan:
     @asynccontextmanager
     async def opened(_app: Litestar) -> AsyncIterator[None]:
         with suppress(DatabaseUnavailable):
@@ -84,6 +87,7 @@ def _keys_opened(keys: KeyRing) -> Lifespan:
         try:
             yield
         finally:
+            await quotas.close()
             await keys.store.close()
 
     return opened

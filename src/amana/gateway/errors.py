@@ -13,6 +13,7 @@ from litestar.exceptions import (
 
 from amana.domain.reasons import Reason
 from amana.gateway.caller import visit_of
+from amana.gateway.quota import QuotaExceeded
 from amana.gateway.request import ClientLeft
 from amana.gateway.strict import BodyError
 from amana.infra.collector import Overloaded
@@ -98,6 +99,8 @@ def _headers(found: Problem, error: BaseException) -> dict[str, str]:
         headers["retry-after"] = str(getattr(error, "retry_after_s", RETRY_AFTER_S))
     if found.status == 408:
         headers["connection"] = "close"
+    if isinstance(error, QuotaExceeded):
+        headers |= error.headers()
     if isinstance(error, MethodNotAllowedException):
         headers["allow"] = (error.headers or {}).get("allow", "")
     return headers

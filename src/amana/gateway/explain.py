@@ -100,11 +100,12 @@ def _walk(value: Tree, type_: Any, pointer: str, errors: list[FieldError]) -> No
     before = len(errors)
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct) and isinstance(value, dict):
         _walk_struct(value, bare, pointer, errors)
-    elif get_origin(bare) is list and isinstance(value, list):
+    elif _is_listing(bare) and isinstance(value, list):
         for n, item in enumerate(value):
             if not _fits(item, get_args(bare)[0]):
                 _walk(item, get_args(bare)[0], f"{pointer}/{n}", errors)
-        _check_length(value, type_, pointer, errors)
+        if get_origin(bare) is list:  # a tuple is part of a document: too long is out of its range
+            _check_length(value, type_, pointer, errors)
     elif get_origin(bare) is dict and isinstance(value, dict):
         for name, item in value.items():
             _walk(item, get_args(bare)[1], _at(pointer, name), errors)
@@ -125,6 +126,11 @@ def _walk_struct(value: dict[str, Tree], type_: type[msgspec.Struct], pointer: s
         errors.extend(
             FieldError(_at(pointer, name), "unknown_field", "No such field.") for name in unknown[:ERRORS_MAX]
         )
+
+
+def _is_listing(bare: Any) -> bool:
+    """Whether it is `list[X]` or `tuple[X, ...]`."""
+    return get_origin(bare) is list or (get_origin(bare) is tuple and get_args(bare)[1:] == (...,))
 
 
 def _fits(value: Tree, type_: Any) -> bool:

@@ -1,4 +1,7 @@
-"""Who may pass, checked before a byte of the body is read: key, scope, tenant, path and query parameters, Accept."""
+"""Who may pass, checked before a byte of the body is read: key, scope, tenant, quota, Accept, path and query.
+
+The quota counts requests whose key may use the route: nobody pays for one that only claims to be theirs.
+"""
 
 import re
 from typing import Any
@@ -10,6 +13,7 @@ from amana.domain.reasons import Reason
 from amana.gateway.caller import INTERNAL, Caller, visit_of
 from amana.gateway.keyring import KeyRing
 from amana.gateway.query import query_errors
+from amana.gateway.quota import Quotas
 from amana.gateway.rules import Rule, rule_of
 from amana.wire.problems import FieldError, Refused
 
@@ -25,15 +29,16 @@ Connection = ASGIConnection[HTTPRouteHandler, Any, Any, Any]
 class Guard:
     """Litestar calls it for every request that found its route."""
 
-    def __init__(self, keys: KeyRing) -> None:
+    def __init__(self, keys: KeyRing, quotas: Quotas) -> None:
         self._keys = keys
+        self._quotas = quotas
 
     async def __call__(self, connection: Connection, _handler: BaseRouteHandler) -> None:
         """Lets the request pass and notes its caller, or raises `Refused` or `DatabaseUnavailable`."""
         rule = rule_of(connection.route_handler)
         if not rule.scopes:
             return
-        visit_of(connection.scope).caller = await self._authenticated(connection, rule)
+        await self._authenticate(connection, rule)
         if not accepts_json(connection.headers.get("accept", "")):
             raise Refused(Reason.NOT_ACCEPTABLE)
         if any(isinstance(value, str) and "\x00" in value for value in connection.path_params.values()):
@@ -41,7 +46,7 @@ class Guard:
         if errors := query_errors(connection.scope["query_string"], rule.query):
             raise Refused(Reason.VALIDATION, errors=errors)
 
-    async def _authenticated(self, connection: Connection, rule: Rule) -> Caller:
+    async def _authenticate(self, connection: Connection, rule: Rule) -> None:
         sent = connection.headers.getall("authorization", [])
         stored = await self._keys.caller_for(sent[0]) if len(sent) == 1 else None
         if stored is None:
@@ -52,13 +57,15 @@ class Guard:
         if not rule.scopes & stored.scopes:
             raise Refused(Reason.SCOPE_MISSING, f"The route needs the scope {' or '.join(sorted(rule.scopes))}.")
         visit = visit_of(connection.scope)
-        return Caller(
+        visit.caller = Caller(
             tenant=_named_tenant(named) if named else stored.tenant,
             key_id=stored.key_id,
             scopes=stored.scopes,
             trace=visit.trace_id,
             request_id=visit.request_id,
         )
+        if exceeded := self._quotas.take(stored):
+            raise exceeded
 
 
 def provide_caller(request: Connection) -> Caller:

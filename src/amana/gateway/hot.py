@@ -21,6 +21,7 @@ from amana.gateway.frame import STANDING, Sent, enter, sent_in, tell
 from amana.gateway.guard import TENANT_HEADER
 from amana.gateway.keyring import KeyRing, claim_of
 from amana.gateway.keys import Claim
+from amana.gateway.quota import Quotas
 from amana.gateway.request import IDEMPOTENCY_HEADER
 from amana.gateway.rules import Begun, Done, hot_routes, rule_of
 from amana.gateway.strict import BodyError, decode_strict
@@ -37,12 +38,12 @@ _HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*")
 _encoder = msgspec.json.Encoder()
 
 
-def lanes_of(app: Litestar, keys: KeyRing) -> dict[bytes, Lane]:
+def lanes_of(app: Litestar, keys: KeyRing, quotas: Quotas) -> dict[bytes, Lane]:
     """The lanes of an application's hot routes, by path: those whose handler declares `opt={"hot": begin}`."""
     return {
         route.path.encode("ascii"): Lane(
             method=next(iter(handler.http_methods)).encode("ascii"),
-            begin=HotRoute(app, route, handler, keys).begin,
+            begin=HotRoute(app, route, handler, keys, quotas).begin,
             body_max_bytes=min(rule_of(handler).body_max_bytes, BODY_MAX_BYTES),
         )
         for route, handler in hot_routes(app)
@@ -52,7 +53,9 @@ def lanes_of(app: Litestar, keys: KeyRing) -> dict[bytes, Lane]:
 class HotRoute:
     """One hot route. It has a plain path, one method and a body, and takes no query parameters: else it is a bug."""
 
-    def __init__(self, app: Litestar, route: HTTPRoute, handler: HTTPRouteHandler, keys: KeyRing) -> None:
+    def __init__(
+        self, app: Litestar, route: HTTPRoute, handler: HTTPRouteHandler, keys: KeyRing, quotas: Quotas
+    ) -> None:
         rule = rule_of(handler)
         assert rule.begin is not None, f"{route.path} is not hot"
         assert _PATH.fullmatch(route.path) and len(handler.http_methods) == 1, f"{route.path} can't be hot: its path"
@@ -63,6 +66,7 @@ class HotRoute:
         self.status = handler.status_code
         self._state = app.state
         self._keys = keys
+        self._quotas = quotas
         self._scopes = rule.scopes
         self._body = rule.body
         self._begin = rule.begin
@@ -74,9 +78,11 @@ class HotRoute:
         stored = self._keys.known(known.claim) if known.claim else None
         if stored is None or self._scopes.isdisjoint(stored.scopes):
             return None
+        exceeded = self._quotas.take(stored)
         try:
-            data = decode_strict(body, self._body)
+            data = None if exceeded else decode_strict(body, self._body)
         except BodyError:
+            self._quotas.give_back(stored)
             return None
         visit, trace = enter(known.sent)
         visit.caller = caller = Caller(
@@ -86,8 +92,9 @@ class HotRoute:
             trace=visit.trace_id,
             request_id=visit.request_id,
         )
-        begun = self._begun(caller, data)
+        begun = _refused(exceeded) if exceeded else self._begun(caller, data)
         if begun is None:
+            self._quotas.give_back(stored)
             return None
         if isinstance(begun, Done):
             return _answered(self, visit, trace, began_s, begun.response)
@@ -98,9 +105,7 @@ class HotRoute:
         try:
             return self._begin(self._state, caller, data)
         except Overloaded as error:
-            shed = asyncio.get_running_loop().create_future()
-            shed.set_exception(error)
-            return Begun(shed, lambda result: result)
+            return _refused(error)
         except Exception:
             return None
 
@@ -173,6 +178,13 @@ class HotVisit:
     def _tell(self, status: int) -> None:
         seconds = time.perf_counter() - self._began_s
         tell(self._route.method, self._route.path, self._visit, status, seconds, hot=True)
+
+
+def _refused(error: Exception) -> Begun:
+    """Work that was refused before it was begun."""
+    refused = asyncio.get_running_loop().create_future()
+    refused.set_exception(error)
+    return Begun(refused, lambda result: result)
 
 
 def _is_plain(headers: dict[bytes, bytes]) -> bool:

@@ -18,6 +18,9 @@ SECRET_LENGTH = 43
 ENTROPY_BYTES = 40
 """What `key_from` needs: 8 bytes for the id and 32 for the secret."""
 
+QUOTA_RATE_MAX = 1_000_000
+QUOTA_BURST_MAX = 10_000_000
+
 _ALPHABET = digits + ascii_letters
 _KEY = re.compile(rf"amana_([a-z2-7]{{{KEY_ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})")
 _NOBODY = bytes(32)
@@ -34,13 +37,21 @@ class Key(NamedTuple):
         return f"amana_{self.key_id}_{self.secret}"
 
 
+class Quota(msgspec.Struct, frozen=True):
+    """How many requests a second a key may make for long, and how many at once; both 0: as many as it likes."""
+
+    rate: int
+    burst: int
+
+
 class StoredKey(msgspec.Struct, frozen=True):
-    """A live key as the database holds it: no secret, only the hash of one."""
+    """A live key as the database holds it: no secret, only the hash of one. Without a quota the default holds."""
 
     key_id: str
     tenant: int
     secret_hash: bytes
     scopes: frozenset[str]
+    quota: Quota | None = None
 
 
 def key_from(entropy: bytes) -> Key:
@@ -78,6 +89,21 @@ def proves(claim: Claim, stored: StoredKey | None) -> bool:
     """Whether the claim is to the stored key. Takes the same time for an unknown key as for a wrong secret."""
     expected = stored.secret_hash if stored else _NOBODY
     return compare_digest(claim.secret_hash, expected) and stored is not None
+
+
+def quota_of(rate: int, burst: int | None = None) -> Quota:
+    """The quota of `rate` requests a second; `burst` is a second's worth unless given. A rate of 0 is no quota.
+
+    What can't be one raises ValueError.
+    """
+    burst = rate if burst is None else burst
+    if (rate, burst) == (0, 0):
+        return Quota(0, 0)
+    if not 1 <= rate <= QUOTA_RATE_MAX:
+        raise ValueError(f"a quota's rate is 1 to {QUOTA_RATE_MAX} requests a second, or 0")
+    if not 1 <= burst <= QUOTA_BURST_MAX:
+        raise ValueError(f"a quota's burst is 1 to {QUOTA_BURST_MAX} requests")
+    return Quota(rate, burst)
 
 
 def _base62(number: int) -> str:

@@ -12,18 +12,22 @@ from typing import NamedTuple
 
 from amana.domain.ids import TENANT_PLATFORM
 from amana.gateway.caller import INTERNAL
-from amana.gateway.keys import ENTROPY_BYTES, Key, hash_secret, key_from, parse_key
-from amana.gateway.store import SQL
+from amana.gateway.keys import ENTROPY_BYTES, Key, Quota, hash_secret, key_from, parse_key
+from amana.gateway.store import SQL, stored_quota
 from amana.infra.postgres import Connection, open_pool, reading
 
 ALL_SCOPES = (
     "accounts:read",
     "accounts:write",
     "audit:read",
+    "customers:identity",
     "customers:write",
+    "decisions:appeal",
+    "decisions:override",
     "eligibility:check",
     "loans:read",
     "loans:write",
+    "policies:approve",
     "policies:write",
     "tape:import",
     "transfers:force",
@@ -46,12 +50,13 @@ class Tenant(NamedTuple):
 
 
 class ListedKey(NamedTuple):
-    """What may be shown of a key. Times are UTC; `revoked_at` is None while the key lives."""
+    """What may be shown of a key. In UTC; `revoked_at` is None while it lives, `quota` where the default holds."""
 
     key_id: str
     scopes: list[str]
     created_at: datetime
     revoked_at: datetime | None
+    quota: Quota | None
 
 
 def new_internal_key() -> str:
@@ -111,10 +116,11 @@ async def find_tenant(owner_dsn: str, called: str) -> Tenant:
     return Tenant(**row)
 
 
-async def create_key(owner_dsn: str, tenant: int, scopes: Sequence[str]) -> str:
+async def create_key(owner_dsn: str, tenant: int, scopes: Sequence[str], quota: Quota | None = None) -> str:
     """A new key of the lender `tenant`. Its text is shown here once and never again: only a hash is stored.
 
-    A scope that is not in `ALL_SCOPES`, or a tenant that does not exist, raises ValueError.
+    Without a `quota` the default holds. A scope that is not in `ALL_SCOPES`, or a tenant that does not exist, raises
+    ValueError.
     """
     _require_scopes(scopes)
     if tenant == TENANT_PLATFORM:
@@ -123,7 +129,7 @@ async def create_key(owner_dsn: str, tenant: int, scopes: Sequence[str]) -> str:
     async with _connected(owner_dsn) as connection, connection.transaction():
         if await connection.fetchrow(SQL["find_tenant_by_number"], tenant) is None:
             raise ValueError(f"there is no tenant {tenant}")
-        stored = await _insert(connection, key, tenant, sorted(set(scopes)))
+        stored = await _insert(connection, key, tenant, sorted(set(scopes)), quota)
     assert stored, "two keys drew the same 60-bit id"
     return key.text()
 
@@ -131,7 +137,11 @@ async def create_key(owner_dsn: str, tenant: int, scopes: Sequence[str]) -> str:
 async def list_keys(owner_dsn: str, tenant: int) -> list[ListedKey]:
     """A tenant's keys, live and revoked, the oldest first."""
     async with _connected(owner_dsn) as connection:
-        return [ListedKey(**row) for row in await connection.fetch(SQL["list_keys"], tenant)]
+        rows = await connection.fetch(SQL["list_keys"], tenant)
+    return [
+        ListedKey(key_id, scopes, created_at, revoked_at, stored_quota(rate, burst))
+        for key_id, scopes, created_at, revoked_at, rate, burst in rows
+    ]
 
 
 async def revoke_key(owner_dsn: str, key_id: str) -> bool:
@@ -144,6 +154,17 @@ async def revoke_key(owner_dsn: str, key_id: str) -> bool:
         return False
 
 
+async def set_quota(owner_dsn: str, key_id: str, quota: Quota | None) -> None:
+    """Gives a live key this quota, or the default; it holds everywhere within 5 s. ValueError where there is none."""
+    async with _connected(owner_dsn) as connection:
+        if await connection.fetchval(SQL["set_quota"], key_id, *_columns(quota)) is None:
+            raise ValueError(f"there is no live key with the id {key_id}")
+
+
+def _columns(quota: Quota | None) -> tuple[int | None, int | None]:
+    return (quota.rate, quota.burst) if quota else (None, None)
+
+
 def _require_scopes(scopes: Sequence[str]) -> None:
     if INTERNAL in scopes:
         raise ValueError(f"the scope {INTERNAL} is reserved for Amana's own services")
@@ -153,8 +174,10 @@ def _require_scopes(scopes: Sequence[str]) -> None:
         raise ValueError(f"a key needs a scope, of {', '.join(ALL_SCOPES)}")
 
 
-async def _insert(connection: Connection, key: Key, tenant: int, scopes: list[str]) -> bool:
-    row = await connection.fetchval(SQL["insert_key"], key.key_id, tenant, hash_secret(key.secret), scopes)
+async def _insert(connection: Connection, key: Key, tenant: int, scopes: list[str], quota: Quota | None = None) -> bool:
+    row = await connection.fetchval(
+        SQL["insert_key"], key.key_id, tenant, hash_secret(key.secret), scopes, *_columns(quota)
+    )
     return row is not None
 
 

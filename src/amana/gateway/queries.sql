@@ -1,6 +1,6 @@
 -- name: find_key
 -- The live key with this id; a revoked one is as absent as one that never was.
-SELECT key_id, tenant, secret_hash, scopes
+SELECT key_id, tenant, secret_hash, scopes, quota_rate, quota_burst
 FROM api_keys
 WHERE key_id = $1 AND revoked_at IS NULL;
 
@@ -24,20 +24,26 @@ RETURNING tenant, slug, name;
 
 -- name: list_keys
 -- A tenant's keys, the oldest first, without anything of their secrets.
-SELECT key_id, scopes, created_at, revoked_at
+SELECT key_id, scopes, created_at, revoked_at, quota_rate, quota_burst
 FROM api_keys
 WHERE tenant = $1
 ORDER BY created_at, key_id;
 
 -- name: insert_key
 -- A new key; nothing when its id is taken.
-INSERT INTO api_keys (key_id, tenant, secret_hash, scopes) VALUES ($1, $2, $3, $4)
+INSERT INTO api_keys (key_id, tenant, secret_hash, scopes, quota_rate, quota_burst) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (key_id) DO NOTHING
 RETURNING key_id;
 
 -- name: revoke_key
 -- Ends a key for ever.
 UPDATE api_keys SET revoked_at = now()
+WHERE key_id = $1 AND revoked_at IS NULL
+RETURNING key_id;
+
+-- name: set_quota
+-- Gives a live key another quota; null for the default.
+UPDATE api_keys SET quota_rate = $2, quota_burst = $3
 WHERE key_id = $1 AND revoked_at IS NULL
 RETURNING key_id;
 

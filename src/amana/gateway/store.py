@@ -2,7 +2,7 @@
 
 import asyncio
 
-from amana.gateway.keys import StoredKey
+from amana.gateway.keys import Quota, StoredKey
 from amana.infra.postgres import Pool, open_pool, reading
 from amana.infra.sql import load_queries
 
@@ -39,4 +39,10 @@ class KeyStore:
             row = await connection.fetchrow(SQL["find_key"], key_id)
         if row is None:
             return None
-        return StoredKey(row["key_id"], row["tenant"], row["secret_hash"], frozenset(row["scopes"]))
+        quota = stored_quota(row["quota_rate"], row["quota_burst"])
+        return StoredKey(row["key_id"], row["tenant"], row["secret_hash"], frozenset(row["scopes"]), quota)
+
+
+def stored_quota(rate: int | None, burst: int | None) -> Quota | None:
+    """The quota in two columns of `api_keys`, of which both are null or neither; None: the default."""
+    return None if rate is None or burst is None else Quota(rate, burst)

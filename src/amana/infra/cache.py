@@ -45,7 +45,13 @@ class Cache:
 
     async def run(self, package: str, script: str, key: str, *arguments: str | bytes | int) -> Any:
         """Runs the Lua file `script` of `package` on one key; its answer, or None for no answer at all."""
-        return await self._try(lambda client: self._script(client, package, script)([key], list(arguments)))
+        return await self.run_on(package, script, [key], arguments)
+
+    async def run_on(
+        self, package: str, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]
+    ) -> Any:
+        """As `run`, on many keys at once, for which one server is needed."""
+        return await self._try(lambda client: self._script(client, package, script)(list(keys), list(arguments)))
 
     async def close(self) -> None:
         """Closes every connection. Safe to call twice."""

@@ -8,9 +8,12 @@ an idle service answers a single item at once, a busy one fills its batches. Tha
   it `Overloaded`: a bounded queue sheds instead of growing), and none waits longer than `wait_max_s`.
 - Fairness: `group` says whose an item is (its tenant); groups take turns.
 - Contention: `claims` says what an item will lock. An item that claims what a batch in flight has claimed is set
-  aside until that batch ends, and then goes first. So whatever is hot fills batches of its own, and what is cold never
-  waits behind a lock. Collectors that share a `board` see each other's claims; one that does not `yields` (bulk, whose
-  claims would meet some batch or other for ever) starts all the same and leaves it to the locks.
+  aside until that batch ends, and then goes before what came later. So whatever is hot fills batches of its own, and
+  what is cold never waits behind a lock. Collectors that share a `board` see each other's claims; one that does not
+  `yields` (bulk, whose claims would meet some batch or other for ever) starts all the same and leaves it to the locks.
+- Patience: where something else always has what it claims, an item would be set aside again and again. After
+  `patience_s` it yields no more: it rides with others like it, and waits at the lock with them. One such batch runs at
+  a time, beside the others.
 """
 
 import asyncio
@@ -25,6 +28,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 WAIT_MAX_S = 5.0
+PATIENCE_S = 0.1
 DRAIN_POLL_S = 0.01
 
 
@@ -37,7 +41,7 @@ class Overloaded(Exception):
 class _Waiting(NamedTuple, Generic[Item, Result]):
     item: Item
     future: "asyncio.Future[Result]"
-    until_s: float
+    since_s: float
     group: Hashable
 
 
@@ -56,6 +60,7 @@ class Collector(Generic[Item, Result]):
         batches_in_flight: int,
         queue_max: int,
         wait_max_s: float = WAIT_MAX_S,
+        patience_s: float = PATIENCE_S,
         weigh: Callable[[Item], int] = lambda _item: 1,
         group: Callable[[Item], Hashable] = lambda _item: None,
         claims: Callable[[Item], Collection[Hashable]] = lambda _item: (),
@@ -72,11 +77,15 @@ class Collector(Generic[Item, Result]):
         self._slots = batches_in_flight
         self._queue_max = queue_max
         self._wait_max_s = wait_max_s
+        self._patience_s = patience_s
         self._waiting = 0
         self._waiting_of: dict[Hashable, int] = {}
         """By group, what is set aside included."""
         self._queues: dict[Hashable, deque[_Waiting[Item, Result]]] = {}
         """By group, in the order in which the groups get their turn."""
+        self._late: deque[_Waiting[Item, Result]] = deque()
+        """What yields no more."""
+        self._late_running = 0
         self._running: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
@@ -95,13 +104,10 @@ class Collector(Generic[Item, Result]):
         if self._waiting >= self._queue_max or of_group >= max(1, self._queue_max // 2):
             raise Overloaded
         future: asyncio.Future[Result] = loop.create_future()
-        self._queue_of(group).append(_Waiting(item, future, loop.time() + self._wait_max_s, group))
+        self._queue_of(group).append(_Waiting(item, future, loop.time(), group))
         self._waiting += 1
         self._waiting_of[group] = of_group + 1
-        if not self._scheduled:
-            # One turn of the loop later, so that everything read from the sockets in this turn rides together.
-            self._scheduled = True
-            loop.call_soon(self._start_batches)
+        self._schedule()  # a turn later, so that everything read from the sockets in this turn rides together
         return future
 
     async def drain(self) -> None:
@@ -119,27 +125,56 @@ class Collector(Generic[Item, Result]):
             queue = self._queues[group] = deque()
         return queue
 
-    def _start_batches(self) -> None:
-        self._scheduled = False
-        while self._queues and len(self._running) < self._slots:
-            batch, claimed = self._take()
-            if not batch:
-                break
-            self._board.add(claimed)
-            task = asyncio.create_task(self._answer(batch))
-            self._running.add(task)
-            task.add_done_callback(partial(self._finished, claimed))
-
-    def _finished(self, claimed: Claimed, task: "asyncio.Task[None]") -> None:
-        self._running.discard(task)
-        self._board.remove(claimed)
-        self._start_batches()
-
-    def _put_back(self, waiting: "_Waiting[Item, Result]") -> None:
-        self._queue_of(waiting.group).appendleft(waiting)
+    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._start_batches)
+
+    def _start_batches(self) -> None:
+        self._scheduled = False
+        if self._late and not self._late_running:
+            batch, claimed = self._take_late()
+            if batch:
+                self._start(batch, claimed, late=True)
+        while self._queues and len(self._running) - self._late_running < self._slots:
+            batch, claimed = self._take()
+            if not batch:
+                break
+            self._start(batch, claimed, late=False)
+
+    def _start(self, batch: "list[_Waiting[Item, Result]]", claimed: Claimed, *, late: bool) -> None:
+        self._board.add(claimed)
+        self._late_running += late
+        task = asyncio.create_task(self._answer(batch))
+        self._running.add(task)
+        task.add_done_callback(partial(self._finished, claimed, late))
+
+    def _finished(self, claimed: Claimed, late: bool, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        self._late_running -= late
+        self._board.remove(claimed)
+        self._schedule()  # after those who waited for this batch, whichever collector's they are
+
+    def _put_back(self, waiting: "_Waiting[Item, Result]") -> None:
+        self._queue_of(waiting.group).appendleft(waiting)
+        self._schedule()
+
+    def _take_late(self) -> "tuple[list[_Waiting[Item, Result]], Claimed]":
+        """The next batch of what yields no more."""
+        batch: list[_Waiting[Item, Result]] = []
+        claimed = Claimed()
+        weight = 0
+        now_s = asyncio.get_running_loop().time()
+        while self._late:
+            weight += self._weigh(self._late[0].item)
+            if batch and weight > self._batch_max:
+                break
+            waiting = self._late.popleft()
+            if self._is_wanted(waiting, now_s):
+                claimed.keys.update(self._claims(waiting.item))
+                self._leave(waiting)
+                batch.append(waiting)
+        return batch, claimed
 
     def _take(self) -> "tuple[list[_Waiting[Item, Result]], Claimed]":
         """The next batch and what it claims; groups take turns, one item each."""
@@ -155,7 +190,7 @@ class Collector(Generic[Item, Result]):
                 if batch and weight > self._batch_max:
                     break
                 queue.popleft()
-                if self._is_wanted(waiting, now_s) and self._claim(waiting, claimed):
+                if self._is_wanted(waiting, now_s) and self._claim(waiting, claimed, now_s):
                     self._leave(waiting)
                     batch.append(waiting)
                 else:
@@ -177,18 +212,22 @@ class Collector(Generic[Item, Result]):
         if waiting.future.cancelled():
             self._leave(waiting)
             return False
-        if now_s > waiting.until_s:
+        if now_s > waiting.since_s + self._wait_max_s:
             self._leave(waiting)
             waiting.future.set_exception(Overloaded())
             return False
         return True
 
-    def _claim(self, waiting: "_Waiting[Item, Result]", claimed: Claimed) -> bool:
+    def _claim(self, waiting: "_Waiting[Item, Result]", claimed: Claimed, now_s: float) -> bool:
         """Claims what the item will lock, or sets it aside while a batch in flight has any of it."""
         wanted = self._claims(waiting.item)
         other = self._board.find(wanted) if self._yields else None
         if other is not None:
-            other.aside.append(partial(self._put_back, waiting))
+            if now_s < waiting.since_s + self._patience_s:
+                other.aside.append(partial(self._put_back, waiting))
+            else:
+                self._late.append(waiting)
+                self._schedule()
             return False
         claimed.keys.update(wanted)
         return True

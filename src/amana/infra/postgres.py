@@ -7,7 +7,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias, TypeVar
 
 import asyncpg
@@ -116,7 +116,8 @@ async def _acquired(pool: Pool, timeout_s: float) -> AsyncIterator[Connection]:
         try:
             yield connection
         except (*CONNECTION_TROUBLE, asyncio.CancelledError):
-            connection.terminate()
+            with suppress(asyncpg.InterfaceError):  # the pool may have noticed first, and taken it back
+                connection.terminate()
             raise
 
 
@@ -169,6 +170,8 @@ async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]])
             return await attempt.run(work, max(0.0, until_s - time.monotonic()))
         except (*CONNECTION_TROUBLE, asyncpg.PostgresError, RunAgain) as error:
             if not _may_run_again(error):
+                if commit_in_doubt:
+                    raise DatabaseUnavailable(str(error), outcome_known=False) from error
                 raise
             failure: Exception = error
         commit_in_doubt = commit_in_doubt or attempt.committing
@@ -199,11 +202,21 @@ class _Attempt:
             except (*CONNECTION_TROUBLE, asyncio.CancelledError):
                 raise  # the connection is closed, and with it the transaction
             except BaseException:
-                await transaction.rollback()
+                await _rolled_back(connection, transaction)
                 raise
             self.committing = True
             await transaction.commit()
             return result
+
+
+async def _rolled_back(connection: Connection, transaction: asyncpg.transaction.Transaction) -> None:
+    """Gives up a transaction; where that fails too its connection, and with it the transaction, is closed. What is
+    told is why it was given up."""
+    try:
+        await transaction.rollback()
+    except (*CONNECTION_TROUBLE, asyncpg.PostgresError):
+        with suppress(asyncpg.InterfaceError):
+            connection.terminate()
 
 
 def _may_run_again(error: Exception) -> bool:

@@ -27,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     relay_database_url: str = ""
     gateway_database_url: str = ""
     redis_url: str = ""
+    quota_default_rate: int = 0
+    quota_replicas: int = 1
     kafka_bootstrap: str = ""
     eligibility_url: str = "http://127.0.0.1:7801"
     transactions_url: str = "http://127.0.0.1:7802"
@@ -57,6 +59,10 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     settings = msgspec.convert(values, Settings, strict=False)
     if not 1 <= settings.ledger_shards <= 4096:
         raise SettingsError("AMANA_LEDGER_SHARDS must be between 1 and 4096")
+    if settings.quota_default_rate > 1_000_000:
+        raise SettingsError("AMANA_QUOTA_DEFAULT_RATE must be between 0 and 1000000")
+    if not 1 <= settings.quota_replicas <= 10_000:
+        raise SettingsError("AMANA_QUOTA_REPLICAS must be between 1 and 10000")
     return settings
 
 

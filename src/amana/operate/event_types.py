@@ -18,6 +18,8 @@ class EventType(NamedTuple):
 
 MOVEMENT = "transfer amount currency code effective_on debit credit"
 """What is said of every movement."""
+POLICY = "product policy_version hash"
+"""What is said of every version of a policy."""
 
 EVENTS = (
     EventType("AccountClosed", "transactions", "account", "An account was closed, for ever.", "account"),
@@ -44,11 +46,40 @@ EVENTS = (
     ),
     EventType("AccountUnfrozen", "transactions", "account", "A frozen account was opened again.", "account"),
     EventType(
+        "AppealResolved",
+        "eligibility",
+        "decision",
+        "A person answered an appeal: the decision is `upheld`, or `changed` by the review that is named.",
+        "review customer product standing words appeal outcome changed_by",
+    ),
+    EventType(
+        "CustomerBlockLifted",
+        "eligibility",
+        "customer",
+        "Blocks on a customer were lifted: all that were in force under the code.",
+        "customer facts_version code blocks",
+    ),
+    EventType(
+        "CustomerBlocked",
+        "eligibility",
+        "customer",
+        "A block was placed on a customer. When its time is over it binds no longer, without an event.",
+        "customer facts_version block code until",
+    ),
+    EventType(
         "CustomerFactsRecorded",
         "eligibility",
         "customer",
-        "The lender's record of a customer changed. Which parts are known, not what they say.",
-        "customer facts_version kyc_tier blocked known",
+        "What is known of a customer changed: the lender's record or another source's word. Which parts are known, not "
+        "what they say; `blocked` is the record's own. A consent is said: given, or refused and withdrawn.",
+        "customer facts_version kyc_tier blocked known consents?",
+    ),
+    EventType(
+        "DecisionAppealed",
+        "eligibility",
+        "decision",
+        "The customer contests a decision; it waits for a person.",
+        "review customer product standing words",
     ),
     EventType(
         "DecisionMade",
@@ -57,6 +88,21 @@ EVENTS = (
         "A decision was computed: the question, the facts, every rule, the limit, the outcome.",
         "customer product currency amount term_days terms request_to_borrow offer_id as_of as_of_past facts "
         "facts_version policy rules points score band caps exposure_cap exposure headroom outcome limit price reasons",
+    ),
+    EventType(
+        "DecisionOverridden",
+        "eligibility",
+        "decision",
+        "A person decided otherwise. `terms` are what an approval offers, until `expires_at`, under the review's id, "
+        "and the knock-outs that it overrules; null for a decline.",
+        "review customer product standing words outcome supersedes terms expires_at",
+    ),
+    EventType(
+        "DecisionReversed",
+        "eligibility",
+        "decision",
+        "A decision was withdrawn for good, and with it the offers that are named, booked or not.",
+        "review customer product standing words withdrawn",
     ),
     EventType(
         "HoldCaptured",
@@ -103,11 +149,39 @@ EVENTS = (
         "loan customer outstanding effective_at",
     ),
     EventType(
+        "PolicyApproved",
+        "eligibility",
+        "policy",
+        "A key approved a version that another key drafted. It decides from `valid_from` on, unless it is withdrawn.",
+        f"{POLICY} drafted_by valid_from",
+    ),
+    EventType(
+        "PolicyDrafted",
+        "eligibility",
+        "policy",
+        "A version without fault was drafted. `restores`: the earlier version to whose document it rolls back.",
+        f"{POLICY} restores",
+    ),
+    EventType(
         "PolicyPublished",
         "eligibility",
         "policy",
-        "A policy version decides from now on; the hash names its document.",
-        "product name policy_version hash",
+        "A version decides since `valid_from`, in place of the version `replaces`; the hash names its document.",
+        f"{POLICY} valid_from replaces",
+    ),
+    EventType(
+        "PolicyRetired",
+        "eligibility",
+        "policy",
+        "A version decides no longer, since another was published.",
+        f"{POLICY} replaced_by",
+    ),
+    EventType(
+        "PolicyWithdrawn",
+        "eligibility",
+        "policy",
+        "A draft, or a version that was to start later, was taken back. It never decides.",
+        POLICY,
     ),
     EventType(
         "RepaymentReceived",

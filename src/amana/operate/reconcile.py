@@ -31,6 +31,7 @@ CHECKS = (
     "loans_and_events",
     "transfers_and_events",
     "decisions_and_events",
+    "reviews_and_events",
 )
 SOURCES = ("eligibility", "transactions")
 DIFFERENCES_MAX = 100

@@ -201,6 +201,20 @@ FULL JOIN (
 ) o ON o.tenant = d.tenant AND o.aggregate_id = d.decision_id
 WHERE o.count IS DISTINCT FROM 1 OR d.decision_id IS NULL;
 
+-- name: reviews_and_events
+-- Every review has its one event, under its decision at the version that it made.
+SELECT 'review ' || coalesce(r.review_id::text, 'of decision ' || o.aggregate_id) AS subject, '1 event' AS expected,
+       coalesce(o.count, 0) || ' events' AS found
+FROM eligibility.reviews r
+FULL JOIN (
+    SELECT tenant, aggregate_id, (convert_from(body, 'UTF8')::jsonb #>> '{aggregate,version}')::bigint AS version,
+           count(*) AS count
+    FROM eligibility.outbox
+    WHERE type IN ('DecisionOverridden', 'DecisionAppealed', 'AppealResolved', 'DecisionReversed')
+    GROUP BY 1, 2, 3
+) o ON o.tenant = r.tenant AND o.aggregate_id = r.decision_id AND o.version = r.version
+WHERE o.count IS DISTINCT FROM 1 OR r.review_id IS NULL;
+
 -- name: transactions_digests
 -- Count and digest of every block of events, in the order of their positions; unsequenced ones have none yet.
 SELECT position / 10000 AS block, count(*) AS count,

@@ -10,6 +10,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.domain.facts import FACTS
+from amana.domain.policy_schema import policy_schema
 from amana.domain.precedence import KINDS, PRECEDENCE
 from amana.domain.reasons import REFUSALS
 from amana.eligibility.http import ROUTES as ELIGIBILITY_ROUTES
@@ -17,6 +19,7 @@ from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
 from amana.operate.event_types import EVENTS
+from amana.operate.fact_meanings import FACT_MEANINGS
 from amana.transactions.http import ROUTES as TRANSACTIONS_ROUTES
 
 MADE = "<!-- Made from the code; `AMANA_TEST_REGENERATE=1 .venv/bin/python -m pytest tests/docs` writes it anew. -->"
@@ -30,7 +33,9 @@ SETTINGS = {
     "audit_database_url": "Audit's database as `amana_audit`.",
     "relay_database_url": "Main database as `amana_relay`.",
     "gateway_database_url": "Main database as any service role: where a service looks up API keys.",
-    "redis_url": "Redis or Valkey for cached assessments. Empty: nothing is cached.",
+    "redis_url": "Redis or Valkey for cached assessments and quotas. Empty: nothing is cached, quotas are local.",
+    "quota_default_rate": "Requests a second of a key without a quota of its own, and as many at once; 0: any number.",
+    "quota_replicas": "How many processes share a key's quota while Redis is away: each then grants its part.",
     "kafka_bootstrap": "Kafka brokers, `host:port` with commas.",
     "eligibility_url": "Where other services reach eligibility.",
     "transactions_url": "Where other services reach transactions.",
@@ -38,7 +43,7 @@ SETTINGS = {
     "listen_host": "The address that a service listens on.",
     "listen_port": "The port that a service listens on; 0 is any free one.",
     "internal_key": "The API key with scope `internal` with which services call each other.",
-    "api_key": "A lender's API key, for commands that act as its program: `transfers import`.",
+    "api_key": "A lender's API key, for commands that act as its program: `transfers import`, `policy`.",
     "audit_key_file": "The Ed25519 private key that signs checkpoints, in PEM. Signed checkpoints are kept beside it.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
@@ -51,12 +56,16 @@ SCOPES = {
     "accounts:read": "Accounts, entries, transfers, the trial balance.",
     "accounts:write": "Open, bound, freeze and close accounts, set credit lines.",
     "audit:read": "The tenant's own events, their proofs, checkpoints, the log's public keys.",
-    "customers:write": "Record and read customers.",
+    "customers:identity": "See BVN, NIN, account and phone whole where customers are read; without it they are masked.",
+    "customers:write": "Record and read customers, block them and lift blocks.",
+    "decisions:appeal": "Contest a decision for its customer, see the appeals.",
+    "decisions:override": "Judge: override and reverse decisions, resolve appeals, read what people wrote.",
     "eligibility:check": "Ask for decisions and have them explained.",
     "internal": "Calls between services, for the tenant named in `Amana-Tenant`. Only the platform's own key has it.",
     "loans:read": "Loans and repayments.",
     "loans:write": "Book loans, record and reverse repayments.",
-    "policies:write": "Publish and read policies.",
+    "policies:approve": "Approve policies that another key drafted, withdraw and read them.",
+    "policies:write": "Draft, withdraw and read policies.",
     "tape:import": "Act at a past time: `as_of`, `terms`, `effective_at`, `effective_on`, `imported`.",
     "transfers:force": "Capture a hold after its expiry, limit or no limit, for a reason that the audit log keeps.",
     "transfers:write": "Post, hold, capture, void and reverse transfers.",
@@ -73,6 +82,8 @@ def pages() -> dict[str, str]:
     """Every page by its file name."""
     return {
         "events.md": _events(),
+        "policy.schema.json": policy_schema(),
+        "facts.md": _facts(),
         "precedence.md": _precedence(),
         "reasons.md": _reasons(),
         "scopes.md": _scopes(),
@@ -90,6 +101,20 @@ def _events() -> str:
     )
     rows = ((f"`{e.name}`", e.stream, e.aggregate, e.meaning, _fields(e.data)) for e in EVENTS)
     return _page("Events", intro, _table(("Type", "Stream", "Aggregate", "When", "Fields of `data`"), rows))
+
+
+def _facts() -> str:
+    intro = (
+        "What a policy may ask about. A fact that may be unknown is null then, and every rule says what that means. "
+        "Each source has its own `as_of`: `customer` the lender's record, `ledger` the instant of the standing, "
+        "`bureau` and `topups` the report's own date, `consents` the newest answer. What a source said of a time after "
+        "the decision's own is unknown to it. What identifies a person is no fact."
+    )
+    rows = (
+        (f"`{fact.name}`", str(fact.kind), str(fact.source), "yes" if fact.nullable else "no", FACT_MEANINGS[fact.name])
+        for fact in FACTS.values()
+    )
+    return _page("Facts", intro, _table(("Fact", "Kind", "Source", "May be unknown", "Meaning"), rows))
 
 
 def _fields(data: str) -> str:

@@ -16,7 +16,7 @@ from rich.console import Console
 EXIT_NOT_OK, EXIT_CANNOT, EXIT_INTERRUPTED = 1, 2, 130
 T = TypeVar("T")
 
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

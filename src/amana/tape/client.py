@@ -15,7 +15,8 @@ import msgspec
 
 from amana.infra.http import HttpClient, Reply, UpstreamUnavailable
 from amana.wire.accounts import CreditLineRequest
-from amana.wire.eligibility import CheckRequest, CustomerFactsRequest
+from amana.wire.customers import CustomerFactsRequest
+from amana.wire.eligibility import CheckRequest
 from amana.wire.loans import LoanRequest, RepaymentRequest, RepaymentReversalRequest
 from amana.wire.problems import FieldError
 

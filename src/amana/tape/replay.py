@@ -26,7 +26,8 @@ from amana.tape.client import Client, Decided, Refusal, Urls
 from amana.tape.result import ERRORS_KEPT_MAX, ReplayResult, StepError, percentiles
 from amana.tape.steps import Kind, Step, steps_of
 from amana.wire.accounts import CreditLineRequest
-from amana.wire.eligibility import CheckRequest, CustomerFactsRequest, GivenTerms
+from amana.wire.customers import CustomerFactsRequest
+from amana.wire.eligibility import CheckRequest, GivenTerms
 from amana.wire.loans import ImportedTerms, LoanRequest, RepaymentRequest, RepaymentReversalRequest
 
 Progress: TypeAlias = Callable[[int, int], None]

@@ -8,6 +8,7 @@ from litestar import Litestar
 
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
+from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve as serve_http
@@ -50,6 +51,7 @@ def build(settings: Settings) -> Litestar:
         service="transactions",
         routes=ROUTES,
         keys=keys,
+        quotas=Quotas.of(settings, "transactions"),
         lifespan=[lifespan],
         body_max_by_path={"/v1/transfers": TRANSFERS_BODY_MAX_BYTES, "/v1/accounts": TRANSFERS_BODY_MAX_BYTES},
     )

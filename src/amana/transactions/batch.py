@@ -1,10 +1,10 @@
 """One batch of commands on one connection, inside a transaction: lock, read, compute purely, write.
 
 Round trips of a batch of new transfers, whatever its size, with the BEGIN before and the COMMIT after it: lock all
-accounts in key order; the clock and which ids are known; counters; transfers; events. Commands about something earlier
-(reversals, captures, repayments) add one read before the locks, to learn which accounts they move (facts that never
-change), and up to five after. What is read in or before the locking statement may be stale, so ids, originals, holds,
-loans and offers are read in new statements after the locks.
+accounts in key order; the clock and which ids are known; ids; counters; transfers; events. Commands about something
+earlier (reversals, captures, repayments) add one read before the locks, to learn which accounts they move (facts that
+never change), and up to five after. What is read in or before the locking statement may be stale, so ids, originals,
+holds, loans and offers are read in new statements after the locks.
 """
 
 import asyncio
@@ -22,8 +22,20 @@ from amana.infra.postgres import Connection, RunAgain
 from amana.transactions.store import Store, accounts_of
 from amana.transactions.work import Found, Needs, Unit
 
+OVERDUE_MAX = 1_000
+"""Overdue holds that a batch releases beside its work: about a quarter of the time that it has."""
+
 Sent = TypeVar("Sent")
 Made = TypeVar("Made")
+
+
+class Overdue(Exception):
+    """On these accounts more holds are overdue than a batch can release beside its work; `holds` are some of them."""
+
+    def __init__(self, accounts: set[Key], holds: Sequence[Key]) -> None:
+        super().__init__(f"{len(accounts)} accounts with too many overdue holds")
+        self.accounts = accounts
+        self.holds = holds
 
 
 class Batch:
@@ -44,6 +56,15 @@ class Batch:
         await self._write(connection, book, locked)
         return answers
 
+    @staticmethod
+    async def find_earlier(store: Store, connection: Connection, needs: Needs) -> Found:
+        """What never changes of the originals, holds and loans that commands are about."""
+        return Found(
+            await store.find_transfers(connection, needs.originals) if needs.originals else {},
+            await store.find_holds(connection, needs.holds) if needs.holds else {},
+            await store.find_loans(connection, needs.loans) if needs.loans else {},
+        )
+
     async def _read(self, connection: Connection) -> Book:
         """The book of the batch."""
         store = self._store
@@ -51,22 +72,18 @@ class Batch:
         for unit in self._units:
             for command in unit:
                 command.first(needs)
-        found = Found(
-            await store.find_transfers(connection, needs.originals) if needs.originals else {},
-            await store.find_holds(connection, needs.holds) if needs.holds else {},
-            await store.find_loans(connection, needs.loans) if needs.loans else {},
-        )
+        found = await self.find_earlier(store, connection, needs)
         for unit in self._units:
             for command in unit:
                 command.then(needs, found, store.shards)
         rows = await store.lock_accounts(connection, needs.accounts | needs.bystanders | self._also)
         known, accounts = await _meanwhile(store.look_up_ids(connection, needs.ids), lambda: accounts_of(rows))
         book = Book(shards=store.shards, now=known.now, accounts=accounts)
-        if known.answered:
-            book.answers = await store.find_answers(connection, known.answered)
-        if known.moved or needs.originals:
-            book.transfers = await store.find_transfers(connection, known.moved | needs.originals)
-        await self._read_earlier(connection, needs, known.moved, book)
+        if known.used:
+            book.answers = await store.find_answers(connection, known.used)
+        if known.used or needs.originals:
+            book.transfers = await store.find_transfers(connection, known.used | needs.originals)
+        await self._read_earlier(connection, needs, known.used, book)
         # What was committed between the two reads has accounts that are not locked: find it first, then lock.
         unseen = (
             (book.transfers.keys() & needs.originals) - found.transfers.keys()
@@ -78,15 +95,15 @@ class Batch:
         await self._read_overdue(connection, needs, book)
         return book
 
-    async def _read_earlier(self, connection: Connection, needs: Needs, moved: set[Key], book: Book) -> None:
+    async def _read_earlier(self, connection: Connection, needs: Needs, used: set[Key], book: Book) -> None:
         """What reversals, captures, repayments and repeated ids are about."""
         store = self._store
         if needs.originals:
             book.reversed_amounts = await store.find_reversed_amounts(connection, needs.originals)
-        if moved or book.answers:
-            book.notes = await store.find_notes(connection, moved | book.answers.keys())
-        if moved or needs.holds:
-            book.holds = await store.find_holds(connection, moved | needs.holds)
+        if used:
+            book.notes = await store.find_notes(connection, used)
+        if used or needs.holds:
+            book.holds = await store.find_holds(connection, used | needs.holds)
         if needs.loans:
             book.loans = await store.find_loans(connection, needs.loans)
         if needs.repayments:
@@ -95,15 +112,20 @@ class Batch:
             book.offers_used = await store.find_offers_used(connection, needs.offers)
 
     async def _read_overdue(self, connection: Connection, needs: Needs, book: Book) -> None:
-        """Adds the holds whose time is over where that could tell; all their accounts must be locked."""
+        """Adds the holds whose time is over where that could tell; all their accounts must be locked. A batch releases
+        `OVERDUE_MAX` of them beside its work; where there are more it raises `Overdue`, having done nothing."""
         pending = [
             key
             for key, account in book.accounts.items()
             if (account.debits_pending or account.credits_pending)
-            and (key in needs.exact or (account.is_bounded and key in needs.accounts))
+            and (key in needs.exact or (key in needs.accounts and (account.is_bounded or account.may_fill(needs.most))))
         ]
         if pending:
-            book.holds |= await self._store.find_overdue_holds(connection, pending, book.now)
+            overdue = await self._store.find_overdue_holds(connection, pending, book.now, OVERDUE_MAX + 1)
+            if len(overdue) > OVERDUE_MAX:
+                touched = {account for hold in overdue.values() for account in _accounts_of(hold)}
+                raise Overdue(touched.intersection(pending), list(overdue)[:OVERDUE_MAX])
+            book.holds |= overdue
         unlocked = {
             account
             for hold in book.holds.values()
@@ -118,6 +140,8 @@ class Batch:
     async def _write(self, connection: Connection, book: Book, locked: dict[Key, int]) -> None:
         """Everything that the batch did. `locked` are the accounts that were there before, at their versions then."""
         store = self._store
+        if used := book.ids_used():
+            await store.insert_ids(connection, used)
         if book.new_accounts:
             await store.insert_accounts(connection, book.new_accounts)
         events: Sequence[OutboxRow] | None = None

@@ -1,23 +1,30 @@
 """From requests to batches: which commands are committed together, and who waits for whom.
 
-A single request never joins a batch that would wait for an account that another batch in flight has (`claims`): it is
-set aside until that one ends, so that what is hot does not hold up what is cold. Long lists have a lane of their own.
+A single request does not join a batch that would wait for an account that another batch in flight has (`claims`): it is
+set aside until that one ends, for a tenth of a second at most, so that what is hot does not hold up what is cold. What
+a command is about (a hold, an original, a loan) is read before it is queued, to learn whose accounts it moves; those
+never change. Long lists have a lane of their own.
 
 A unique violation (two callers racing with one id) runs the batch again and finds the winner's row. Any other
-unexpected error bisects the batch, so that only the offending unit fails. What a batch does is in `batch`.
+unexpected error bisects the batch, so that only the offending unit fails. Where more holds are overdue on an account
+than a batch can release beside its work, they are released first, in chunks, while the rest of the batch goes on; what
+is still too much after `BACKLOG_S` is a 503, and the next try finds less. What a batch does is in `batch`.
 """
 
 import asyncio
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
 
 from amana.domain.book import Answer, Asked, replayed
 from amana.domain.transfer import Key
 from amana.infra.claims import Board
 from amana.infra.collector import Collector, Overloaded, bisecting
 from amana.infra.postgres import DatabaseUnavailable, Pool, in_transaction, reading
-from amana.transactions.batch import Batch
+from amana.transactions.batch import Batch, Overdue
 from amana.transactions.store import Store
-from amana.transactions.work import Command, Needs, Unit
+from amana.transactions.work import Command, ExpireHolds, Found, Needs, Unit
 
 SINGLE_MAX = 50
 """Commands; a longer list has a lane of its own, so that single requests never wait behind bulk."""
@@ -29,6 +36,17 @@ BATCHES_IN_FLIGHT = 2
 QUEUE_MAX = 4_000
 LISTS_QUEUE_MAX = 40
 """Requests waiting in each lane, at most half of them of one tenant; beyond it they are shed with a 503."""
+LIST_S = 30.0
+"""After which no further part of a long list is begun."""
+BACKLOG_S = 2.0
+"""How long a batch is kept back to release overdue holds before it."""
+
+
+class Job(Struct, frozen=True):
+    """A unit on its way to a batch. `claims` are the accounts, ids, holds and loans that it names or moves."""
+
+    unit: Unit
+    claims: set[Key]
 
 
 class Flow:
@@ -37,28 +55,25 @@ class Flow:
     def __init__(self, pool: Pool, store: Store) -> None:
         self.pool = pool
         self.store = store
-        run = bisecting(self._run, whole=(DatabaseUnavailable,))
         board = Board()
-        self._singles: Collector[Unit, list[Answer]] = Collector(
-            run,
-            batch_max=BATCH_MAX,
-            batches_in_flight=BATCHES_IN_FLIGHT,
-            queue_max=QUEUE_MAX,
-            weigh=_weight_of,
-            group=_tenant_of,
-            claims=_claims_of,
-            board=board,
+        self._bisected = bisecting(self._run, whole=(DatabaseUnavailable,))
+        self._singles = self._lane(board, QUEUE_MAX, yields=True)
+        self._lists = self._lane(board, LISTS_QUEUE_MAX, yields=False)
+        self._places: Collector[Unit, set[Key]] = Collector(
+            self._find_places, batch_max=BATCH_MAX, batches_in_flight=BATCHES_IN_FLIGHT, queue_max=QUEUE_MAX
         )
-        self._lists: Collector[Unit, list[Answer]] = Collector(
-            run,
+
+    def _lane(self, board: Board, queue_max: int, *, yields: bool) -> Collector[Job, list[Answer]]:
+        return Collector(
+            self._bisected,
             batch_max=BATCH_MAX,
             batches_in_flight=BATCHES_IN_FLIGHT,
-            queue_max=LISTS_QUEUE_MAX,
-            weigh=_weight_of,
-            group=_tenant_of,
-            claims=_claims_of,
+            queue_max=queue_max,
+            weigh=lambda job: _weight_of(job.unit),
+            group=lambda job: job.unit[0].tenant,
+            claims=lambda job: job.claims,
             board=board,
-            yields=False,
+            yields=yields,
         )
 
     async def submit(self, unit: Unit) -> list[Answer]:
@@ -66,25 +81,51 @@ class Flow:
         return await self.enqueue(unit)
 
     def enqueue(self, unit: Unit) -> "asyncio.Future[list[Answer]]":
-        """The same as a future. `Overloaded` may come at once."""
-        weight = _weight_of(unit)
-        if weight <= SINGLE_MAX:
-            return self._singles.enqueue(unit)
-        if weight <= BATCH_MAX:
-            return self._lists.enqueue(unit)
-        return asyncio.shield(self._in_parts(unit))
+        """The same as a future. `Overloaded` may come at once. One that is cancelled before its batch begins is left
+        out of it."""
+        if _weight_of(unit) > BATCH_MAX:
+            return asyncio.ensure_future(self._in_parts(unit))
+        needs = _needs_of([unit])
+        if needs.is_about_earlier:
+            return asyncio.ensure_future(self._once_placed(unit))
+        return self._queue(Job(unit, needs.claims()))
+
+    def _queue(self, job: Job) -> "asyncio.Future[list[Answer]]":
+        lane = self._singles if _weight_of(job.unit) <= SINGLE_MAX else self._lists
+        return lane.enqueue(job)
+
+    async def _once_placed(self, unit: Unit) -> list[Answer]:
+        return await self._queue(Job(unit, await self._places.enqueue(unit)))
+
+    async def _find_places(self, units: list[Unit]) -> list[set[Key] | Exception]:
+        """What each unit will claim, now that what it is about is read: two round trips at the most for each kind."""
+        async with reading(self.pool) as connection:
+            found = await Batch.find_earlier(self.store, connection, _needs_of(units))
+        return [self._claims(unit, found) for unit in units]
+
+    def _claims(self, unit: Unit, found: Found) -> set[Key]:
+        needs = _needs_of([unit])
+        for command in unit:
+            command.then(needs, found, self.store.shards)
+        return needs.claims()
 
     async def _in_parts(self, unit: Unit) -> list[Answer]:
         """A long list, batch by batch in its order. What fails after a first part leaves the outcome unknown."""
         answers: list[Answer] = []
+        until_s = time.monotonic() + LIST_S
         for part in _parts_of(unit):
             try:
-                answers += await self._lists.enqueue(part)
+                answers += await self._part(part, until_s)
             except (DatabaseUnavailable, Overloaded) as error:
                 if not answers:
                     raise
                 raise DatabaseUnavailable(str(error), outcome_known=False) from error
         return answers
+
+    async def _part(self, unit: Unit, until_s: float) -> list[Answer]:
+        if time.monotonic() > until_s:
+            raise Overloaded
+        return await self._lists.enqueue(Job(unit, await self._places.enqueue(unit)))
 
     async def find_answer(self, asked: Asked) -> Answer | None:
         """The answer that is kept under the id of a command, or an `id_conflict`; None when the id is new."""
@@ -94,25 +135,41 @@ class Flow:
 
     async def drain(self) -> None:
         """Waits for what is queued: for a clean stop."""
+        await self._places.drain()
+        await asyncio.sleep(0)  # what was placed last goes on to its lane
         await self._singles.drain()
         await self._lists.drain()
 
-    async def _run(self, units: list[Unit]) -> list[list[Answer] | Exception]:
-        return list(await in_transaction(self.pool, Batch(self.store, units).run))
+    async def _run(self, jobs: list[Job]) -> list[list[Answer] | Exception]:
+        until_s = time.monotonic() + BACKLOG_S
+        while True:
+            batch = Batch(self.store, [job.unit for job in jobs])
+            try:
+                return list(await in_transaction(self.pool, batch.run))
+            except Overdue as overdue:
+                held_back = [bool(job.claims & overdue.accounts) for job in jobs]
+                if not all(held_back):
+                    return await self._apart(jobs, held_back)
+                if time.monotonic() > until_s:
+                    raise DatabaseUnavailable("too many holds are overdue on an account") from None
+                holds = [[ExpireHolds(tenant, [id_])] for tenant, id_ in sorted(overdue.holds)]
+                await in_transaction(self.pool, Batch(self.store, holds).run)
+
+    async def _apart(self, jobs: list[Job], held_back: Sequence[bool]) -> list[list[Answer] | Exception]:
+        """Those that need not wait for overdue holds go first; what comes of each, in the order of `jobs`."""
+        sides = {
+            side: iter(await self._bisected([job for job, late in zip(jobs, held_back, strict=True) if late is side]))
+            for side in (False, True)
+        }
+        return [next(sides[late]) for late in held_back]
 
 
-def _tenant_of(unit: Unit) -> int:
-    return unit[0].tenant
-
-
-def _claims_of(unit: Unit) -> Collection[Key]:
-    """The accounts, ids and holds that the unit's commands name."""
+def _needs_of(units: Sequence[Unit]) -> Needs:
     needs = Needs()
-    for command in unit:
-        command.first(needs)
-    claims = needs.accounts
-    claims.update(needs.ids, needs.holds, needs.originals, needs.loans)
-    return claims
+    for unit in units:
+        for command in unit:
+            command.first(needs)
+    return needs
 
 
 def _weight_of(unit: Unit) -> int:

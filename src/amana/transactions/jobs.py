@@ -5,7 +5,6 @@ and reads leave it out. A sweeper that was dead for a day changes nothing but th
 """
 
 import asyncio
-from itertools import groupby
 
 from amana.infra.postgres import DatabaseUnavailable, reading
 from amana.infra.telemetry import logger
@@ -40,10 +39,8 @@ async def sweep_once(flow: Flow) -> int:
     What fails of it is logged and left for the next turn; then 0 is returned, so that the next turn is not at once.
     """
     async with reading(flow.pool) as connection:
-        overdue = sorted(await flow.store.list_overdue_holds(connection, SWEEP_MAX))
-    units = [
-        [ExpireHolds(tenant, [id_ for _, id_ in keys])] for tenant, keys in groupby(overdue, key=lambda key: key[0])
-    ]
+        overdue = await flow.store.list_overdue_holds(connection, SWEEP_MAX)
+    units = [[ExpireHolds(tenant, [id_])] for tenant, id_ in overdue]  # each its own, so that one fails alone
     swept = await asyncio.gather(*(flow.submit(unit) for unit in units), return_exceptions=True)
     failures = [error for error in swept if isinstance(error, Exception)]
     for error in failures:

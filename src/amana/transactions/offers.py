@@ -16,7 +16,15 @@ from amana.wire.loans import OfferTerms
 
 TIMEOUT_MS = 3_000
 
-OFFER_REASONS = frozenset({Reason.OFFER_NOT_FOUND, Reason.OFFER_EXPIRED, Reason.DECISION_CHANGED})
+OFFER_REASONS = frozenset(
+    {
+        Reason.OFFER_NOT_FOUND,
+        Reason.OFFER_EXPIRED,
+        Reason.DECISION_CHANGED,
+        Reason.DECISION_OVERRIDDEN,
+        Reason.DECISION_REVERSED,
+    }
+)
 
 
 class _Problem(msgspec.Struct):

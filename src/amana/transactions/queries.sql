@@ -11,14 +11,11 @@ ORDER BY a.shard, a.tenant, a.id
 FOR NO KEY UPDATE OF a;
 
 -- name: look_up_ids
--- The database's clock, and which of a batch's ids (by their place, from 1) were answered or moved before.
+-- The database's clock, and which of a batch's ids (by their place, from 1) were used before.
 SELECT clock_timestamp() AS now,
        ARRAY(SELECT place FROM unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[])
                  WITH ORDINALITY AS wanted (shard, tenant, id, place)
-             JOIN commands USING (shard, tenant, id)) AS answered,
-       ARRAY(SELECT place FROM unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[])
-                 WITH ORDINALITY AS wanted (shard, tenant, id, place)
-             JOIN transfers USING (shard, tenant, id)) AS moved;
+             JOIN ids USING (shard, tenant, id)) AS used;
 
 -- name: find_answers
 -- What is kept under the ids of a batch.
@@ -29,7 +26,7 @@ JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS want
 -- name: find_transfers
 -- Stored transfers by id.
 SELECT tenant, id, debit_account, credit_account, amount, currency, code, effective_on, kind, original, released,
-       command
+       command, dated
 FROM transfers
 JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
 
@@ -49,18 +46,26 @@ FROM holds
 JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
 
 -- name: find_overdue_holds
--- Open holds on these accounts whose time is over.
+-- Open holds on these accounts whose time is over: the oldest $4 at most of each side of each account.
 SELECT h.tenant, h.id, h.debit_account, h.credit_account, h.amount, h.currency, h.code, h.ttl_s, h.expires_at,
        h.captured, h.state, h.version
 FROM unnest($1::integer[], $2::uuid[]) AS wanted (tenant, account)
-JOIN holds h ON h.tenant = wanted.tenant AND h.debit_account = wanted.account
-WHERE h.state = 'open' AND h.expires_at <= $3
+CROSS JOIN LATERAL (
+    SELECT * FROM holds
+    WHERE tenant = wanted.tenant AND debit_account = wanted.account AND state = 'open' AND expires_at <= $3
+    ORDER BY expires_at
+    LIMIT $4
+) AS h
 UNION
 SELECT h.tenant, h.id, h.debit_account, h.credit_account, h.amount, h.currency, h.code, h.ttl_s, h.expires_at,
        h.captured, h.state, h.version
 FROM unnest($1::integer[], $2::uuid[]) AS wanted (tenant, account)
-JOIN holds h ON h.tenant = wanted.tenant AND h.credit_account = wanted.account
-WHERE h.state = 'open' AND h.expires_at <= $3;
+CROSS JOIN LATERAL (
+    SELECT * FROM holds
+    WHERE tenant = wanted.tenant AND credit_account = wanted.account AND state = 'open' AND expires_at <= $3
+    ORDER BY expires_at
+    LIMIT $4
+) AS h;
 
 -- name: list_overdue_holds
 -- What the sweeper should look at: the holds longest over, but those that another transaction has its hands on.

@@ -24,17 +24,16 @@ MARK_EVERY = 128
 SIDE_COLUMNS = ("version", "previous", "debits_pending", "debits_posted", "credits_pending", "credits_posted")
 TRANSFER_COLUMNS = (
     *("shard", "tenant", "id", "kind", "debit_account", "credit_account", "amount", "currency", "code"),
-    *("effective_on", "posted_at", "original", "released", "command"),
+    *("effective_on", "posted_at", "original", "released", "command", "dated"),
     *(f"{side}_{column}" for side in ("debit", "credit") for column in SIDE_COLUMNS),
 )
 
 
 class Known(msgspec.Struct, frozen=True):
-    """The database's clock, and which ids were used before: for an answer that is kept, for a transfer that moved."""
+    """The database's clock, and which ids were used before."""
 
     now: datetime
-    answered: set[Key]
-    moved: set[Key]
+    used: set[Key]
 
 
 class Store:
@@ -54,8 +53,8 @@ class Store:
         wanted = list(keys)
         row = await connection.fetchrow(SQL["look_up_ids"], *self._keys(wanted))
         assert row is not None, "a SELECT without FROM has one row"
-        now, answered, moved = row
-        return Known(now, {wanted[place - 1] for place in answered}, {wanted[place - 1] for place in moved})
+        now, used = row
+        return Known(now, {wanted[place - 1] for place in used})
 
     async def find_answers(self, connection: Connection, keys: Iterable[Key]) -> dict[Key, StoredAnswer]:
         """What is kept under these ids."""
@@ -78,11 +77,11 @@ class Store:
         return {(row["tenant"], row["id"]): Hold(*row) for row in rows}
 
     async def find_overdue_holds(
-        self, connection: Connection, accounts: Iterable[Key], now: datetime
+        self, connection: Connection, accounts: Iterable[Key], now: datetime, limit: int
     ) -> dict[Key, Hold]:
-        """Open holds on these accounts whose time was over at `now`."""
+        """Open holds on these accounts whose time was over at `now`; of each side of each account `limit` at most."""
         tenants, ids = zip(*accounts, strict=True)
-        rows = await connection.fetch(SQL["find_overdue_holds"], tenants, ids, now)
+        rows = await connection.fetch(SQL["find_overdue_holds"], tenants, ids, now, limit)
         return {(row["tenant"], row["id"]): Hold(*row) for row in rows}
 
     async def list_overdue_holds(self, connection: Connection, limit: int) -> list[Key]:
@@ -212,9 +211,16 @@ class Store:
             t.original,
             t.released,
             t.command,
+            t.dated,
             *astuple(debit),
             *astuple(credit),
         )
+
+    async def insert_ids(self, connection: Connection, keys: Iterable[Key]) -> None:
+        """Takes ids, in key order, so that two batches never wait for each other in a circle. One that is taken is a
+        unique violation, and the batch is run again."""
+        rows = sorted(self._place(*key) for key in keys)
+        await connection.copy_records_to_table("ids", records=rows, columns=("shard", "tenant", "id"))
 
     async def insert_holds(self, connection: Connection, holds: Sequence[Hold]) -> None:
         """New holds, as the batch left them."""

@@ -39,6 +39,18 @@ class Needs:
     loans: set[Key] = field(default_factory=set)
     repayments: set[Key] = field(default_factory=set)
     offers: set[tuple[int, UUID, UUID]] = field(default_factory=set)
+    most: int = 0
+    """All that the batch could move, in minor units of whatever currency. What can't fill a counter with that need not
+    be exact for its counters' sake."""
+
+    @property
+    def is_about_earlier(self) -> bool:
+        """Whether a command names something earlier instead of its accounts."""
+        return bool(self.originals or self.holds or self.loans)
+
+    def claims(self) -> set[Key]:
+        """The ids, accounts and earlier things."""
+        return self.accounts.union(self.bystanders, self.ids, self.holds, self.originals, self.loans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ class PostOrders(Struct, frozen=True):
         """A post or hold names its accounts; what is about something earlier must find it before its accounts."""
         for order in self.orders:
             needs.ids.add((order.tenant, order.id))
+            needs.most += order.amount or 0
             if order.debit_account is not None and order.credit_account is not None:
                 needs.accounts.add((order.tenant, order.debit_account))
                 needs.accounts.add((order.tenant, order.credit_account))
@@ -101,6 +114,7 @@ class PostOrders(Struct, frozen=True):
                 key = order.tenant, order.original
                 earlier = found.transfers.get(key) or found.holds.get(key)
                 if earlier is not None:
+                    needs.most += earlier.amount
                     needs.accounts.add((order.tenant, earlier.debit_account))
                     needs.accounts.add((order.tenant, earlier.credit_account))
 
@@ -212,6 +226,7 @@ class BookLoan(_Asked):
     def first(self, needs: Needs) -> None:
         """The offer's use is read after the lock on the customer's control account."""
         needs.ids.add(self.asked.key)
+        needs.most += 2 * (self.loan.principal + self.loan.fee)  # receivables, and the exposure
         if self.loan.decision_id is not None:
             needs.offers.add((self.loan.tenant, self.loan.decision_id, self.loan.customer))
 
@@ -240,6 +255,7 @@ class Repay(_Asked):
     def first(self, needs: Needs) -> None:
         """The loan must be known before its accounts are."""
         needs.ids.add(self.asked.key)
+        needs.most += 2 * self.amount
         needs.loans.add((self.asked.tenant, self.loan))
 
     def then(self, needs: Needs, found: Found, shards: int) -> None:

@@ -1,81 +1,19 @@
 """Requests and responses of the eligibility service."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import Meta
 
 from amana.domain.decision import RuleState
-from amana.domain.facts import Employment, FactValue, Source
+from amana.domain.facts import FactValue, Source
 from amana.domain.money import Currency
-from amana.domain.policy import Op, Outcome, Policy
+from amana.domain.policy import Op, Outcome
 from amana.wire.common import END, Amount, AmountOrZero, Instant, Request, Response
 
 Product = Annotated[str, Meta(min_length=1, max_length=40, pattern=rf"^[a-z][a-z0-9_-]*{END}")]
 TermDays = Annotated[int, Meta(ge=1, le=3_650)]
-KycTier = Annotated[int, Meta(ge=1, le=3, description="How well the customer's identity is verified (CBN tiers).")]
-ShortText = Annotated[str, Meta(min_length=1, max_length=40)]
-
-
-class CustomerFactsRequest(Request):
-    """All that the lender says of a customer. What is left out is unknown from now on."""
-
-    kyc_tier: KycTier
-    birth_date: date | None = None
-    employment: Employment | None = None
-    monthly_income: AmountOrZero | None = None
-    bank_code: ShortText | None = None
-    phone: ShortText | None = None
-    blocked: bool = False
-
-
-class CustomerFactsRecorded(Response):
-    """The version of the customer's facts; it grows with every change."""
-
-    customer: UUID
-    facts_version: int
-
-
-class CustomerView(Response):
-    """A customer's record as it stands."""
-
-    customer: UUID
-    facts_version: int
-    recorded_at: datetime
-    kyc_tier: int
-    birth_date: date | None
-    employment: Employment | None
-    monthly_income: int | None
-    bank_code: str | None
-    phone: str | None
-    blocked: bool
-
-
-class PolicyRequest(Request):
-    """A policy to publish. Its `product` says what it decides."""
-
-    document: Policy
-
-
-class PolicyPublication(Response):
-    """The version that decides now. `replayed`: the same document was live already."""
-
-    product: str
-    version: int
-    hash: str
-    replayed: bool
-
-
-class PolicyView(Response):
-    """A published policy. `hash` is the SHA-256 of the document's canonical JSON (RFC 8785)."""
-
-    product: str
-    version: int
-    hash: str
-    published_by: str
-    published_at: datetime
-    document: Policy
 
 
 class GivenTerms(Request):
@@ -156,12 +94,12 @@ class CheckView(Response):
 
 
 class FactView(Response):
-    """One input: who says so, and as of when."""
+    """One input: who says so, and as of when; null where that source had said nothing."""
 
     name: str
     value: FactValue
     source: Source
-    as_of: datetime
+    as_of: datetime | None
 
 
 class RuleView(Response):

@@ -50,6 +50,7 @@ CREATE TABLE transactions.transfers (
     original                uuid,       -- what a post reverses; the hold of a capture, void or expiry
     released                bigint      NOT NULL CHECK (released BETWEEN 0 AND 9007199254740991),
     command                 uuid,       -- the loan command whose leg this is
+    dated                   boolean     NOT NULL,  -- whether the client named effective_on: a replay must do the same
     debit_version           bigint      NOT NULL,  -- the debit account after it
     debit_previous          uuid,
     debit_debits_pending    bigint      NOT NULL,
@@ -170,6 +171,15 @@ CREATE TABLE transactions.notes (
 -- "The transfer that we call so": a lender's own reference, not unique.
 CREATE INDEX notes_by_reference ON transactions.notes (tenant, reference) WHERE reference IS NOT NULL;
 
+-- Every id that a client chose, once, whatever it was used for: the one key that holds two racing callers to one effect
+-- (decision 0005). Most ids are UUIDv7, so its index grows at the right end.
+CREATE TABLE transactions.ids (
+    shard   smallint NOT NULL,
+    tenant  integer  NOT NULL,
+    id      uuid     NOT NULL,
+    PRIMARY KEY (shard, tenant, id)
+);
+
 -- What was asked under a client-chosen id and what came of it, refusals included. A posted transfer needs no row
 -- here: its own row holds every field.
 CREATE TABLE transactions.commands (
@@ -278,6 +288,8 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transactions.t
     FOR EACH STATEMENT EXECUTE FUNCTION transactions.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transactions.marks
     FOR EACH STATEMENT EXECUTE FUNCTION transactions.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transactions.ids
+    FOR EACH STATEMENT EXECUTE FUNCTION transactions.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transactions.commands
     FOR EACH STATEMENT EXECUTE FUNCTION transactions.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transactions.outbox
@@ -286,8 +298,8 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transactions.p
     FOR EACH STATEMENT EXECUTE FUNCTION transactions.refuse_change();
 
 GRANT USAGE ON SCHEMA transactions TO amana_transactions, amana_relay;
-GRANT SELECT, INSERT ON transactions.transfers, transactions.marks, transactions.commands, transactions.outbox,
-    transactions.notes TO amana_transactions;
+GRANT SELECT, INSERT ON transactions.transfers, transactions.marks, transactions.ids, transactions.commands,
+    transactions.outbox, transactions.notes TO amana_transactions;
 GRANT SELECT ON transactions.entries TO amana_transactions;
 GRANT SELECT, INSERT, UPDATE ON transactions.accounts, transactions.holds, transactions.loans,
     transactions.repayments TO amana_transactions;

@@ -1,0 +1,48 @@
+"""Finds a decision with all that is known of it: the policy that made it, how it stands, its reviews."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from amana.domain.decision import CompiledPolicy
+from amana.eligibility import review_store, store
+from amana.eligibility.flow import Flow
+from amana.eligibility.records import Recorded
+from amana.eligibility.review_records import Review, Stands
+from amana.infra.postgres import Connection, reading
+
+REVIEWS_SHOWN = 100
+"""The newest ones. Nothing bounds how often a decision may be appealed and overridden in the course of time."""
+
+
+class Explained(NamedTuple):
+    """A decision, its policy, how it stands, and its newest reviews in order."""
+
+    found: Recorded
+    policy: CompiledPolicy
+    stands: Stands
+    reviews: list[Review]
+
+
+async def explain(flow: Flow, tenant: int, id_: UUID) -> Explained | None:
+    """The decision with this id, or the one that an approving override with this id overrode: a loan names either."""
+    async with reading(flow.pool) as connection:
+        found = await _find(connection, tenant, id_)
+        if found is None:
+            return None
+        first = found.decision_id if found.offer_id is None else await _first(connection, tenant, found.offer_id)
+        stands = await review_store.find_standing(connection, tenant, first)
+        reviews = await review_store.list_reviews(connection, tenant, first, REVIEWS_SHOWN)
+        version = found.assessment.policy_version
+        policy = await flow.policies.version(connection, tenant, found.product, version)
+    return Explained(found, policy, stands, reviews)
+
+
+async def _find(connection: Connection, tenant: int, id_: UUID) -> Recorded | None:
+    keys = [(tenant, id_), (tenant, await _first(connection, tenant, id_))]
+    found = await store.find_decisions(connection, keys)
+    return found.get(keys[0]) or found.get(keys[1])
+
+
+async def _first(connection: Connection, tenant: int, offer_id: UUID) -> UUID:
+    """The decision behind an offer: the one with its id, but of an override's offer the one that it overrode."""
+    return await review_store.find_overridden(connection, tenant, offer_id) or offer_id
