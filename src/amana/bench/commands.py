@@ -10,6 +10,7 @@ from amana.infra.settings import Settings
 from amana.operate.terminal import EXIT_CANNOT, complain, console, finish, report_place, run
 
 SECONDS_MAX, RUNS_MAX, ACCOUNTS_MAX, TRANSFERS_MAX = 60.0, 20, 1_000_000, 1_000_000_000
+ROWS_MAX = 10_000_000
 SEED = 20260101
 
 Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
@@ -19,10 +20,11 @@ Accounts = Annotated[int, typer.Option(help="How many accounts there are.", min=
 Only = Annotated[list[str] | None, typer.Option(help="A path or peer, or its beginning, such as P5.hot; repeat it.")]
 To = Annotated[int, typer.Option(help="How many transfers to go to.", min=1_000, max=TRANSFERS_MAX)]
 Keep = Annotated[Path | None, typer.Option(help="Keep the data in this folder; else it is removed.")]
+Rows = Annotated[int, typer.Option(help="How many customers the table has.", min=5_000, max=ROWS_MAX)]
 Seed = Annotated[int, typer.Option(help="Which accounts and amounts are drawn.", min=0)]
 
 
-bench = typer.Typer(no_args_is_help=True, help="Measure, on real servers started for it, and check the result.")
+bench = typer.Typer(no_args_is_help=True, help="Measure, on real servers where it needs any, and check the result.")
 
 
 def group(given: Callable[[], Settings]) -> typer.Typer:
@@ -71,3 +73,17 @@ def growth(
 
     options = Options(to=to, seconds=seconds, runs=runs, accounts=accounts, seed=seed)
     finish(run(run_growth(console, context.obj(), options, keep)), report)
+
+
+@bench.command()
+def policy(
+    report: Report = None,
+    seconds: Seconds = 2.0,
+    runs: Runs = 5,
+    rows: Rows = 300_000,
+    seed: Seed = SEED,
+) -> None:
+    """One decision and tables of them (P6, P7), beside zen-engine on an equal table. Needs no server."""
+    from amana.bench.policy import Options, run_policy
+
+    finish(run_policy(console, Options(seconds=seconds, runs=runs, rows=rows, seed=seed)), report)

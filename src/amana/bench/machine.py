@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("amana", "uvicorn", "uvloop", "httptools", "asyncpg", "msgspec", "litestar")
+PACKAGES = ("amana", "uvicorn", "uvloop", "httptools", "asyncpg", "msgspec", "litestar", "polars", "zen-engine")
 CPU_FIELDS = slice(11, 15)
 """User and system time, own and of children that were waited for, after the command's name in /proc/PID/stat."""
 
