@@ -1,7 +1,7 @@
 """Composes the eligibility service: settings → pool, cache, ledger → flow → routes and consumer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -45,23 +45,13 @@ def build(settings: Settings) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool = await open_pool(settings.eligibility_database_url, "eligibility", settings.pool_connections)
         cache = Cache(settings.redis_url)
-        ttl_s = settings.assessment_ttl_ms / 1000
-        memory = Memory(settings.assessments_in_memory, ttl_s, min(ttl_s, UNHEARD_S))
-        assessments = AssessmentCache(cache, memory, settings.assessment_ttl_ms)
+        assessments = _assessments(cache, settings)
         async with HttpClient() as client:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
-            policies = Policies(pool)
-            flow = Flow(pool, ledger, assessments, policies)
+            flow = Flow(pool, ledger, assessments, Policies(pool))
             app.state.flow = flow
             app.state.outbox_pool = pool
-            running: list[Coroutine[Any, Any, None]] = [
-                tell_starts_forever(pool),
-                policies.keep_recent(),
-                validate_forever(flow),
-            ]
-            if settings.redis_url:
-                running.append(_listening(settings.redis_url, assessments))
-            jobs = [asyncio.create_task(job) for job in running]
+            jobs = [asyncio.create_task(job) for job in _jobs(flow, settings.redis_url)]
             persons = partial(customers.same_person, pool)
             async with _consuming(settings.kafka_bootstrap, assessments, persons):
                 yield
@@ -80,6 +70,21 @@ def build(settings: Settings) -> Litestar:
         lifespan=[lifespan],
         body_max_by_path={"/v1/customers:batch": BATCH_BODY_MAX_BYTES},
     )
+
+
+def _assessments(server: Cache, settings: Settings) -> AssessmentCache:
+    ttl_s = settings.assessment_ttl_ms / 1000
+    memory = Memory(settings.assessments_in_memory, ttl_s, min(ttl_s, UNHEARD_S))
+    return AssessmentCache(server, memory, settings.assessment_ttl_ms)
+
+
+def _jobs(flow: Flow, redis_url: str) -> Iterator[Coroutine[Any, Any, None]]:
+    """What runs beside the requests, until it is cancelled."""
+    yield tell_starts_forever(flow.pool)
+    yield flow.policies.keep_recent()
+    yield validate_forever(flow)
+    if redis_url:
+        yield _listening(redis_url, flow.cache)
 
 
 async def serve(settings: Settings) -> None:

@@ -47,7 +47,8 @@ from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check, Customer, Key, Made, ProductKey, Recorded
 from amana.eligibility.standings import Ledger, Person
 from amana.infra import clock
-from amana.infra.collector import Collector, bisecting
+from amana.infra.bisecting import bisecting
+from amana.infra.collector import Collector
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.outbox import append
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
