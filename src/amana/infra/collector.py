@@ -132,10 +132,8 @@ class Collector(Generic[Item, Result]):
 
     def _start_batches(self) -> None:
         self._scheduled = False
-        if self._late and not self._late_running:
-            batch, claimed = self._take_late()
-            if batch:
-                self._start(batch, claimed, late=True)
+        if self._late and not self._late_running and (taken := self._take_late())[0]:
+            self._start(*taken, late=True)
         while self._queues and len(self._running) - self._late_running < self._slots:
             batch, claimed = self._take()
             if not batch:
