@@ -126,6 +126,7 @@ def _check(caller: Caller, offer: Offer | OverrideOffer, as_of: datetime | None)
         product=offer.product,
         amount=offer.amount,
         currency=offer.currency,
+        network=offer.network,
         terms=Terms(fee=price.fee, term_days=price.term_days),
         as_of=as_of,
         offer_id=offer.offer_id,

@@ -106,6 +106,7 @@ class OverrideOffer(msgspec.Struct, frozen=True, kw_only=True):
     customer: UUID
     product: str
     currency: Currency
+    network: str | None
     terms: OverrideTerms
     expires_at: datetime
     expired: bool

@@ -103,7 +103,7 @@ LIMIT $4;
 
 -- name: find_override_offer
 -- An override's offer with the newest decision on it, if any, and how old that is, by the one clock.
-SELECT r.review_id, r.decision_id, d.customer, d.product, d.currency, r.terms, r.expires_at,
+SELECT r.review_id, r.decision_id, d.customer, d.product, d.currency, d.inputs, r.terms, r.expires_at,
        r.expires_at <= clock_timestamp() AS expired, s.standing, s.override_id,
        newest.decision_id AS newest_id, newest.as_of, newest.assessment AS newest_assessment,
        newest.decision AS newest_decision, newest.decided_at,
