@@ -1,6 +1,7 @@
 """The validator: what a cached answer got wrong is found from the source, told by its cause, and healed."""
 
 import asyncio
+from typing import cast
 from uuid import UUID
 
 import pytest
@@ -8,15 +9,11 @@ from tests.eligibility.conftest import RECORD, Lender
 from tests.eligibility.standings_server import StandingsServer
 
 from amana.eligibility import validator
+from amana.eligibility.flow import Flow
 from amana.eligibility.memory import Memory
+from amana.infra.postgres import DatabaseUnavailable
 
 OLD_ENOUGH_S = validator.YOUNGEST.total_seconds() + 0.05
-
-
-@pytest.fixture(autouse=True)
-def only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service validates by itself all the time; here it must not be first."""
-    monkeypatch.setattr(validator, "EVERY_S", 3_600)
 
 
 async def validated(lender: Lender) -> dict[str, int]:
@@ -74,3 +71,24 @@ async def test_without_the_ledger_nothing_is_said(lender: Lender, good: str, led
     finally:
         ledger.down = False
     assert status == 503
+
+
+async def test_it_looks_by_itself_again_and_again_and_goes_on_after_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validator, "EVERY_S", 0.01)
+    looked: list[int] = []
+
+    async def look(_flow: object, count: int) -> validator.Validated:
+        looked.append(count)
+        if len(looked) == 2:
+            raise DatabaseUnavailable("away")
+        if len(looked) == 3:
+            raise AssertionError("a bug")
+        return validator.Validated(count, {})
+
+    monkeypatch.setattr(validator, "validate", look)
+    running = asyncio.create_task(validator.validate_forever(cast(Flow, None)))
+    async with asyncio.timeout(5):
+        while len(looked) < 5:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert set(looked) == {validator.SAMPLE}
