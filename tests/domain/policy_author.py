@@ -32,12 +32,16 @@ class Author:
         self._attributes_max = attributes_max
 
     def policy(self) -> Policy:
-        """A policy that may be published."""
-        while True:
-            plain = self._policy()
-            policy = msgspec.convert(plain, Policy, strict=True)
-            if not check_policy(policy):
-                return policy
+        """A policy that may be published: rules at fault are struck out, else another is drawn."""
+        plain = self._policy()
+        while faults := check_policy(policy := msgspec.convert(plain, Policy, strict=True)):
+            struck = {int(fault.pointer.split("/")[2]) for fault in faults if fault.pointer.startswith("/rules/")}
+            if struck:
+                plain["rules"] = [rule for at, rule in enumerate(plain["rules"]) if at not in struck]
+                plain["reasons"] = dict.fromkeys(_codes(plain), "Text.")
+            else:
+                plain = self._policy()
+        return policy
 
     def facts(self) -> dict[str, FactValue]:
         """Facts that could be: some unknown, some on the bounds of the policies, some huge."""
@@ -79,7 +83,7 @@ class Author:
             "name": "made_up",
             "product": "made_up",
             "currency": "NGN",
-            "lending": not self._one_in(12),
+            "lending": not self._one_in(10),
             "amounts": amounts,
             "rules": self._rules(),
             "scorecard": self._scorecard(amounts["maximum"]),

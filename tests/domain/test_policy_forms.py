@@ -26,7 +26,7 @@ ROWS = 30
 
 def one_by_one(policy: CompiledPolicy, row: dict[str, Any]) -> dict[str, Any]:
     """What `assess` and `decide` say of a row, as the table says it."""
-    made = assess(policy, facts({name: row[name] for name in FACTS}), NOW)
+    made = assess(policy, facts({name: row[name] for name in FACTS if name in row}), NOW)
     answer = decide(policy, made, row["amount"], row["term_days"], network=row["network"])
     price = dict.fromkeys(PRICE) if answer.price is None else msgspec.structs.asdict(answer.price)
     told = {"outcome": answer.outcome.value, "limit": answer.limit, "reasons": list(answer.reasons)}
@@ -85,7 +85,7 @@ def test_the_author_writes_policies_of_every_kind() -> None:
         "repeat": [bool(p.caps.repeat) for p in policies],
         "many bins": [any(len(item.bins) > 10 for item in p.scorecard.attributes) for p in policies],
     }
-    assert all(10 < sum(kind) < 190 for kind in kinds.values()), {name: sum(kind) for name, kind in kinds.items()}
+    assert all(5 < sum(kind) < 195 for kind in kinds.values()), {name: sum(kind) for name, kind in kinds.items()}
     outcomes = [
         read_plainly(p, facts(a.facts()), **a.question(p))["outcome"]
         for p, a in zip(policies, map(Author, range(200)), strict=True)
@@ -153,6 +153,18 @@ def _is_largest(policy: CompiledPolicy, headroom: int) -> None:
             price = policy.quotes[None](amount, made.headroom)[1]
             assert price is not None
             assert (price.total_due <= made.headroom) == (amount == limit), (amount, limit)
+
+
+def test_a_fact_that_was_not_declared_yet_is_unknown() -> None:
+    plain = msgspec.to_builtins(shipped("nano"))
+    plain["rules"] = [
+        {"id": "scored", "fact": "bureau_score", "op": "lt", "value": 500, "reason": "loan_open", "precedence": 1,
+         "on_missing": "refer", "missing_reason": "age_unknown"}
+    ]  # fmt: skip
+    policy = compiled(msgspec.convert(plain, Policy))
+    assert "bureau_score" not in facts().values
+    assert one_by_one(policy, asked())["reasons"][0] == "age_unknown"
+    assert PolicyTable(policy).decide(frame_of([asked()])).to_dicts() == [one_by_one(policy, asked())]
 
 
 # The table itself
