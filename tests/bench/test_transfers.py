@@ -27,7 +27,7 @@ SMALL = Options(
 
 
 def descendants() -> set[str]:
-    """Ids of the processes that this one, or a child of it, started; workers of PostgreSQL come and go by themselves."""
+    """Ids of the processes that this one, or a child of it, started, but PostgreSQL's workers, which come and go."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
