@@ -13,10 +13,13 @@ import uvloop
 
 from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, load_settings
+from amana.operate import access_commands as access
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
 from amana.operate.terminal import (
+    DATA_DIR,
     EXIT_CANNOT,
+    DataDir,
     cannot,
     complain,
     console,
@@ -24,29 +27,18 @@ from amana.operate.terminal import (
     folder_place,
     report_place,
     run,
-    run_lines,
     say,
 )
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 tape = typer.Typer(no_args_is_help=True, help="Loan tapes: check a lender's own book and play it through the platform.")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
-tenant = typer.Typer(no_args_is_help=True, help="Lenders.")
-key = typer.Typer(no_args_is_help=True, help="API keys.")
-for name, group in (("tape", tape), ("audit", audit), ("tenant", tenant), ("key", key)):
+for name, group in (("tape", tape), ("audit", audit)):
     app.add_typer(group, name=name)
 
-DATA_DIR = Path(".amana")
 PORT_BASE = 7801
 
-DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the stack keeps its data.")]
 Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
-Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="A lender: its slug or its number.")]
-KeyNamed = Annotated[str, typer.Argument(metavar="KEY", help="Its id (the part after `amana_`), or the whole key.")]
-Rate = Annotated[
-    int | None, typer.Option(help="Requests a second; 0 for no quota. Else the services' default holds.", min=0)
-]
-Burst = Annotated[int | None, typer.Option(help="Requests at once; else a second's worth.", min=0)]
 Mapping = Annotated[
     str | None, typer.Option("--mapping", help="A shipped mapping's name or a .json file; else the one that fits.")
 ]
@@ -176,64 +168,6 @@ def tape_replay(
     finish(run(run_replay(console, folder, mapping, data_dir, _given(), concurrency)), report)
 
 
-@tenant.command("create")
-def tenant_create(
-    slug: Annotated[str, typer.Argument(help="Its name in commands: 2 to 63 of a-z, 0-9 and -, a letter first.")],
-    name: Annotated[str, typer.Argument(help="Its name for people.")],
-    data_dir: DataDir = DATA_DIR,
-) -> None:
-    """Make a lender; an existing one is left as it is."""
-    from amana.operate import access
-
-    run_lines(access.make_tenant(_running(data_dir).owner_database_url, slug, name))
-
-
-@tenant.command("list")
-def tenant_list(data_dir: DataDir = DATA_DIR) -> None:
-    """List the lenders: number, slug, name."""
-    from amana.operate import access
-
-    run_lines(access.tenants(_running(data_dir).owner_database_url))
-
-
-@key.command("create")
-def key_create(
-    tenant: Tenant,
-    scope: Annotated[list[str], typer.Option(help="What it may do, such as loans:read; repeat it.")],
-    rate: Rate = None,
-    burst: Burst = None,
-    data_dir: DataDir = DATA_DIR,
-) -> None:
-    """Make an API key. Its text is shown now and never again."""
-    from amana.operate import access
-
-    run_lines(access.make_key(_running(data_dir).owner_database_url, tenant, scope, rate, burst))
-
-
-@key.command("list")
-def key_list(tenant: Tenant, data_dir: DataDir = DATA_DIR) -> None:
-    """List a lender's API keys: id, when made and revoked, quota, scopes. Secrets are kept nowhere."""
-    from amana.operate import access
-
-    run_lines(access.keys(_running(data_dir).owner_database_url, tenant))
-
-
-@key.command("quota")
-def key_quota(key: KeyNamed, rate: Rate = None, burst: Burst = None, data_dir: DataDir = DATA_DIR) -> None:
-    """Give an API key a quota of its own, or the default again. It holds everywhere within 5 s."""
-    from amana.operate import access
-
-    run_lines(access.give_quota(_running(data_dir).owner_database_url, key, rate, burst))
-
-
-@key.command("revoke")
-def key_revoke(key: KeyNamed, data_dir: DataDir = DATA_DIR) -> None:
-    """Revoke an API key. It works everywhere within 5 s."""
-    from amana.operate import access
-
-    run_lines(access.revoke(_running(data_dir).owner_database_url, key))
-
-
 def main() -> None:
     """The entry point `amana`."""
     app()
@@ -261,6 +195,8 @@ def _running(data_dir: Path) -> Settings:
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(imports.group(_given), name="transfers")
 app.add_typer(policies.group(_given), name="policy")
+app.add_typer(access.tenants(_running), name="tenant")
+app.add_typer(access.keys(_running), name="key")
 
 if __name__ == "__main__":
     main()

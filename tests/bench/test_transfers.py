@@ -28,10 +28,12 @@ SMALL = Options(
 
 
 def descendants() -> set[str]:
-    """Ids of the processes that this one, or a child of it, started."""
+    """Ids of the processes that this one, or a child of it, started, but PostgreSQL's workers, which come and go."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
+            if (entry.parent / "cmdline").read_bytes().startswith(b"postgres:"):
+                continue
             parents[entry.parent.name] = entry.read_text().rpartition(")")[2].split()[1]
         except OSError:
             continue

@@ -10,17 +10,22 @@ from tests.chaos.record import Item, Record, Sent
 from tests.chaos.site import Ledger, Lender
 
 from amana.domain.ids import BUCKET_MASK
+from amana.transactions.flow import BATCH_MAX
 
 CALLERS = 12
 CARD_LIMIT = 5_000
 LINKED_MAX = 4
 LIST_MAX = 8
 RACERS = 3
-BULK = 450
+BULK = 2 * BATCH_MAX + 100
+"""Items of a long list: committed in three parts, so that a crash may leave some of them."""
+ELASTIC_MIN, ELASTIC_MAX = 1_000, 9_000
+"""Kobo. Between these the limit of one card goes up and down."""
 TRIES_MAX = 4
 PAUSE_S = 0.05
 """After an answer that was none."""
 THINK_MAX_S = 0.02
+FROZEN_MAX_S = 0.2
 KNOWN_MAX = 200
 """What a caller remembers to replay, reverse, capture."""
 
@@ -41,8 +46,18 @@ class Town:
             [await lender.account(ledger) for _ in range(2)],
             [await lender.account(ledger) for _ in range(2)],
             [await lender.account(ledger, normal_side="credit", floor=0) for _ in range(4)],
-            [await lender.account(ledger, credit_limit=CARD_LIMIT) for _ in range(3)],
+            [await lender.account(ledger, credit_limit=CARD_LIMIT) for _ in range(4)],
         )
+
+    @property
+    def elastic(self) -> UUID:
+        """The card whose limit changes."""
+        return self.cards[-1]
+
+    @property
+    def shaky(self) -> UUID:
+        """The wallet that is frozen now and then."""
+        return self.wallets[-1]
 
 
 class Caller:
@@ -62,6 +77,10 @@ class Caller:
             (14, self._hold),
             (14, self._settle),
             (8, self._reverse),
+            (6, self._balance),
+            (4, self._force),
+            (2, self._limit),
+            (1, self._freeze),
             (8, self._again),
             (8, self._race),
             (4, self._rivals),
@@ -88,7 +107,7 @@ class Caller:
         await self._send(self._record.add(*(self._movement() for _ in range(self._random.randint(2, LIST_MAX)))))
 
     async def _bulk(self) -> None:
-        """More than goes into one batch, so a crash may leave a part of it."""
+        """More than goes into one batch."""
         await self._send(self._record.add(*(self._movement() for _ in range(BULK))))
 
     async def _linked(self) -> None:
@@ -105,6 +124,42 @@ class Caller:
     async def _settle(self) -> None:
         if self._holds:
             await self._send(self._record.add(self._settlement(self._random.choice(self._holds))))
+
+    async def _balance(self) -> None:
+        """As much as there is, with more asked for than is likely."""
+        item = self._movement()
+        item |= {"amount": item["amount"] * 3, "balancing": self._random.choice(["debit", "credit", "both"])}
+        sent = self._record.add(item)
+        if await self._send(sent) and sent.results[0]["status"] == "posted":
+            self._remember(self._posts, sent)
+
+    async def _force(self) -> None:
+        """A capture that neither an expiry nor a limit stops; only where there is no limit, so that none is passed."""
+        holds = [hold for hold in self._holds if hold.items[0]["debit_account"] in self._town.tills]
+        if holds:
+            held = self._random.choice(holds).items[0]
+            item: Item = {
+                "id": self._id_beside(held["id"]),
+                "kind": "capture",
+                "hold": held["id"],
+                "reason": "late_file",
+            }
+            if self._random.random() < 0.5:
+                item["amount"] = self._random.randint(1, held["amount"])
+            await self._send(self._record.add(item, path=f"/v1/transfers/{held['id']}/forced-captures"))
+
+    async def _limit(self) -> None:
+        limit = self._random.randint(ELASTIC_MIN, ELASTIC_MAX)
+        await self._change("limit", self._town.elastic, credit_limit=limit)
+
+    async def _freeze(self) -> None:
+        await self._change("freeze", self._town.shaky, frozen_for=self._random.choice(["debits", "all"]))
+        await asyncio.sleep(self._random.uniform(0, FROZEN_MAX_S))
+        await self._change("unfreeze", self._town.shaky)
+
+    async def _change(self, kind: str, account: UUID, **terms: object) -> None:
+        item: Item = {"id": self._id_beside(account), "kind": kind, "account": account} | terms
+        await self._send(self._record.add(item, path=f"/v1/accounts/{account}/{kind}s"))
 
     async def _reverse(self) -> None:
         if self._posts:

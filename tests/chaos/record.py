@@ -18,13 +18,20 @@ UNDONE = {NO_CONNECTION, "503 unavailable", "503 overloaded"}
 """After these nothing was done."""
 UNKNOWN = {SILENCE, "504 outcome_unknown"}
 """After these nobody knows."""
+ANSWERED, REFUSED = {200, 201}, {404, 409, 422}
+CHANGES = ("limit", "freeze", "unfreeze")
+"""Kinds of a command about an account. What it answers of the account is kept, under the status `changed`."""
+CHANGED = "changed"
+IN_THE_PATH = ("kind", "hold", "account")
+"""Fields of a single command that its route says."""
 
 
 @dataclass(eq=False)
 class Sent:
-    """One list of transfers, sent once or often, always in the same bytes."""
+    """One list of transfers, or one command with a route of its own; sent once or often, always in the same bytes."""
 
     items: list[Item]
+    path: str = PATH
     body: bytes = b""
     results: list[Item] = field(default_factory=list)
     """One for each item, once any answer came."""
@@ -36,7 +43,14 @@ class Sent:
     """Times that nobody knows what became of it: a reset, a time-out, a 504."""
 
     def __post_init__(self) -> None:
-        self.body = msgspec.json.encode({"transfers": self.items})
+        (first, *_) = self.items
+        alone = {name: value for name, value in first.items() if name not in IN_THE_PATH}
+        self.body = msgspec.json.encode({"transfers": self.items} if self.is_list else alone)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it has a result for each item; a single command has a problem for a refusal."""
+        return self.path == PATH
 
     @property
     def ids(self) -> list[UUID]:
@@ -60,21 +74,21 @@ class Record:
         self.counts: Counter[str] = Counter()
         self.violations: list[str] = []
 
-    def add(self, *items: Item) -> Sent:
+    def add(self, *items: Item, path: str = PATH) -> Sent:
         """A request to send."""
-        sent = Sent(list(items))
+        sent = Sent(list(items), path)
         self.sent.append(sent)
         return sent
 
     async def send(self, ledger: Ledger, sent: Sent) -> bool:
         """Sends it, once more or for the first time, and notes what came of it. True when it was answered."""
         try:
-            reply = await self.lender.send(ledger, PATH, sent.body)
+            reply = await self.lender.send(ledger, sent.path, sent.body)
         except UpstreamUnavailable as error:
             self._note_silence(sent, NO_CONNECTION if error.outcome_known else SILENCE)
             return False
-        if reply.status == 200:
-            self._hear(sent, reply.body)
+        if reply.status in ANSWERED or (reply.status in REFUSED and not sent.is_list):
+            self._hear(sent, reply.body if sent.is_list else _as_list(sent.items[0], reply.status, reply.body))
             return True
         code = msgspec.json.decode(reply.body)["code"]
         what = f"{reply.status} {code}"
@@ -117,3 +131,16 @@ class Record:
         if reply.status not in {400, 503}:
             self.violations.append(f"an open chain was answered {reply.status} {reply.body!r}")
         self.counts["malformed"] += 1
+
+
+def _as_list(item: Item, status: int, body: bytes) -> bytes:
+    """The answer to a single command as that to a list of one."""
+    told = msgspec.json.decode(body)
+    if status in REFUSED:
+        # A problem does not say whether it is a replay.
+        result = {"status": "refused", "reason": told["code"], "figures": told.get("figures", {}), "replayed": True}
+    elif item["kind"] in CHANGES:
+        result = told | {"status": CHANGED, "became": told["status"]}
+    else:
+        result = told
+    return msgspec.json.encode({"results": [result | {"id": item["id"]}]})

@@ -24,7 +24,7 @@ from amana.operate.stack import Stack
 
 NOWHERE = Settings(redis_url="redis://127.0.0.1:1/0", kafka_bootstrap="127.0.0.1:1")
 """The ledger needs neither cache nor broker, so none is started."""
-SCOPES = ("transfers:write", "accounts:write", "accounts:read")
+SCOPES = ("transfers:write", "transfers:force", "accounts:write", "accounts:read")
 TIMEOUT_MS = 30_000
 """Longer than the service takes to answer, whatever happens to its database: see `test_pauses`."""
 START_TIMEOUT_S = 30.0

@@ -167,6 +167,7 @@ def decision() -> Made:
             product="nano",
             amount=1_000_000,
             currency=Currency.NGN,
+            network="mtn",
         ),
         decision_id=id_for("decision"),
         policy=policy,

@@ -18,23 +18,30 @@ EDGES = (0, 1, 2, 3, 14, 18, 30, 90, 365, 10_000, 1_000_000, 3_000_001, 7_500_00
 """Numbers that bins, rules and facts share, so that facts fall on bounds."""
 REASONS = tuple(f"reason_{at}" for at in range(8))
 """Few, so that rules, bands and factors share some."""
+FACTORS = tuple(f"factor_{at}" for at in range(50))
 OFFERS_MAX = 60
 """More amounts than this are not on offer, unless they are so many that a model can't try them."""
 
 
 class Author:
-    """Draws policies, facts and questions from one seed."""
+    """Draws policies, facts and questions from one seed. A policy has at most so many rules and attributes."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, rules_max: int = 6, attributes_max: int = 6) -> None:
         self._random = Random(seed)
+        self._rules_max = rules_max
+        self._attributes_max = attributes_max
 
     def policy(self) -> Policy:
-        """A policy that may be published."""
-        while True:
-            plain = self._policy()
-            policy = msgspec.convert(plain, Policy, strict=True)
-            if not check_policy(policy):
-                return policy
+        """A policy that may be published: rules at fault are struck out, else another is drawn."""
+        plain = self._policy()
+        while faults := check_policy(policy := msgspec.convert(plain, Policy, strict=True)):
+            struck = {int(fault.pointer.split("/")[2]) for fault in faults if fault.pointer.startswith("/rules/")}
+            if struck:
+                plain["rules"] = [rule for at, rule in enumerate(plain["rules"]) if at not in struck]
+                plain["reasons"] = dict.fromkeys(_codes(plain), "Text.")
+            else:
+                plain = self._policy()
+        return policy
 
     def facts(self) -> dict[str, FactValue]:
         """Facts that could be: some unknown, some on the bounds of the policies, some huge."""
@@ -47,7 +54,9 @@ class Author:
             else:
                 values[name] = self._value(name)
         values["kyc_tier"] = self._random.randint(1, 3)
-        values["exposure"] = self._random.choice((0, 0, self._number(), -self._number()))
+        values["exposure"] = self._random.choice(
+            (0, 0, self._random.randint(0, 3_000), self._number(), -self._number())
+        )
         return values
 
     def question(self, policy: Policy) -> dict[str, Any]:
@@ -56,23 +65,28 @@ class Author:
         many = (amounts.maximum - amounts.minimum) // amounts.denomination
         offered = amounts.minimum + self._random.randint(0, many) * amounts.denomination
         listed = self._random.choice(amounts.listed) if amounts.listed else offered
-        amount = self._random.choice((offered, listed, listed, offered + 1, max(1, amounts.minimum - 1), MAX_AMOUNT))
+        odd = (offered, offered + 1, max(1, amounts.minimum - 1), MAX_AMOUNT)
+        amount = self._random.choice(odd) if self._one_in(3) else listed
         days = [term.term_days for term in policy.price.terms]
-        network = self._random.choice((None, "a network", *NETWORKS, *(item.id for item in policy.networks)))
-        return {"amount": amount, "term_days": self._random.choice((None, 9, *days, *days)), "network": network}
+        network = self._random.choice((None, "a network", *(item.id for item in policy.networks * 4)))
+        return {
+            "amount": amount,
+            "term_days": self._random.choice((None, None, None, 9, *days, *days)),
+            "network": network,
+        }
 
     def _policy(self) -> dict[str, Any]:
         random = self._random
-        networks = random.sample(NETWORKS, random.randint(1, 3)) if self._one_in(2) else []
+        networks = random.sample(NETWORKS, random.randint(1, 3)) if self._one_in(3) else []
         amounts = self._amounts()
         parts: dict[str, Any] = {
             "name": "made_up",
             "product": "made_up",
             "currency": "NGN",
-            "lending": not self._one_in(8),
+            "lending": not self._one_in(10),
             "amounts": amounts,
             "rules": self._rules(),
-            "scorecard": self._scorecard(),
+            "scorecard": self._scorecard(amounts["maximum"]),
             "caps": self._caps(amounts["maximum"]),
             "price": self._price(amounts),
             "offer_ttl_s": 900,
@@ -87,11 +101,11 @@ class Author:
                 **self._comparison(),
                 "precedence": self._random.randint(0, 3),
                 "reason": self._random.choice(REASONS),
-                "outcome": self._random.choice(("decline", "refer", "refer")),
-                "on_missing": (on_missing := self._random.choice(("decline", "refer", "skip", "skip"))),
+                "outcome": self._random.choice(("decline", "refer", "refer", "refer")),
+                "on_missing": (on_missing := self._random.choice(("decline", "refer", "refer", "skip"))),
                 "missing_reason": "missing_information" if on_missing == "skip" else self._random.choice(REASONS),
             }
-            for at in range(self._random.randint(0, 8))
+            for at in range(self._random.randint(0, self._rules_max))
         ]
 
     def _comparison(self) -> dict[str, Any]:
@@ -104,15 +118,15 @@ class Author:
         drawn = [self._number() if integer else self._value(fact) for _ in range(self._random.randint(1, 3))]
         return {"fact": fact, "op": op, "value": drawn if many else drawn[0]}
 
-    def _scorecard(self) -> dict[str, Any]:
+    def _scorecard(self, maximum: int) -> dict[str, Any]:
         bands = self._ranges([self._random.randint(-60, 120) for _ in range(self._random.randint(0, 3))])
         outcomes = self._growing(("decline", "refer", "approve", "approve"), len(bands))
-        caps = self._amounts_growing(len(bands))
+        caps = self._caps_growing(len(bands), maximum)
         for at, band in enumerate(bands):
             band.update(id=f"band_{at}", cap=caps[at], outcome=outcomes[at])
             if outcomes[at] != "approve":
                 band["reason"] = self._random.choice(REASONS)
-        codes = self._random.sample((*REASONS, "one", "two", "three"), self._random.randint(1, 6))
+        codes = self._random.sample((*REASONS, *FACTORS), self._random.randint(1, self._attributes_max))
         ids = self._random.sample(range(100), len(codes))
         attributes = [self._attribute(f"attribute_{id_}", code) for id_, code in zip(ids, codes, strict=True)]
         return {"base": self._random.randint(-50, 50), "attributes": attributes, "bands": bands}
@@ -130,15 +144,15 @@ class Author:
         return {"id": id_, "fact": fact, "reason": reason, "missing": points[-1], "bins": bins}
 
     def _caps(self, maximum: int) -> dict[str, Any]:
-        tiers = [{"tier": at + 1, "cap": cap} for at, cap in enumerate(self._amounts_growing(3))]
-        caps: dict[str, Any] = {"product": min(MAX_AMOUNT, 2 * maximum), "kyc": tiers}
+        tiers = [{"tier": at + 1, "cap": cap} for at, cap in enumerate(self._caps_growing(3, maximum))]
+        caps: dict[str, Any] = {"product": min(MAX_AMOUNT, 3 * maximum), "kyc": tiers}
         if self._one_in(2):
-            share = {"income_bps": self._random.choice((0, 1, 3_333, 100_000)), "missing_cap": self._number()}
+            share = {"income_bps": self._random.choice((0, 1, 3_333, 100_000)), "missing_cap": maximum}
             caps["affordability"] = share
         if self._one_in(2):
             steps = self._ranges([self._number() for _ in range(self._random.randint(0, 3))])
             caps["repeat"] = [
-                step | {"cap": cap} for step, cap in zip(steps, self._amounts_growing(len(steps)), strict=True)
+                step | {"cap": cap} for step, cap in zip(steps, self._caps_growing(len(steps), maximum), strict=True)
             ]
         return caps
 
@@ -171,7 +185,11 @@ class Author:
             steps = steps[1:]
         if not whole and self._one_in(2) and len(steps) > 1:
             steps = steps[:-1]
-        rates = (0, 1, 250, 1_536, 3_333, 9_999) if deducted else (0, 1, 250, 1_536, 5_000, 10_000, 100_000)
+        rates = (
+            (0, 1, 250, 1_500, 1_536, 5_000, 9_999)
+            if deducted
+            else (0, 1, 250, 1_500, 1_536, 5_000, 5_000, 15_000, 100_000)
+        )
         for step in steps:
             step |= {"fee_bps": self._random.choice(rates), "rounding": self._random.choice(("floor", "half_even"))}
         return steps
@@ -185,8 +203,15 @@ class Author:
             for start, end in zip(starts, ends, strict=True)
         ]
 
-    def _amounts_growing(self, many: int) -> list[int]:
-        return sorted(self._number() for _ in range(many))
+    def _caps_growing(self, many: int, maximum: int) -> list[int]:
+        """Caps, most of them such that something may be lent."""
+        most = min(MAX_AMOUNT, 3 * maximum)
+        return sorted(
+            self._number()
+            if self._one_in(20)
+            else self._random.choice((self._random.randint(0, most), most, most, most, most))
+            for _ in range(many)
+        )
 
     def _growing(self, choices: Sequence[T], many: int) -> list[T]:
         return [choices[at] for at in sorted(self._random.randrange(len(choices)) for _ in range(many))]

@@ -74,7 +74,7 @@ def read_plainly(
     policy: Policy, given: Facts, amount: int, term_days: int | None = None, network: str | None = None
 ) -> dict[str, Any]:
     """Everything that a decision says, straight from the document. The limit is found by trying every amount."""
-    values = given.values
+    values = {name: given.values.get(name) for name in FACTS}
     knockouts, outcomes = _knocked_out(policy, values)
     points, lost = _scored(policy, values)
     score = policy.scorecard.base + sum(points.values())

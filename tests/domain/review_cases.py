@@ -25,6 +25,7 @@ def case(**changes: Any) -> Case:
         outcome=Outcome.DECLINE,
         knockouts=("loan_overdue",),
         term_days=None,
+        network=None,
         version=1,
         standing=Standing.ACTIVE,
         override_id=None,

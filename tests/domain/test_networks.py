@@ -139,12 +139,12 @@ def test_networks_of_another_shape_are_no_policy(networks: list[dict[str, Any]])
 def test_a_consent_that_is_needed_is_a_rule_over_a_boolean_fact(given_consent: FactValue, reason: str | None) -> None:
     plain = json.loads(policy_bytes(shipped("airtime")))
     plain["rules"].append(
-        {"id": "consented", "fact": "bank_known", "op": "eq", "value": False, "precedence": 5, "reason": "no_consent",
-         "on_missing": "decline", "missing_reason": "consent_unknown"}
+        {"id": "consented", "fact": "consent_terms", "op": "eq", "value": False, "precedence": 5,
+         "reason": "no_consent", "on_missing": "decline", "missing_reason": "consent_unknown"}
     )  # fmt: skip
     plain["reasons"] |= {"no_consent": "We need your consent.", "consent_unknown": "We need your consent."}
     policy = policy_from(json.dumps(plain).encode())
     assert check_policy(policy) == []
-    made = decided(compiled(policy), None, {"bank_known": given_consent})
+    made = decided(compiled(policy), None, {"consent_terms": given_consent})
     assert (made.reasons[0] if made.reasons else None) == reason
     assert made.outcome is (Outcome.APPROVE if reason is None else Outcome.DECLINE)

@@ -19,9 +19,9 @@ from amana.domain.policy_code import OUTCOMES, WEIGHTS, policy_code
 GENERATED = re.compile(r"[cpv]\d+|quote\d+")
 WORDS = {
     "affordable", "all_passed", "amount", "append", "assess", "Assessment", "astimezone", "band", "band_cap", "cap",
-    "copy", "facts", "failed", "fee", "headroom", "in_order", "limit", "lost", "missing", "now", "outcomes", "passed",
-    "policy", "policy_hash", "policy_version", "Price", "rate", "reason", "repeat", "rest", "score", "skipped",
-    "states", "tier_cap", "told", "told_factors", "tzinfo", "utc", "values", "weight", "worst",
+    "copy", "facts", "failed", "fee", "get", "headroom", "in_order", "limit", "lost", "missing", "now", "outcomes",
+    "passed", "policy", "policy_hash", "policy_version", "Price", "rate", "reason", "repeat", "rest", "score",
+    "skipped", "states", "tier_cap", "told", "told_factors", "tzinfo", "utc", "values", "weight", "worst",
 }  # fmt: skip
 """The generator's own words."""
 HOSTILE = "'\"\\\n\t{states}); __import__('os').abort()  # \u2028\0"

@@ -9,9 +9,9 @@ from tests.domain.ledger import id_for
 from tests.domain.policy_model import NOW, compiled, facts, shipped
 from tests.domain.review_cases import ASKER, JUDGE, case
 
-from amana.domain.commitments import salted_digest
-from amana.domain.decision import assess
-from amana.domain.policy import Outcome
+from amana.domain.commitments import Words, differing_words, salted_digest
+from amana.domain.decision import CompiledPolicy, assess, decide
+from amana.domain.policy import Network, Outcome
 from amana.domain.reasons import Reason
 from amana.domain.review import (
     Case,
@@ -20,9 +20,7 @@ from amana.domain.review import (
     ResolutionOutcome,
     Standing,
     Wanted,
-    Words,
     cap_now,
-    differing_words,
     refuse_appeal,
     refuse_override,
     refuse_resolution,
@@ -36,6 +34,7 @@ NANO = compiled(shipped("nano"))
 CAP = NANO.document.caps.product
 APPROVE = Wanted(outcome=OverrideOutcome.APPROVE, amount=1_000_000, exposure_cap=1_500_000)
 DECLINE = Wanted(outcome=OverrideOutcome.DECLINE)
+MTN = Network(id="mtn", lending=False)
 FIRST, SECOND = id_for("first override"), id_for("second override")
 
 
@@ -110,41 +109,54 @@ class TestAnOverride:
     def test_lends_only_what_the_policy_prices(self, changes: dict[str, int]) -> None:
         assert reason_of(terms_of(case(), NANO, wanting(exposure_cap=CAP, **changes))) is Reason.TERMS_NOT_OFFERED
 
-    def test_does_not_lend_where_lending_is_off(self) -> None:
-        off = compiled(msgspec.structs.replace(shipped("nano"), lending=False))
-        refused = terms_of(case(), off, APPROVE)
-        assert refused == Refused(Reason.NOT_OVERRIDABLE, {"reason": "lending_off"})
+    @pytest.mark.parametrize(
+        ("closed", "network", "reason"),
+        [
+            ({"lending": False}, None, "lending_off"),
+            ({"networks": (MTN,)}, "mtn", "lending_off"),
+            ({"networks": (MTN,)}, None, "network_not_served"),
+        ],
+    )
+    def test_does_not_lend_behind_a_closed_door(self, closed: dict[str, Any], network: str | None, reason: str) -> None:
+        off = compiled(msgspec.structs.replace(shipped("nano"), **closed))
+        refused = terms_of(case(network=network), off, APPROVE)
+        assert refused == Refused(Reason.NOT_OVERRIDABLE, {"reason": reason})
 
     def test_is_in_the_decisions_currency(self) -> None:
         assert reason_of(terms_of(case(currency="USD"), NANO, APPROVE)) is Reason.CURRENCY_MISMATCH
+
+
+def cap_of(made: OverrideTerms, policy: CompiledPolicy = NANO, **changes: Any) -> int | None:
+    """What an override comes to when the policy looks at the customer again."""
+    fresh = assess(policy, facts(changes), NOW)
+    return cap_now(made, fresh, decide(policy, fresh, made.amount))
 
 
 class TestAnOverrideLookedAtAgain:
     """Before it is booked, against what the policy says then."""
 
     def test_stands_against_what_it_overruled_and_tells_its_cap(self) -> None:
-        overdue = assess(NANO, facts({"current_days_past_due": 3}), NOW)
-        assert overdue.knockouts == ("loan_overdue",)
-        assert cap_now(terms(), overdue) == 1_500_000
+        assert assess(NANO, facts({"current_days_past_due": 3}), NOW).knockouts == ("loan_overdue",)
+        assert cap_of(terms(), current_days_past_due=3) == 1_500_000
 
     def test_ends_with_a_knockout_that_nobody_overruled(self) -> None:
-        worse = assess(NANO, facts({"current_days_past_due": 3, "blocked": True}), NOW)
-        assert cap_now(terms(), worse) is None
+        assert cap_of(terms(), current_days_past_due=3, blocked=True) is None
 
-    def test_ends_when_lending_is_switched_off_even_if_that_was_among_the_reasons(self) -> None:
-        off = compiled(msgspec.structs.replace(shipped("nano"), lending=False))
-        made = msgspec.structs.replace(terms(), overruled=("lending_off", "loan_overdue"))
-        assert cap_now(made, assess(off, facts(), NOW)) is None
+    @pytest.mark.parametrize("closed", [{"lending": False}, {"networks": (MTN,)}], ids=["product", "network"])
+    def test_ends_with_a_closed_door_even_if_that_was_among_the_reasons(self, closed: dict[str, Any]) -> None:
+        off = compiled(msgspec.structs.replace(shipped("nano"), **closed))
+        made = msgspec.structs.replace(terms(), overruled=("lending_off", "network_not_served", "loan_overdue"))
+        assert cap_of(made) == 1_500_000
+        assert cap_of(made, off) is None
 
     @pytest.mark.parametrize(("exposure", "cap"), [(200_000, 1_500_000), (200_001, None)])
     def test_leaves_room_for_what_is_owed_already(self, exposure: int, cap: int | None) -> None:
-        assert cap_now(terms(), assess(NANO, facts({"exposure": exposure}), NOW)) == cap
+        assert cap_of(terms(), exposure=exposure) == cap
 
     def test_falls_with_the_products_cap(self) -> None:
         document = shipped("nano")
         caps = msgspec.structs.replace(document.caps, product=1_400_000)
-        lower = compiled(msgspec.structs.replace(document, caps=caps))
-        assert cap_now(terms(), assess(lower, facts(), NOW)) == 1_400_000
+        assert cap_of(terms(), compiled(msgspec.structs.replace(document, caps=caps))) == 1_400_000
 
 
 class TestAnAppeal:

@@ -154,7 +154,7 @@ async def test_every_kind_of_line_is_done_in_the_order_of_the_file(till: Till, t
     assert done["counts"] == {"held": 2, "posted": 3, "voided": 1}
     assert done["refused"] == {"account_not_found": 1, "hold_not_found": 1, "linked_failed": 1}
     assert [(one["line"], one["reason"], one["figures"]) for one in told(file)] == [
-        (7, "linked_failed", {"failed": items[7]["id"], "cause": "account_not_found"}),
+        (7, "linked_failed", {"failed": str(items[7]["id"]), "cause": "account_not_found"}),
         (8, "account_not_found", {"account": str(NOBODY)}),
         (9, "hold_not_found", {"hold": str(NOBODY)}),
     ]

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from tests.eligibility.standings_server import StandingsServer, running, served
 
+from amana.eligibility import validator
 from amana.eligibility.app import build
 from amana.gateway.provision import ALL_SCOPES, create_key, create_tenant
 from amana.infra.http import HttpClient, Reply
@@ -123,8 +124,11 @@ def service_settings(settings: Settings, shared_ledger: StandingsServer) -> Sett
 
 @pytest.fixture(scope="session")
 async def service_url(service_settings: Settings) -> AsyncIterator[str]:
-    async with served(build(service_settings)) as url:
-        yield url
+    """The service. It validates its cache when it is told to: by itself it would ask the ledger in between."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validator, "EVERY_S", 3_600)
+        async with served(build(service_settings)) as url:
+            yield url
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Blocks: placed and lifted by somebody for a reason, in force by the database's clock."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -99,6 +100,15 @@ async def test_the_same_block_again_is_one_block(lender: Lender, good: str) -> N
     elsewhere = await lender.customer()
     status, answer = await lender.send("POST", f"/v1/customers/{elsewhere}/blocks", asked)
     assert (status, answer["errors"][0]["pointer"]) == (409, "/customer")
+
+
+async def test_a_block_that_is_over_is_told_again_and_not_refused(lender: Lender, good: str) -> None:
+    asked = block(until=in_s(2))
+    path = f"/v1/customers/{good}/blocks"
+    assert (await lender.send("POST", path, asked))[1]["in_force"] is True
+    await asyncio.sleep(2.1)
+    status, again = await lender.send("POST", path, asked)
+    assert (status, again["replayed"], again["in_force"]) == (200, True, False)
 
 
 async def test_the_same_lift_again_is_one_lift(lender: Lender, good: str) -> None:

@@ -7,7 +7,10 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from tests.domain.policy_model import shipped
 from tests.eligibility.conftest import RECORD, Lender
+
+from amana.domain.policy import policy_bytes
 
 BUREAU = {
     "as_of": "2026-03-01T08:00:00Z",
@@ -201,3 +204,38 @@ async def test_what_can_not_be_is_named_by_its_pointer(
     status, answer = await lender.send("PUT", f"/v1/customers/{uuid4()}/{source}", SOURCES[source] | change)
     assert (status, answer["code"]) == (400, "validation"), answer
     assert [error["pointer"] for error in answer["errors"]] == [pointer]
+
+
+RULES = [
+    {"id": "tier_needs_a_number", "fact": "bvn_known", "op": "eq", "value": False, "reason": "bvn_unknown",
+     "precedence": 1, "outcome": "refer", "on_missing": "refer"},
+    {"id": "bureau_is_asked", "fact": "bureau_count", "op": "lt", "value": 2, "reason": "bureaus_too_few",
+     "precedence": 2, "on_missing": "decline", "missing_reason": "bureaus_too_few"},
+    {"id": "terms_agreed", "fact": "consent_terms", "op": "eq", "value": False, "reason": "terms_refused",
+     "precedence": 3, "on_missing": "decline", "missing_reason": "terms_refused"},
+]  # fmt: skip
+
+
+async def test_a_policy_may_ask_about_any_source_and_says_what_unknown_means(lender: Lender, good: str) -> None:
+    document: dict[str, Any] = json.loads(policy_bytes(shipped("nano")))
+    document["rules"] += RULES
+    given = ("bvn_unknown", "bureaus_too_few", "terms_refused")
+    document["reasons"] |= dict.fromkeys(given, "In words.")
+    await lender.publish(document)
+    told = []
+    for part, body in (
+        ("", RECORD),
+        ("", RECORD | {"bvn": "22212345678"}),
+        ("/bureau", BUREAU),
+        ("/consents", CONSENTS),
+    ):
+        await lender.send("PUT", f"/v1/customers/{good}{part}", body)
+        decided = await lender.check(good, id=str(uuid4()))
+        codes = [reason["code"] for reason in decided["reasons"]]
+        told.append((decided["outcome"], [code for code in codes if code in given]))
+    assert told == [
+        ("decline", ["bvn_unknown", "bureaus_too_few", "terms_refused"]),
+        ("decline", ["bureaus_too_few", "terms_refused"]),
+        ("decline", ["terms_refused"]),
+        ("approve", []),
+    ]

@@ -42,7 +42,7 @@ def test_a_verdict_answers_as_its_assessment_does(amount: int, term_days: int | 
 
 
 def test_an_entry_ends_at_its_time_or_a_fifth_earlier() -> None:
-    kept, clock = memory()
+    kept, clock = memory(entries_max=200)
     for _ in range(200):
         kept.put(slot(uuid4()), VERDICT, kept.tick, TTL_S)
     places = [where for where, _ in kept.sample(200)]

@@ -178,3 +178,21 @@ async def test_the_stream_can_be_read_by_position(lender: Lender) -> None:
     status, page = await lender.internally("GET", "/v1/events?after=-1&limit=10")
     assert (status, page["stream"]) == (200, "eligibility")
     assert len(page["events"]) <= 10
+
+
+async def test_an_offer_is_looked_at_again_for_the_network_that_it_was_asked_for(
+    lender: Lender, good: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    document = json.loads(policy_bytes(shipped("nano")))
+    document["networks"] = [{"id": "mtn", "lending": True}, {"id": "glo", "lending": False}]
+    document["reasons"]["network_not_served"] = "We do not lend over this network."
+    await lender.publish(document)
+    offer = await offered(lender, good, network="mtn")
+    await age(database, offer, 6)
+    assert (await lender.internally("POST", f"/v1/offers/{offer}/confirmations", {}))[0] == 200
+    for network in document["networks"]:
+        network["lending"] = not network["lending"]
+    await lender.publish(document)
+    again = await offered(lender, good, network="glo")
+    await age(database, again, 6)
+    assert (await lender.internally("POST", f"/v1/offers/{again}/confirmations", {}))[0] == 200

@@ -1,15 +1,25 @@
 """Persons: customers of one lender who share a BVN or NIN owe together, are late together and are blocked together."""
 
 import asyncio
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 from tests.eligibility.conftest import GOOD_STANDING, RECORD, Lender
 from tests.eligibility.standings_server import StandingsServer
 
 from amana.domain.persons import LINKED_MAX
+from amana.eligibility.cache import AssessmentCache
+from amana.eligibility.consumer import Invalidation
 from amana.eligibility.customer_store import SQL
+from amana.eligibility.customers import same_person
+from amana.eligibility.memory import Memory
+from amana.infra.cache import Cache
+from amana.infra.kafka import Message
+from amana.infra.postgres import open_pool
+from amana.infra.settings import Settings
 
 
 def digits(number: int) -> str:
@@ -99,6 +109,30 @@ async def test_who_becomes_or_ceases_to_be_the_same_person_is_seen_at_once(lende
         answer = await lender.check(first)
         assert answer["source"] == "fresh"
         assert (await facts_of(lender, first))["linked_customers"] == linked
+
+
+async def test_an_event_of_the_ledger_drops_every_number_of_the_person(lender: Lender, settings: Settings) -> None:
+    bvn = new_number()
+    first, second, stranger = [await lender.customer(bvn=number) for number in (bvn, bvn, new_number())]
+    for id_ in (first, second, stranger):
+        await lender.check(id_)
+    pool = await open_pool(settings.eligibility_database_url, "eligibility", connections=1)
+    cache = AssessmentCache(Cache(settings.redis_url, deadline_ms=1_000), Memory(1, 0.0, 0.0), 5_000)
+    try:
+        invalidation = Invalidation(cache, partial(same_person, pool))
+        event = msgspec.json.encode({"tenant": lender.tenant, "type": "LoanBooked", "data": {"customer": first}})
+        message = Message("amana.transactions.events", 0, 0, b"", event, {})
+        assert await invalidation.handle([message]) == {(lender.tenant, UUID(id_)) for id_ in (first, second)}
+    finally:
+        await pool.close()
+    await asyncio.sleep(0.3)  # the service hears of it from the other process
+    assert [(await lender.check(id_))["source"] for id_ in (first, second, stranger)] == ["fresh", "fresh", "memory"]
+
+
+async def test_who_can_not_ask_who_is_the_same_person_knows_nobody_else(settings: Settings) -> None:
+    pool = await open_pool(settings.eligibility_database_url, "eligibility", connections=1)
+    await pool.close()
+    assert await same_person(pool, [(1, uuid4())]) == set()
 
 
 async def test_a_person_may_have_twenty_other_numbers_and_no_more(lender: Lender, ledger: StandingsServer) -> None:

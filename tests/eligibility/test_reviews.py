@@ -1,14 +1,17 @@
 """Reviews over HTTP: overriding, contesting and withdrawing a decision, and what every reader sees of it."""
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from tests.domain.policy_model import shipped
 from tests.eligibility.conftest import Lender
 from tests.eligibility.reviewing import NOBODY, REVIEWER, TTL_S, Bench, Database, done, events_of, listed, refused
 from tests.eligibility.standings_server import StandingsServer
 
+from amana.domain.policy import policy_bytes
 from amana.gateway.provision import create_key
 from amana.infra.settings import Settings
 
@@ -121,6 +124,20 @@ class TestAnOverride:
         again = (await bench.confirm(id_))[1]["decision_id"]
         assert refused(await bench.override(again)) == (422, "decision_confirms_offer", {"offer": id_})
         assert refused(await bench.reverse(again))[:2] == (422, "decision_confirms_offer")
+
+    async def test_is_for_the_network_of_its_decision_while_that_lends(self, bench: Bench) -> None:
+        document = json.loads(policy_bytes(shipped("nano")))
+        document["networks"] = [{"id": "mtn", "lending": True}]
+        document["reasons"]["network_not_served"] = "We do not lend over this network."
+        await bench.lender.publish(document)
+        customer = await bench.lender.customer(blocked=True)
+        decision = (await bench.lender.check(customer, id=str(uuid4()), network="mtn"))["decision_id"]
+        override = done(await bench.override(decision))["review"]["id"]
+        assert (await bench.confirm(override))[0] == 200
+        document["networks"][0]["lending"] = False
+        await bench.lender.publish(document)
+        answer = await bench.override(decision, supersedes=override)
+        assert refused(answer) == (422, "not_overridable", {"reason": "lending_off"})
 
     async def test_does_not_change_later_answers(self, bench: Bench) -> None:
         decision = await bench.declined()

@@ -1,6 +1,6 @@
 """Quotas in a world whose time passes when told to: processes, and a Redis that does what `quota_lease.lua` does.
 
-`test_bucket.py` holds the script to the same arithmetic.
+`test_token_bucket.py` holds the script to the same arithmetic.
 """
 
 from collections.abc import AsyncIterator, Sequence

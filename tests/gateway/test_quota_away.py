@@ -10,11 +10,20 @@ async def test_while_redis_is_away_each_process_grants_its_part_and_never_nothin
     async with opened(4) as world:
         await flood(world, stored, [2] * 4, 1_000)
         world.redis.away = True
-        await flood(world, stored, [2] * 4, 1_000)
+        first = await flood(world, stored, [2] * 4, 1_000)
         assert all(quotas.away for quotas in world.processes)
+        assert sum(first) <= 100 + 100
         for _ in range(5):
             admitted = await flood(world, stored, [2] * 4, 1_000)
             assert admitted == [25] * 4
+
+
+async def test_what_a_process_spent_of_all_counts_when_redis_goes_away() -> None:
+    stored = a_key(100)
+    async with opened(4) as world:
+        await flood(world, stored, [2, 0, 0, 0], 2_000)
+        world.redis.away = True
+        assert (await flood(world, stored, [2, 0, 0, 0], 1_000))[0] <= 25 + 5
 
 
 async def test_a_process_that_never_saw_redis_grants_its_part_of_the_burst_first() -> None:

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from tests.infra.doubler import Doubler, until
 
-from amana.infra.collector import Collector, Overloaded, bisecting
+from amana.infra.bisecting import bisecting
+from amana.infra.collector import Collector, Overloaded
 
 
 def collecting(run: Doubler, batch_max: int = 10, in_flight: int = 1, queue_max: int = 100) -> Collector[int, int]:

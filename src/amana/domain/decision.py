@@ -18,6 +18,13 @@ from amana.domain.policy import Amounts, Outcome, Policy, SystemReason
 from amana.domain.policy_code import in_order, load, policy_code
 from amana.domain.pricing import Price, Terms, is_offered, largest_at_terms, price_of_terms
 
+# Looked up once: a member of an enumeration and its text take as long as the rest of a decision.
+_APPROVE, _DECLINE = Outcome.APPROVE, Outcome.DECLINE
+_TERM_NOT_OFFERED = SystemReason.TERM_NOT_OFFERED.value
+_BELOW_MINIMUM = SystemReason.AMOUNT_BELOW_MINIMUM.value
+_NOT_OFFERED = SystemReason.AMOUNT_NOT_OFFERED.value
+_ABOVE_LIMIT = SystemReason.AMOUNT_ABOVE_LIMIT.value
+
 
 class RuleState(StrEnum):
     """What a rule found. `missing`: the fact is unknown and the rule failed for it; `skipped`: it passed over that."""
@@ -182,16 +189,16 @@ def decide(
         limit, price = quote(amount, headroom)
         faults = _amount_faults(document.amounts, headroom, amount, limit, price)
     else:
-        limit, price, faults = 0, None, [SystemReason.TERM_NOT_OFFERED.value]
+        limit, price, faults = 0, None, [_TERM_NOT_OFFERED]
     closed = network_fault(policy.networks, network) if policy.networks else ()
-    outcome = Outcome.DECLINE if faults or closed else assessment.outcome
-    if outcome is Outcome.APPROVE:
+    outcome = _DECLINE if faults or closed else assessment.outcome
+    if outcome is _APPROVE:
         return Decision(outcome=outcome, amount=amount, limit=limit, price=price, reasons=())
     return Decision(
         outcome=outcome,
         amount=amount,
-        limit=0 if closed or assessment.outcome is Outcome.DECLINE else limit,
-        price=None if outcome is Outcome.DECLINE else price,
+        limit=0 if closed or assessment.outcome is _DECLINE else limit,
+        price=None if outcome is _DECLINE else price,
         reasons=in_order((*closed, *assessment.knockouts, *faults, *assessment.factors)),
     )
 
@@ -216,9 +223,9 @@ def _amount_faults(amounts: Amounts, headroom: int, amount: int, limit: int, pri
     """
     faults: list[str] = []
     if amount < amounts.minimum:
-        faults.append(SystemReason.AMOUNT_BELOW_MINIMUM.value)
+        faults.append(_BELOW_MINIMUM)
     elif amount <= amounts.maximum and (price is None or not is_offered(amounts, amount)):
-        faults.append(SystemReason.AMOUNT_NOT_OFFERED.value)
+        faults.append(_NOT_OFFERED)
     if amount > limit or (price is not None and price.total_due > headroom):
-        faults.append(SystemReason.AMOUNT_ABOVE_LIMIT.value)
+        faults.append(_ABOVE_LIMIT)
     return faults

@@ -53,7 +53,7 @@ def policy_code(document: Policy) -> PolicyCode:
     facts = {name: Name(f"v{at}") for at, name in enumerate(facts_of(document))}
     ids = [code.bind(rule.id) for rule in document.rules_in_order()]
     code.lines += [f"all_passed = {{{', '.join(f'{id_}: passed' for id_ in ids)}}}", "def assess(facts, now):"]
-    body = ["values = facts.values", *(f"{name} = values[{code.bind(fact)}]" for fact, name in facts.items())]
+    body = ["values = facts.values", *(f"{name} = {_read(fact, code)}" for fact, name in facts.items())]
     body += _rules(document, ids, facts, code)
     body += _points(document, facts, code)
     body += _bands(document.scorecard.bands, code)
@@ -85,6 +85,12 @@ def facts_of(document: Policy) -> list[str]:
     read |= {"monthly_income"} if document.caps.affordability else set()
     read |= {"largest_principal_repaid"} if document.caps.repeat else set()
     return [name for name in FACTS if name in read]
+
+
+def _read(fact: str, code: PolicyCode) -> str:
+    """A fact's value; one that may be unknown may be absent too, from facts of before it was declared."""
+    name = code.bind(fact)
+    return f"values.get({name})" if FACTS[fact].nullable else f"values[{name}]"
 
 
 def _rules(document: Policy, ids: Sequence[Name], facts: Mapping[str, Name], code: PolicyCode) -> list[str]:

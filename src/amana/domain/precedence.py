@@ -100,7 +100,7 @@ PRECEDENCE: tuple[Cause, ...] = (
         Reason.LINKED_FAILED,
         EVERY,
         "",
-        "failed cause",
+        "cause failed",
         "Another member of its linked group was refused: the first of them names its cause, all others say this.",
     ),
 )

@@ -184,7 +184,7 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.APPEAL_RESOLVED, 409, False, "The appeal was resolved before."),
         Refusal(Reason.CHANGE_NOT_FOUND, 422, False, "No override or reversal of the decision since the appeal."),
         Refusal(Reason.NOTHING_TO_DECLINE, 422, False, "It is a decline already."),
-        Refusal(Reason.NOT_OVERRIDABLE, 422, False, "The product's lending is switched off: no person overrules that."),
+        Refusal(Reason.NOT_OVERRIDABLE, 422, False, "The product or network is switched off; nobody overrules that."),
         Refusal(Reason.EXCEEDS_PRODUCT_CAP, 422, False, "The exposure cap is above the product's."),
         Refusal(Reason.TERMS_NOT_OFFERED, 422, False, "The policy does not lend this amount for this term."),
         Refusal(Reason.EXCEEDS_EXPOSURE_CAP, 422, False, "Principal and fee together are above the exposure cap."),

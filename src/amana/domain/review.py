@@ -6,8 +6,8 @@ reversal withdraws; each is a new fact that points at the decision and moves its
 - Four eyes: the key that asked for a decision may neither override it nor resolve an appeal against it.
 - Nobody overwrites unseen: an override names the one that it supersedes, so of two at once one is refused.
 - A reversal is final. It needs no second pair of eyes, because it only takes away.
-- An override overrules exactly the knock-outs that the decision named. It can't overrule a product that is switched
-  off, nor what only comes up later, and it never raises the product's cap. The ledger's limits stay what they are.
+- An override overrules exactly the knock-outs that the decision named. It can't overrule a product or network that is
+  switched off, nor what only comes up later, and it never raises the product's cap. The ledger's limits stay.
 """
 
 from enum import StrEnum
@@ -15,12 +15,14 @@ from uuid import UUID
 
 import msgspec
 
-from amana.domain.commitments import salted_digest
-from amana.domain.decision import Assessment, CompiledPolicy
+from amana.domain.decision import Assessment, CompiledPolicy, Decision, network_fault
 from amana.domain.policy import Outcome, SystemReason
 from amana.domain.pricing import Price, is_offered
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
+
+CLOSED = frozenset({SystemReason.LENDING_OFF.value, SystemReason.NETWORK_NOT_SERVED.value})
+"""The closed doors: reasons that no person overrules."""
 
 
 class Standing(StrEnum):
@@ -59,21 +61,6 @@ class ResolutionOutcome(StrEnum):
 
     UPHELD = "upheld"
     CHANGED = "changed"
-
-
-class Words(msgspec.Struct, frozen=True):
-    """What a person wrote: who judged (None of an appeal, which is the customer's) and why. Never in events.
-
-    `salt` is 16 random bytes.
-    """
-
-    reviewer: str | None
-    reason: str
-    salt: bytes
-
-    def digest(self) -> str:
-        """What events and rows that never change carry of it."""
-        return salted_digest(self.salt, {"reason": self.reason, "reviewer": self.reviewer})
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +102,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     knockouts: tuple[str, ...]
     term_days: int | None
+    network: str | None
     version: int
     standing: Standing
     override_id: UUID | None
@@ -141,8 +129,8 @@ def terms_of(case: Case, policy: CompiledPolicy, wanted: Wanted) -> OverrideTerm
     assert wanted.amount is not None and wanted.exposure_cap is not None, "an approval has an amount and a cap"
     if document.currency != case.currency:
         return Refused(Reason.CURRENCY_MISMATCH, {"currency": str(document.currency)})
-    if not document.lending:
-        return Refused(Reason.NOT_OVERRIDABLE, {"reason": SystemReason.LENDING_OFF.value})
+    if closed := _closed(policy, case.network):
+        return Refused(Reason.NOT_OVERRIDABLE, {"reason": closed[0]})
     if wanted.exposure_cap > document.caps.product:
         figures = {"product_cap": document.caps.product, "requested": wanted.exposure_cap}
         return Refused(Reason.EXCEEDS_PRODUCT_CAP, figures)
@@ -199,24 +187,17 @@ def refuse_withdrawn(offer: UUID, standing: Standing, override_id: UUID | None) 
     return None
 
 
-def cap_now(terms: OverrideTerms, fresh: Assessment) -> int | None:
-    """What the customer may owe in all under an override, now; None where it no longer stands.
+def cap_now(terms: OverrideTerms, fresh: Assessment, decision: Decision) -> int | None:
+    """What the customer may owe in all under an override, by a fresh decision; None where it no longer stands.
 
-    It stands against what it overruled: a knock-out that it did not, or exposure that leaves no room, ends it. A
-    product cap that was lowered since counts.
+    It stands against what it overruled: a knock-out that it did not, or exposure that leaves no room, ends it, and so
+    does a closed door. A product cap that was lowered since counts.
     """
     product_cap = fresh.caps["product"]
     cap = terms.exposure_cap if product_cap is None else min(terms.exposure_cap, product_cap)
-    if not set(fresh.knockouts) <= set(terms.overruled) - {SystemReason.LENDING_OFF.value}:
+    if not set(fresh.knockouts) <= set(terms.overruled) or not CLOSED.isdisjoint(decision.reasons):
         return None
     return cap if fresh.exposure + terms.price.total_due <= cap else None
-
-
-def differing_words(asked: Words, first: Words | None) -> str | None:
-    """The field in which a second use of an id differs from the first; None where the first's were erased."""
-    if first is None:
-        return None
-    return next((name for name in ("reason", "reviewer") if getattr(asked, name) != getattr(first, name)), None)
 
 
 def _refuse_any(case: Case) -> Refused | None:
@@ -231,6 +212,12 @@ def _need_other_eyes(case: Case, actor: str) -> Refused | None:
 
 def _refuse_reversed(case: Case) -> Refused | None:
     return Refused(Reason.DECISION_REVERSED) if case.standing is Standing.REVERSED else None
+
+
+def _closed(policy: CompiledPolicy, network: str | None) -> tuple[str, ...]:
+    if not policy.document.lending:
+        return (SystemReason.LENDING_OFF.value,)
+    return network_fault(policy.networks, network) if policy.networks else ()
 
 
 def _price(policy: CompiledPolicy, amount: int, term_days: int | None) -> Price | None:

@@ -70,7 +70,7 @@ def post_orders(book: Book, group: Sequence[Order]) -> list[Answer]:
 
 def _figures_of(failed: Order, cause: Answer | None) -> Json:
     assert cause is not None and cause.reason is not None, "something made the group fail"
-    return {"failed": str(failed.id), "cause": str(cause.reason)}
+    return {"cause": str(cause.reason), "failed": str(failed.id)}  # as jsonb gives them back
 
 
 def _post_one(book: Book, order: Order) -> Answer:

@@ -1,13 +1,14 @@
 """Composes the eligibility service: settings → pool, cache, ledger → flow → routes and consumer."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from litestar import Litestar
 
-from amana.eligibility import consumer
+from amana.eligibility import consumer, customers
 from amana.eligibility.cache import CHANNEL, AssessmentCache
 from amana.eligibility.flow import Flow
 from amana.eligibility.http import ROUTES
@@ -15,6 +16,7 @@ from amana.eligibility.jobs import tell_starts_forever
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.standings import Ledger
+from amana.eligibility.validator import validate_forever
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
@@ -43,19 +45,15 @@ def build(settings: Settings) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool = await open_pool(settings.eligibility_database_url, "eligibility", settings.pool_connections)
         cache = Cache(settings.redis_url)
-        ttl_s = settings.assessment_ttl_ms / 1000
-        memory = Memory(settings.assessments_in_memory, ttl_s, min(ttl_s, UNHEARD_S))
-        assessments = AssessmentCache(cache, memory, settings.assessment_ttl_ms)
+        assessments = _assessments(cache, settings)
         async with HttpClient() as client:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
-            policies = Policies(pool)
-            flow = Flow(pool, ledger, assessments, policies)
+            flow = Flow(pool, ledger, assessments, Policies(pool))
             app.state.flow = flow
             app.state.outbox_pool = pool
-            jobs = [asyncio.create_task(tell_starts_forever(pool)), asyncio.create_task(policies.keep_recent())]
-            if settings.redis_url:
-                jobs.append(asyncio.create_task(_listening(settings.redis_url, assessments)))
-            async with _consuming(settings.kafka_bootstrap, assessments):
+            jobs = [asyncio.create_task(job) for job in _jobs(flow, settings.redis_url)]
+            persons = partial(customers.same_person, pool)
+            async with _consuming(settings.kafka_bootstrap, assessments, persons):
                 yield
             for job in jobs:
                 job.cancel()
@@ -72,6 +70,21 @@ def build(settings: Settings) -> Litestar:
         lifespan=[lifespan],
         body_max_by_path={"/v1/customers:batch": BATCH_BODY_MAX_BYTES},
     )
+
+
+def _assessments(server: Cache, settings: Settings) -> AssessmentCache:
+    ttl_s = settings.assessment_ttl_ms / 1000
+    memory = Memory(settings.assessments_in_memory, ttl_s, min(ttl_s, UNHEARD_S))
+    return AssessmentCache(server, memory, settings.assessment_ttl_ms)
+
+
+def _jobs(flow: Flow, redis_url: str) -> Iterator[Coroutine[Any, Any, None]]:
+    """What runs beside the requests, until it is cancelled."""
+    yield tell_starts_forever(flow.pool)
+    yield flow.policies.keep_recent()
+    yield validate_forever(flow)
+    if redis_url:
+        yield _listening(redis_url, flow.cache)
 
 
 async def serve(settings: Settings) -> None:
@@ -93,12 +106,12 @@ async def _listening(url: str, cache: AssessmentCache) -> None:
 
 
 @asynccontextmanager
-async def _consuming(bootstrap: str, cache: AssessmentCache) -> AsyncIterator[None]:
+async def _consuming(bootstrap: str, cache: AssessmentCache, persons: consumer.Persons) -> AsyncIterator[None]:
     if not bootstrap:
         yield
         return
     stop = asyncio.Event()
-    task = asyncio.create_task(consumer.run(bootstrap, cache, stop))
+    task = asyncio.create_task(consumer.run(bootstrap, cache, stop, persons))
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ import msgspec
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
 from amana.eligibility import customer_store
-from amana.eligibility.customers import forget, linked
+from amana.eligibility.customers import forget, same_person
 from amana.eligibility.events import customer_block_lifted, customer_blocked
 from amana.eligibility.flow import Flow
 from amana.eligibility.records import Block
@@ -40,7 +40,10 @@ class Lifted(msgspec.Struct, frozen=True):
 async def place(
     flow: Flow, caller: Caller, customer: UUID, id_: UUID, code: str, reason: str, until: datetime | None
 ) -> Placed | Refused:
-    """Places a block. The same id and fields again give the block as it stands now."""
+    """Places a block. The same id and fields again give the block as it stands now, over or not.
+
+    A new one that is over before it begins is refused as `validation`.
+    """
     asked = _block(caller, customer, id_, code, reason, until)
 
     async def work(connection: Connection) -> Placed | Refused:
@@ -49,6 +52,8 @@ async def place(
         found = await customer_store.find_block(connection, caller.tenant, id_)
         if found is not None:
             return _same(asked, found) or Placed(found, replayed=True)
+        if until is not None and until <= asked.placed_at:
+            return Refused(Reason.VALIDATION, {"field": "until"})
         version = await customer_store.bump_facts_version(connection, caller.tenant, customer)
         if not await customer_store.insert_block(connection, caller.tenant, asked):
             raise RunAgain("another request placed a block under this id first")
@@ -99,9 +104,8 @@ async def _for_person(
     """Runs `work`; unless it was refused, drops what is cached of every number of the person."""
     result = await in_transaction(flow.pool, work)
     if not isinstance(result, Refused):
-        async with reading(flow.pool) as connection:
-            others = await linked(connection, [(caller.tenant, customer)])
-        await forget(flow, caller.tenant, {customer, *others})
+        key = (caller.tenant, customer)
+        await forget(flow, {key} | await same_person(flow.pool, [key]))
     return result
 
 

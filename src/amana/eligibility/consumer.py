@@ -1,15 +1,19 @@
 """Drops cached assessments when the ledger moves: any event of transactions that names a customer.
 
+The other numbers of the same person go too, because they owe together.
+
 What is lost here costs nothing but freshness: an assessment's age is judged whenever it is read.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
 
 from amana.eligibility.cache import AssessmentCache
+from amana.eligibility.records import Key
 from amana.infra.kafka import Consumer, Message
 from amana.infra.telemetry import logger
 
@@ -31,22 +35,35 @@ class _Event(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Event)
 
 
+Persons: TypeAlias = Callable[[Collection[Key]], Awaitable[set[Key]]]
+"""Who else is the same person as any of these; nobody where that can't be asked."""
+
+
+async def nobody_else(_keys: Collection[Key]) -> set[Key]:
+    """Knows no persons: every customer is one."""
+    return set()
+
+
 class Invalidation:
     """Forgets the customers of events, each event once.
 
     Positions of a partition grow, except where a second relay sends again what was sent: those are passed over.
     """
 
-    def __init__(self, cache: AssessmentCache) -> None:
+    def __init__(self, cache: AssessmentCache, persons: Persons = nobody_else) -> None:
         self._cache = cache
+        self._persons = persons
         self._highest: dict[tuple[bytes, int], int] = {}
 
     async def handle(self, messages: Sequence[Message]) -> set[tuple[int, UUID]]:
-        """Forgets whom the new ones of `messages` name; the (tenant, customer) pairs."""
+        """Forgets whom the new ones of `messages` name, and who is the same person; the (tenant, customer) pairs."""
         named = {found for message in messages if self._is_new(message) if (found := _customer(message)) is not None}
         for tenant, customer in named:
             await self._cache.forget(tenant, customer)
-        return named
+        others = await self._persons(named) - named if named else set()
+        for tenant, customer in others:
+            await self._cache.forget(tenant, customer)
+        return named | others
 
     def _is_new(self, message: Message) -> bool:
         if "position" not in message.headers:
@@ -59,9 +76,9 @@ class Invalidation:
         return True
 
 
-async def run(bootstrap: str, cache: AssessmentCache, stop: asyncio.Event) -> None:
+async def run(bootstrap: str, cache: AssessmentCache, stop: asyncio.Event, persons: Persons = nobody_else) -> None:
     """Consumes until `stop` is set; a broker that is away is waited for."""
-    invalidation = Invalidation(cache)
+    invalidation = Invalidation(cache, persons)
     consumer = Consumer(bootstrap, GROUP, [TOPIC])
     try:
         async for batch in consumer.batches(stop):

@@ -102,15 +102,6 @@ def moved(errors: Sequence[FieldError], below: str = "", instead_of: str = "") -
     )
 
 
-def check_until(until: datetime | None, now: datetime) -> None:
-    """Refuses a block whose end is past already, or no instant of business."""
-    if until is None:
-        return
-    check_instant(until, "/until")
-    if until <= now:
-        raise Refused(Reason.VALIDATION, errors=[FieldError("/until", "past", "Not later than now.")])
-
-
 def _record(
     said: CustomerRecordRequest, today: date, errors: list[FieldError], warnings: list[FieldError]
 ) -> CustomerRecord:

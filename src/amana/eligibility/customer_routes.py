@@ -26,7 +26,7 @@ from amana.wire.customers import (
     CustomerView,
     TopUpsRequest,
 )
-from amana.wire.problems import Refused
+from amana.wire.problems import FieldError, Refused, check_instant
 
 IDENTITY = "customers:identity"
 
@@ -81,10 +81,11 @@ async def get_customer(caller: Caller, state: State, customer_id: UUID) -> Custo
 @post("/v1/customers/{customer_id:uuid}/blocks", opt={"scope": "customers:write"}, status_code=200, tags=["Customers"])
 async def block_customer(caller: Caller, state: State, customer_id: UUID, data: BlockRequest) -> BlockView:
     """Block a customer, and with them every number of the same person, until the block is lifted or over."""
-    asked.check_until(data.until, clock.now())
+    if data.until is not None:
+        check_instant(data.until, "/until")
     placed = await blocks.place(state.flow, caller, customer_id, data.id, data.code, data.reason, data.until)
     if isinstance(placed, Refusal):
-        raise requests.as_problem(placed)
+        raise _block_refused(placed)
     return views.block_view(placed.block, replayed=placed.replayed)
 
 
@@ -126,6 +127,12 @@ async def _record(caller: Caller, state: State, change: CustomerChange) -> Custo
         facts_version=result.facts_version,
         warnings=asked.moved(item.warnings, instead_of=part),
     )
+
+
+def _block_refused(refusal: Refusal) -> Refused:
+    if refusal.reason is Reason.VALIDATION:
+        return Refused(Reason.VALIDATION, errors=[FieldError("/until", "past", "Not later than now.")])
+    return requests.as_problem(refusal)
 
 
 ROUTES: Sequence[ControllerRouterHandler] = (

@@ -33,7 +33,7 @@ from amana.domain.decision import (
     decide,
     verdict_of,
 )
-from amana.domain.facts import CustomerStanding, facts_of
+from amana.domain.facts import CustomerStanding, Facts, facts_of
 from amana.domain.ids import uuid7
 from amana.domain.money import Currency
 from amana.domain.persons import LINKED_MAX
@@ -47,7 +47,8 @@ from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check, Customer, Key, Made, ProductKey, Recorded
 from amana.eligibility.standings import Ledger, Person
 from amana.infra import clock
-from amana.infra.collector import Collector, bisecting
+from amana.infra.bisecting import bisecting
+from amana.infra.collector import Collector
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.outbox import append
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
@@ -179,7 +180,7 @@ class Flow:
             if result is not None:
                 results[at] = result
         open_ = {at: check for at, check in enumerate(checks) if at not in results}
-        standings, failures = await self._standings(open_, customers)
+        standings, failures = await self.standings(open_, customers)
         results |= failures
         made = [
             _make(check, customers[check.tenant, check.customer], policies[check.tenant, check.product], standing, now)
@@ -196,7 +197,7 @@ class Flow:
             for (tenant, id_), found in known.items()
         }
 
-    async def _standings(
+    async def standings(
         self, checks: Mapping[int, Check], customers: Mapping[Key, Customer]
     ) -> tuple[dict[int, CustomerStanding], dict[int, Exception]]:
         """The standing of each check's person, by its place in the batch; where the ledger did not answer, why."""
@@ -295,11 +296,15 @@ def _policy_refusal(check: Check, policy: CompiledPolicy | None) -> Refused | No
     return None
 
 
+def facts_for(customer: Customer, standing: CustomerStanding, at: datetime) -> Facts:
+    """What is known of a customer at an instant."""
+    return facts_of(customer.record, customer.recorded_at, customer.facts_version, standing, at, customer.said)
+
+
 def _make(check: Check, customer: Customer, policy: CompiledPolicy, standing: CustomerStanding, now: datetime) -> Made:
     """Decides, purely."""
-    at = check.as_of or now
-    facts = facts_of(customer.record, customer.recorded_at, customer.facts_version, standing, at, customer.said)
-    assessment = assess(policy, facts, now)
+    assessment = assess(policy, facts_for(customer, standing, check.as_of or now), now)
+    facts = assessment.facts
     return Made(
         check=check,
         decision_id=check.id or uuid7(clock.unix_ms(), clock.random_74_bits()),

@@ -18,6 +18,7 @@ from amana.eligibility import (
     requests,
     review_views,
     reviews_http,
+    validator,
     views,
 )
 from amana.eligibility.flow import Result
@@ -27,6 +28,8 @@ from amana.gateway.rules import Begun, Done
 from amana.gateway.stream import list_events
 from amana.infra import clock
 from amana.wire.eligibility import (
+    CacheValidation,
+    CacheValidationRequest,
     CheckRequest,
     CheckView,
     ConfirmationRequest,
@@ -89,6 +92,13 @@ async def confirm_offer(caller: Caller, state: State, offer_id: UUID, data: Conf
     return views.confirmation_view(confirmed)
 
 
+@post("/v1/cache-validations", opt={"scope": "internal"}, status_code=200, tags=["Internal"])
+async def validate_cache(state: State, data: CacheValidationRequest) -> CacheValidation:
+    """Work out again what this process would answer from memory, of every lender, and forget what differs."""
+    found = await validator.validate(state.flow, data.sample)
+    return CacheValidation(looked_at=found.looked_at, divergent=found.divergent)
+
+
 ROUTES: Sequence[ControllerRouterHandler] = (
     *customer_routes.ROUTES,
     *POLICY_ROUTES,
@@ -97,5 +107,6 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     explain_decision,
     *reviews_http.ROUTES,
     confirm_offer,
+    validate_cache,
     list_events,
 )

@@ -93,7 +93,7 @@ def _recent(offer: Offer | OverrideOffer, as_of: datetime | None) -> Look | None
 def _cap(offer: Offer | OverrideOffer, looked: Look) -> int | None:
     """What the customer may owe in all, None where the decision that looked at the offer ends it."""
     if isinstance(offer, OverrideOffer):
-        return cap_now(offer.terms, looked.assessment)
+        return cap_now(offer.terms, looked.assessment, looked.decision)
     return looked.assessment.exposure_cap if _stands(looked.decision, offer.price) else None
 
 
@@ -126,6 +126,7 @@ def _check(caller: Caller, offer: Offer | OverrideOffer, as_of: datetime | None)
         product=offer.product,
         amount=offer.amount,
         currency=offer.currency,
+        network=offer.network,
         terms=Terms(fee=price.fee, term_days=price.term_days),
         as_of=as_of,
         offer_id=offer.offer_id,

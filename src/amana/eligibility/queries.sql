@@ -11,6 +11,7 @@ JOIN unnest($1::integer[], $2::uuid[]) AS wanted (tenant, decision_id) USING (te
 -- name: find_offer
 -- An offer with the newest decision on it, and how old that is, by the one clock that judges expiry.
 SELECT offer.tenant, offer.decision_id, offer.customer, offer.product, offer.amount, offer.currency, offer.decision,
+       offer.inputs,
        offer.decided_at AS offered_at, offer.expires_at, offer.expires_at <= clock_timestamp() AS expired,
        newest.decision_id AS newest_id, newest.as_of, newest.assessment AS newest_assessment,
        newest.decision AS newest_decision, newest.decided_at, coalesce(s.standing, 'active') AS standing, s.override_id,

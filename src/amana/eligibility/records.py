@@ -180,6 +180,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     customer: UUID
     product: str
     currency: Currency
+    network: str | None
     decision: Decision
     expires_at: datetime
     expired: bool

@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 
 from amana.domain.book import Asked, Json
+from amana.domain.commitments import Words
 from amana.domain.money import Currency
 from amana.domain.pricing import Price
-from amana.domain.review import AppealState, OverrideTerms, ResolutionOutcome, ReviewKind, Standing, Words
+from amana.domain.review import AppealState, OverrideTerms, ResolutionOutcome, ReviewKind, Standing
 from amana.eligibility.records import Look
 
 
@@ -105,6 +106,7 @@ class OverrideOffer(msgspec.Struct, frozen=True, kw_only=True):
     customer: UUID
     product: str
     currency: Currency
+    network: str | None
     terms: OverrideTerms
     expires_at: datetime
     expired: bool

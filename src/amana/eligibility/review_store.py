@@ -4,12 +4,13 @@ from uuid import UUID
 
 import msgspec
 
+from amana.domain.commitments import Words
 from amana.domain.decision import Assessment
 from amana.domain.money import Currency
 from amana.domain.policy import Outcome
-from amana.domain.review import AppealState, Case, OverrideTerms, ReviewKind, Standing, Words
+from amana.domain.review import AppealState, Case, OverrideTerms, ReviewKind, Standing
 from amana.eligibility.review_records import UNREVIEWED, Appeal, Draft, OverrideOffer, Review, Stands, stored
-from amana.eligibility.store import look
+from amana.eligibility.store import look, network_of
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
 
@@ -35,6 +36,7 @@ async def lock_case(connection: Connection, tenant: int, decision_id: UUID) -> C
         outcome=Outcome(row["outcome"]),
         knockouts=_assessment.decode(row["assessment"]).knockouts,
         term_days=row["term_days"],
+        network=network_of(row),
         version=row["version"],
         standing=Standing(row["standing"]),
         override_id=row["override_id"],
@@ -137,6 +139,7 @@ async def find_override_offer(connection: Connection, tenant: int, offer_id: UUI
         customer=row["customer"],
         product=row["product"],
         currency=Currency(row["currency"]),
+        network=network_of(row),
         terms=_terms.decode(row["terms"]),
         expires_at=row["expires_at"],
         expired=row["expired"],

@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 
 from amana.domain.book import Asked, differing_field
+from amana.domain.commitments import Words, differing_words
 from amana.domain.decision import CompiledPolicy
 from amana.domain.reasons import Reason
 from amana.domain.review import (
@@ -27,8 +28,6 @@ from amana.domain.review import (
     ReviewKind,
     Standing,
     Wanted,
-    Words,
-    differing_words,
     refuse_appeal,
     refuse_override,
     refuse_resolution,

@@ -8,7 +8,8 @@ ON CONFLICT (tenant, decision_id) DO UPDATE SET version = s.version;
 -- name: find_case
 -- A decision with the state in which its reviews left it.
 SELECT d.tenant, d.decision_id, d.customer, d.product, d.currency, d.asked_by, d.offer_id AS confirms,
-       coalesce(o.outcome, d.outcome) AS outcome, d.assessment, d.term_days, s.version, s.standing, s.override_id,
+       coalesce(o.outcome, d.outcome) AS outcome, d.inputs, d.assessment, d.term_days, s.version, s.standing,
+       s.override_id,
        (SELECT appeal_id FROM appeals a
         WHERE a.tenant = d.tenant AND a.decision_id = d.decision_id AND a.state = 'open') AS open_appeal,
        ARRAY(SELECT d.decision_id WHERE d.expires_at IS NOT NULL) ||
@@ -102,7 +103,7 @@ LIMIT $4;
 
 -- name: find_override_offer
 -- An override's offer with the newest decision on it, if any, and how old that is, by the one clock.
-SELECT r.review_id, r.decision_id, d.customer, d.product, d.currency, r.terms, r.expires_at,
+SELECT r.review_id, r.decision_id, d.customer, d.product, d.currency, d.inputs, r.terms, r.expires_at,
        r.expires_at <= clock_timestamp() AS expired, s.standing, s.override_id,
        newest.decision_id AS newest_id, newest.as_of, newest.assessment AS newest_assessment,
        newest.decision AS newest_decision, newest.decided_at,

@@ -36,6 +36,7 @@ async def find_offer(connection: Connection, tenant: int, offer_id: UUID) -> Off
         customer=row["customer"],
         product=row["product"],
         currency=Currency(row["currency"]),
+        network=network_of(row),
         decision=_decision.decode(row["decision"]),
         expires_at=row["expires_at"],
         expired=row["expired"],
@@ -43,6 +44,11 @@ async def find_offer(connection: Connection, tenant: int, offer_id: UUID) -> Off
         standing=Standing(row["standing"]),
         override_id=row["override_id"],
     )
+
+
+def network_of(row: Record) -> str | None:
+    """The network that a decision was asked for, None where none was named."""
+    return _inputs.decode(row["inputs"]).network
 
 
 def look(row: Record) -> Look:

@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable
 
 from amana.domain.reasons import Reason
-from amana.gateway.bucket import SECOND_NS
 from amana.gateway.caller import INTERNAL
 from amana.gateway.keys import Quota, StoredKey, quota_of
 from amana.gateway.quota_meters import Meters
 from amana.gateway.quota_share import Share
+from amana.gateway.token_bucket import SECOND_NS
 from amana.infra.breaker import pause
 from amana.infra.cache import REST_MS, Cache
 from amana.infra.settings import Settings

@@ -1,7 +1,7 @@
 """One process' share of one key's quota: the slice it may spend, what it owes, and how large the next slice is."""
 
-from amana.gateway.bucket import Bucket
 from amana.gateway.keys import Quota, StoredKey
+from amana.gateway.token_bucket import TokenBucket
 
 SLICE_NS = 50_000_000
 """A slice is what the process spends in this time."""
@@ -31,9 +31,9 @@ class Share:
         "until_ns",
     )
 
-    seen: Bucket
+    seen: TokenBucket
     """The bucket that all share, as it would be now had nobody else taken anything since the last answer."""
-    own: Bucket
+    own: TokenBucket
     """This process' part of it, for when Redis is away."""
 
     def __init__(self, stored: StoredKey) -> None:
@@ -50,8 +50,8 @@ class Share:
         if quota is None:
             self.tokens = 0
             return
-        self.seen = Bucket(quota.rate, quota.burst, now_ns)
-        self.own = Bucket(quota.rate, quota.burst, now_ns, replicas)
+        self.seen = TokenBucket(quota.rate, quota.burst, now_ns)
+        self.own = TokenBucket(quota.rate, quota.burst, now_ns, replicas)
         self.credit = -(-quota.burst // PART_OF_BURST)
         self.since = now_ns - PACE_NS_MIN, self.tokens - self.debt
 

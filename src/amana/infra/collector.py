@@ -132,10 +132,8 @@ class Collector(Generic[Item, Result]):
 
     def _start_batches(self) -> None:
         self._scheduled = False
-        if self._late and not self._late_running:
-            batch, claimed = self._take_late()
-            if batch:
-                self._start(batch, claimed, late=True)
+        if self._late and not self._late_running and (taken := self._take_late())[0]:
+            self._start(*taken, late=True)
         while self._queues and len(self._running) - self._late_running < self._slots:
             batch, claimed = self._take()
             if not batch:
@@ -250,28 +248,3 @@ class Collector(Generic[Item, Result]):
                 waiting.future.set_exception(result)
             else:
                 waiting.future.set_result(result)
-
-
-def bisecting(
-    run: Callable[[list[Item]], Awaitable[list[Result | Exception]]], whole: tuple[type[Exception], ...]
-) -> Callable[[list[Item]], Awaitable[list[Result | Exception]]]:
-    """`run`, but one bad item never fails its neighbours.
-
-    An exception of a type in `whole` (the database is away) concerns everything that was run: each item has it for its
-    result, so that a half that was committed before keeps its own. After any other the batch is run in halves, and so
-    on, until only the offending item has it. `run` must do all or nothing.
-    """
-
-    async def halving(items: list[Item]) -> list[Result | Exception]:
-        try:
-            return await run(items)
-        except whole as error:
-            return [error] * len(items)
-        except Exception as error:
-            if len(items) == 1:
-                return [error]
-        # Outside the handler, or every level would be chained to the error of the one above.
-        middle = len(items) // 2
-        return await halving(items[:middle]) + await halving(items[middle:])
-
-    return halving

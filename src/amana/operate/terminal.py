@@ -6,7 +6,7 @@ Light to import: `amana --help` loads no driver.
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 import typer
@@ -14,6 +14,8 @@ import uvloop
 from rich.console import Console
 
 EXIT_NOT_OK, EXIT_CANNOT, EXIT_INTERRUPTED = 1, 2, 130
+DATA_DIR = Path(".amana")
+DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the stack keeps its data.")]
 T = TypeVar("T")
 
 console = Console(highlight=False, emoji=False)

@@ -19,8 +19,9 @@ from msgspec import Struct
 
 from amana.domain.book import Answer, Asked, replayed
 from amana.domain.transfer import Key
+from amana.infra.bisecting import bisecting
 from amana.infra.claims import Board
-from amana.infra.collector import Collector, Overloaded, bisecting
+from amana.infra.collector import Collector, Overloaded
 from amana.infra.postgres import DatabaseUnavailable, Pool, in_transaction, reading
 from amana.transactions.batch import Batch, Overdue
 from amana.transactions.store import Store

@@ -166,3 +166,16 @@ class ConfirmationRequest(Request):
     """Asks whether an offer still stands: now, or at the past instant of a booking from a tape."""
 
     as_of: Instant | None = None
+
+
+class CacheValidationRequest(Request):
+    """How many cached answers to look at."""
+
+    sample: Annotated[int, Meta(ge=1, le=200)] = 200
+
+
+class CacheValidation(Response):
+    """How many answers of one process were worked out again, and how many differed, by cause."""
+
+    looked_at: int
+    divergent: dict[str, int]

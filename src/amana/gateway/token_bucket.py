@@ -7,7 +7,7 @@ rounded: a bucket that is read often holds what one that is read seldom does.
 SECOND_NS = 1_000_000_000
 
 
-class Bucket:
+class TokenBucket:
     """Refills by `rate` tokens a second up to `burst`; full at first. One of `replicas` equal parts of such a bucket.
 
     A part holds at least one token when full, so that nobody's share is nothing.

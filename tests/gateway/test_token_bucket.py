@@ -10,7 +10,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amana.gateway.bucket import SECOND_NS, Bucket
+from amana.gateway.token_bucket import SECOND_NS, TokenBucket
 from amana.infra.settings import Settings
 
 rates = st.one_of(st.integers(1, 20), st.integers(1, 1_000_000))
@@ -18,7 +18,7 @@ bursts = st.one_of(st.integers(1, 20), st.integers(1, 10_000_000))
 pauses_ns = st.one_of(st.integers(-SECOND_NS, 3 * SECOND_NS), st.integers(-(10**15), 10**15))
 
 
-class SlowBucket:
+class SlowTokenBucket:
     """Fractions of a token, and nothing clever."""
 
     def __init__(self, rate: int, burst: int, now_ns: int, replicas: int) -> None:
@@ -44,7 +44,7 @@ def test_a_bucket_holds_what_a_slow_one_holds(
     rate: int, burst: int, replicas: int, steps: list[tuple[int, int]]
 ) -> None:
     now_ns = 10**18
-    bucket, slow = Bucket(rate, burst, now_ns, replicas), SlowBucket(rate, burst, now_ns, replicas)
+    bucket, slow = TokenBucket(rate, burst, now_ns, replicas), SlowTokenBucket(rate, burst, now_ns, replicas)
     for pause_ns, takes in steps:
         now_ns += pause_ns
         slow.wait(now_ns)
@@ -56,10 +56,10 @@ def test_a_bucket_holds_what_a_slow_one_holds(
 def test_after_the_wait_there_are_so_many_tokens_and_a_moment_before_there_are_not(
     rate: int, burst: int, replicas: int, drained: int, wanted: int
 ) -> None:
-    bucket = Bucket(rate, burst, 0, replicas)
+    bucket = TokenBucket(rate, burst, 0, replicas)
     bucket.drain(0, drained)
     possible = min(wanted, bucket.tokens(10**18))
-    bucket = Bucket(rate, burst, 0, replicas)
+    bucket = TokenBucket(rate, burst, 0, replicas)
     bucket.drain(0, drained)
     wait_ns = bucket.wait_ns(0, possible)
     assert wait_ns == 0 or bucket.tokens(wait_ns - 1) < possible
@@ -67,7 +67,7 @@ def test_after_the_wait_there_are_so_many_tokens_and_a_moment_before_there_are_n
 
 
 def test_what_is_given_back_never_overfills_and_what_is_drained_never_owes() -> None:
-    bucket = Bucket(10, 5, 0)
+    bucket = TokenBucket(10, 5, 0)
     bucket.put(3)
     assert bucket.tokens(0) == 5
     bucket.drain(0, -2)
@@ -79,7 +79,7 @@ def test_what_is_given_back_never_overfills_and_what_is_drained_never_owes() -> 
 
 
 def test_a_share_of_little_is_one_token_and_comes_in_time() -> None:
-    bucket = Bucket(1, 1, 0, replicas=4)
+    bucket = TokenBucket(1, 1, 0, replicas=4)
     assert [bucket.take(0), bucket.take(0)] == [True, False]
     assert bucket.wait_ns(0) == 4 * SECOND_NS
     assert bucket.take(4 * SECOND_NS)
