@@ -9,7 +9,7 @@ import struct
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
@@ -47,16 +47,12 @@ class Spool:
         self.count += len(records)
         self._file.write(b"".join(records))
 
-    def __iter__(self) -> "Spool":
+    def __iter__(self) -> Iterator[tuple[UUID, int]]:
+        """What was added, from the first on."""
         self._file.seek(0)
-        return self
-
-    def __next__(self) -> tuple[UUID, int]:
-        record = self._file.read(_RECORD.size)
-        if not record:
-            raise StopIteration
-        customer, amount = _RECORD.unpack(record)
-        return UUID(bytes=customer), amount
+        while record := self._file.read(_RECORD.size):
+            customer, amount = _RECORD.unpack(record)
+            yield UUID(bytes=customer), amount
 
 
 class Warmed(msgspec.Struct):
