@@ -24,8 +24,8 @@ from amana.infra.postgres import DatabaseUnavailable, Pool, reading
 from amana.infra.sql import load_queries
 
 SQL = load_queries("amana.operate.prequalify", "prequalify.sql")
-PAGE = 1_000
-PAGES_IN_FLIGHT = 3
+PAGE = 2_000
+PAGES_IN_FLIGHT = 2
 PAUSES_S = (0.5, 1.0, 2.0)
 """A page that can't be had is asked for again after each of these."""
 CUSTOMERS_MAX = 2**31
