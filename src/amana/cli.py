@@ -14,6 +14,7 @@ import uvloop
 from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, load_settings
 from amana.operate import access_commands as access
+from amana.operate import eligibility
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
 from amana.operate.terminal import (
@@ -189,10 +190,11 @@ def _running(data_dir: Path) -> Settings:
     if found is None:
         complain(f"no stack runs on {data_dir}: start one with `amana up`, or set AMANA_OWNER_DATABASE_URL")
         raise typer.Exit(EXIT_CANNOT)
-    return found
+    return msgspec.structs.replace(found, api_key=given.api_key or found.api_key)
 
 
 app.add_typer(bench.group(_given), name="bench")
+app.add_typer(eligibility.group(_running), name="eligibility")
 app.add_typer(imports.group(_given), name="transfers")
 app.add_typer(policies.group(_given), name="policy")
 app.add_typer(access.tenants(_running), name="tenant")

@@ -5,7 +5,7 @@ that safe. Whatever else is not a success comes back as a `Refusal` value with t
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ import msgspec
 
 from amana.infra.http import HttpClient, Reply, UpstreamUnavailable
 from amana.wire.accounts import CreditLineRequest
+from amana.wire.check_lists import CheckListRequest
 from amana.wire.customers import CustomerFactsRequest
 from amana.wire.eligibility import CheckRequest
 from amana.wire.loans import LoanRequest, RepaymentRequest, RepaymentReversalRequest
@@ -63,6 +64,25 @@ class Decided(msgspec.Struct):
     outcome: str
     reasons: tuple[ReasonGiven, ...] = ()
     price: Price | None = None
+
+
+class NotAnswered(msgspec.Struct):
+    """Why one check of a list has no answer."""
+
+    reason: str
+
+
+class Checked(msgspec.Struct):
+    """What came of one check of a list: exactly one of the two is there."""
+
+    check: Decided | None = None
+    refusal: NotAnswered | None = None
+
+
+class CheckedList(msgspec.Struct):
+    """One result for each check, in order."""
+
+    results: list[Checked]
 
 
 class Done(msgspec.Struct):
@@ -123,6 +143,7 @@ class Client:
         self._decided = msgspec.json.Decoder(Decided)
         self._done = msgspec.json.Decoder(Done)
         self._moved = msgspec.json.Decoder(MovedList)
+        self._checked = msgspec.json.Decoder(CheckedList)
         self.latency_ms: dict[str, list[float]] = {"check": [], "booking": []}
         self.retries = 0
 
@@ -139,6 +160,11 @@ class Client:
         """Asks to borrow."""
         url = f"{self._urls.eligibility}/v1/eligibility/checks"
         return await self._send("POST", url, check, self._decided, "check")
+
+    async def check_list(self, checks: Sequence[CheckRequest]) -> CheckedList | Refusal:
+        """Asks a list of checks."""
+        url = f"{self._urls.eligibility}/v1/eligibility/checks:batch"
+        return await self._send("POST", url, CheckListRequest(checks=list(checks)), self._checked)
 
     async def book(self, booking: LoanRequest) -> Done | Refusal:
         """Books a loan."""
