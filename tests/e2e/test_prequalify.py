@@ -262,6 +262,13 @@ async def test_a_foreign_key_warms_nothing(crowd: Lender, platform: Stack, http:
     assert files_in(tmp_path) == []
 
 
+async def test_a_key_that_may_not_check_warms_nothing_and_the_file_is_whole(crowd: Lender, tmp_path: Path) -> None:
+    reader = await crowd.with_another_key(("loans:read",))
+    with pytest.raises(CannotPrequalify, match=r"the file is whole, and 0 of .* 403 scope_missing"):
+        await prequalified(reader, tmp_path / "offers.jsonl", warm_per_second=10, limit=60)
+    assert len(read(tmp_path / "offers.jsonl")) == 60
+
+
 def environment(settings: Settings) -> dict[str, str]:
     bare = {name: value for name, value in os.environ.items() if not name.startswith("AMANA_")}
     return bare | to_environ(settings)
@@ -294,6 +301,7 @@ async def test_the_command_writes_the_file_and_the_report(crowd: Lender, tmp_pat
     [
         (("--product", "cars"), "has no live policy for the product cars"),
         (("--product", "nano", "--tenant", "nobody-here"), "there is no tenant nobody-here"),
+        (("--product", "nano", "--tenant", "platform"), "tenant 0 is the platform itself"),
         (("--product", "nano", "--out", "offers.xlsx"), "must end in .csv, .jsonl or .parquet"),
         (("--product", "nano", "--network", "mtn"), "the network mtn is not served"),
     ],

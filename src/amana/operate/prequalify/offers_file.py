@@ -4,6 +4,7 @@ CSV and JSON Lines grow page by page. Parquet has its index at the end, so pages
 as one and written as one, as a stream.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -32,8 +33,9 @@ class OffersFile:
         if place.suffix not in FORMATS:
             raise CannotPrequalify(f"the file {place} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
         self._place = place
-        self._beside = place.with_name(f"{place.name}.part")
-        self._sink = _Parts(place.with_name(f"{place.name}.parts")) if place.suffix == ".parquet" else None
+        beside = f"{place.name}.{os.getpid()}"  # two runs for one name do not meet: the last to end has it
+        self._beside = place.with_name(f"{beside}.part")
+        self._sink = _Parts(place.with_name(f"{beside}.parts")) if place.suffix == ".parquet" else None
         self._stream: BinaryIO | None = None
         self._write: Callable[[BinaryIO, pl.DataFrame], None] = _csv if place.suffix == ".csv" else _jsonl
 

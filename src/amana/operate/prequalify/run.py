@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 
 from amana.domain.decision import CompiledPolicy
+from amana.domain.ids import TENANT_PLATFORM
 from amana.eligibility.policies import Policies
 from amana.eligibility.standings import Ledger
 from amana.gateway import provision
@@ -70,6 +71,8 @@ async def _tenant(settings: Settings, options: Options) -> provision.Tenant:
         tenant = await provision.find_tenant(settings.owner_database_url, options.tenant)
     except ValueError as error:
         raise CannotPrequalify(str(error)) from error
+    if tenant.tenant == TENANT_PLATFORM:
+        raise CannotPrequalify("tenant 0 is the platform itself: it has no customers")
     if options.warm_per_second:
         key = parse_key(settings.api_key)
         keys = await provision.list_keys(settings.owner_database_url, tenant.tenant)
