@@ -1,6 +1,7 @@
 """A small real bench of checks, end to end: every path, real servers, answers held against decisions."""
 
 from collections import Counter
+from collections.abc import Callable
 from uuid import UUID
 
 import msgspec
@@ -9,16 +10,20 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from amana.bench.checks import Checks, ChecksWork
-from amana.bench.customers import ANSWERS, NOT_GOOD, STORED
+from amana.bench.customers import ANSWERS, NOT_GOOD, STORED, open_customers
 from amana.bench.eligibility import PATHS, Options, run_eligibility
+from amana.bench.generator import Plan, run_load
+from amana.bench.load import Result
 from amana.bench.owed_checks import CACHE, DOWN, KEPT, MEMORY, MISS, OPEN, PROXIED, cores, figures_of
 from amana.bench.report import Report
 from amana.bench.wrk import wrk_program
 from amana.cli import app
 from amana.infra.settings import Settings
+from amana.operate.stack import silent
 from amana.operate.terminal import EXIT_CANNOT
 
-SMALL = Options(seconds=0.5, warm_s=0.2, runs=1, customers=1_000, seed=1, wrk=False)
+CUSTOMERS = 300
+SMALL = Options(seconds=0.5, warm_s=0.2, runs=1, customers=CUSTOMERS, seed=1, wrk=False)
 
 
 def checks(source: str = "memory") -> ChecksWork:
@@ -51,6 +56,22 @@ async def test_wrk_counts_the_same_answers(settings: Settings) -> None:
     memory = report.runs[0]
     assert memory["requests"] == sum(memory["sources"].values())
     assert memory["sources"] == {"memory": memory["accepted"]}
+
+
+async def test_what_was_answered_wrongly_or_not_recorded_is_counted(settings: Settings) -> None:
+    async def lying(plan: Plan, progress: Callable[[int], None]) -> Result:
+        """The run, with a limit that is not the decision's, a computed answer too many, and one that failed."""
+        result = await run_load(plan, progress)
+        answer = msgspec.json.decode(result.samples[0])
+        samples = [msgspec.json.encode(answer | {"limit": answer["limit"] + 1}).decode()]
+        sources = {"fresh": result.sources["fresh"] + 1}
+        return msgspec.structs.replace(result, samples=samples, sources=sources, refused={"503 overloaded": 1})
+
+    async with open_customers(settings, CUSTOMERS, 1, silent) as ground:
+        plan = ground.plan(ground.checks(CUSTOMERS, "fresh"), 4, 0.0, 30.0, items_max=CUSTOMERS)
+        await ground.run(plan, lying)
+        assert await ground.check() == {ANSWERS: 1, NOT_GOOD: 1, STORED: 1}
+        assert ground.invariants == {ANSWERS: 1, NOT_GOOD: 1, STORED: 1}
 
 
 def test_customers_are_asked_about_in_turn_in_requests_of_one_length() -> None:

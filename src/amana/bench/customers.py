@@ -109,7 +109,7 @@ class Customers(Site):
         result = measured.result
         self._fresh += result.sources.get("fresh", 0)
         self._unsure += result.unsure
-        self._not_good += sum(result.refused.values()) + result.unsent
+        self._not_good += sum(result.refused.values())
         self._samples += result.samples
         return measured
 

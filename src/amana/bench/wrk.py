@@ -1,4 +1,4 @@
-"""wrk as the generator of checks in a closed loop, where it is installed: a third of the CPU that ours in Python takes.
+"""wrk as the generator of checks in a closed loop, where it is installed: it takes less CPU than ours in Python.
 
 It counts replies in the same way (`checks.lua`). What is under way when its time is over it drops: those requests have
 no reply, so that it can't be told what came of them.
@@ -96,7 +96,7 @@ def _result(plan: Plan, warm: Told, _: list[str], told: Told, samples: list[str]
         seconds=round(told.seconds, 3),
         requests=sum(sources.values()) + sum(refused.values()),
         accepted=sources[plan.work.source],
-        unsure=len(runs) * plan.connections,
+        unsure=len(runs) * plan.connections if refused or sources.get("fresh") else 0,
         unsent=0,
         refused=refused,
         latency=Latency(*(round(value, 3) for value in (told.p50_ms, told.p99_ms, told.p999_ms, told.max_ms))),
