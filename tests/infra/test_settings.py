@@ -12,7 +12,7 @@ INTEGERS = [name for name in FIELDS if Settings.__annotations__[name] is int]
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 settings = st.builds(
     Settings,
-    **{name: st.integers(1, 4096) if name in INTEGERS else texts for name in FIELDS},
+    **{name: st.integers(100, 4096) if name in INTEGERS else texts for name in FIELDS},
 )
 
 
@@ -28,7 +28,7 @@ def test_without_variables_the_defaults_hold() -> None:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_each_setting_has_one_variable(name: str) -> None:
-    value: str | int = 7 if name in INTEGERS else "seven"
+    value: str | int = 107 if name in INTEGERS else "seven"
     changed = load_settings({f"AMANA_{name.upper()}": str(value)})
     assert changed == msgspec.structs.replace(Settings(), **{name: value})
 
@@ -44,6 +44,21 @@ def test_a_malformed_number_names_its_variable(name: str, value: str) -> None:
 def test_an_impossible_number_of_shards_names_its_variable(shards: str) -> None:
     with pytest.raises(SettingsError, match="AMANA_LEDGER_SHARDS must be between 1 and 4096"):
         load_settings({"AMANA_LEDGER_SHARDS": shards})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AMANA_ASSESSMENT_TTL_MS", "99"),
+        ("AMANA_ASSESSMENT_TTL_MS", "60001"),
+        ("AMANA_ASSESSMENTS_IN_MEMORY", "0"),
+        ("AMANA_ASSESSMENTS_IN_MEMORY", "10000001"),
+        ("AMANA_QUOTA_REPLICAS", "0"),
+    ],
+)
+def test_a_number_out_of_its_bounds_names_its_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} must be between"):
+        load_settings({name: value})
 
 
 @pytest.mark.parametrize("name", ["AMANA_REDIS", "AMANA_redis_url", "AMANA_", "AMANA_DATABASE_URL"])
