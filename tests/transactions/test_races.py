@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from tests.batches import batches_held_open
 from tests.transactions.conftest import Bank
 
 from amana.domain.account import AccountStatus, Freeze
@@ -26,18 +27,6 @@ from amana.transactions.work import BookLoan, ChangeAccount, SetCreditLine
 
 MANY = 70
 FEW = 20
-
-
-@asynccontextmanager
-async def batches_held_open(settings: Settings) -> AsyncIterator[None]:
-    """Inside, no batch that moves anything gets past its events, its ids and accounts taken already."""
-    connection = await asyncpg.connect(settings.owner_database_url)
-    try:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE transactions.outbox IN SHARE MODE")
-            yield
-    finally:
-        await connection.close()
 
 
 async def raced(settings: Settings, *asked: Coroutine[Any, Any, Answer]) -> list[Answer]:
