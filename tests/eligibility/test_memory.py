@@ -114,3 +114,15 @@ def test_texts_are_kept_once() -> None:
     kept.put(two, other, kept.tick, TTL_S)
     first, second = kept.get(one), kept.get(two)
     assert first and second and first.factors is second.factors
+
+
+def test_what_ended_is_dropped_when_a_sample_is_taken() -> None:
+    kept, clock = memory()
+    old, again, new = slot(uuid4()), slot(uuid4()), slot(uuid4())
+    for where in (old, again):
+        kept.put(where, VERDICT, kept.tick, TTL_S)
+    clock.now_s = TTL_S
+    for where in (again, new):
+        kept.put(where, VERDICT, kept.tick, TTL_S)
+    assert [where for where, _ in kept.sample(10)] == [again, new]
+    assert len(kept) == 2

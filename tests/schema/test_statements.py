@@ -45,6 +45,7 @@ USES = (
     Use("infra/outbox.sql", "transactions_database_url", "transactions"),
     Use("infra/relay.sql", "relay_database_url", "eligibility"),
     Use("infra/relay.sql", "relay_database_url", "transactions"),
+    Use("operate/prequalify/prequalify.sql", "eligibility_database_url", "eligibility"),
     Use("operate/reconcile.sql", "owner_database_url", "public"),
     Use("operate/reconcile.sql", "owner_audit_database_url", "public"),
     Use("transactions/queries.sql", "transactions_database_url", "transactions"),

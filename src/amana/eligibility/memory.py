@@ -20,6 +20,9 @@ FLOORS_MAX = 100_000
 JITTER = 0.2
 """An entry ends up to this part of its time early."""
 
+ENDED_MAX = 10_000
+"""Entries that are dropped at a time because they ended."""
+
 Place: TypeAlias = tuple[int, str, int]
 """(tenant, product, the customer's id as an integer): a third of the memory and of the time of a `UUID`."""
 
@@ -79,6 +82,7 @@ class Memory:
         self._products.setdefault(slot.tenant, set()).add(slot.product)
         left_s = min(left_s, self._ttl_s if self._hears else self._unheard_s)
         until_s = self._clock_s() + left_s * (1 - JITTER * random.random())  # noqa: S311  no secret
+        self._held.pop(place, None)  # the newest stand last
         self._held[place] = self._slim(verdict, slot.policy_hash), until_s
 
     def forget(self, tenant: int, customer: UUID) -> None:
@@ -101,7 +105,12 @@ class Memory:
         self._hears = hears
 
     def sample(self, count: int) -> list[tuple[Slot, Verdict]]:
-        """Up to `count` entries that stand together somewhere."""
+        """Up to `count` entries that stand together somewhere; those that ended long ago are dropped on the way."""
+        now_s = self._clock_s()
+        for place, (_, until_s) in list(islice(self._held.items(), ENDED_MAX)):
+            if now_s < until_s:
+                break
+            del self._held[place]
         begin = random.randrange(max(1, len(self._held) - count + 1))  # noqa: S311  no secret
         return [
             (Slot(tenant, UUID(int=customer), product, verdict.policy_hash), verdict)
