@@ -126,3 +126,15 @@ def test_what_ended_is_dropped_when_a_sample_is_taken() -> None:
         kept.put(where, VERDICT, kept.tick, TTL_S)
     assert [where for where, _ in kept.sample(10)] == [again, new]
     assert len(kept) == 2
+
+
+def test_a_sample_reaches_every_entry_and_none_twice() -> None:
+    kept, _ = memory()
+    slots = [slot(uuid4()) for _ in range(10)]
+    for where in slots:
+        kept.put(where, VERDICT, kept.tick, TTL_S)
+    drawn = [[where for where, _ in kept.sample(4)] for _ in range(400)]
+    assert all(len(set(sample)) == len(sample) == 4 for sample in drawn)
+    counts = [sum(where in sample for sample in drawn) for where in slots]
+    assert min(counts) > 80  # 160 are expected of each
+    assert {where for where, _ in kept.sample(100)} == set(slots)

@@ -111,10 +111,12 @@ class Memory:
             if now_s < until_s:
                 break
             del self._held[place]
-        begin = random.randrange(max(1, len(self._held) - count + 1))  # noqa: S311  no secret
+        begin = random.randrange(max(1, len(self._held)))  # noqa: S311  no secret
+        chosen = list(islice(self._held.items(), begin, begin + count))
+        chosen += islice(self._held.items(), min(begin, count - len(chosen)))  # round the end, so that none is rare
         return [
             (Slot(tenant, UUID(int=customer), product, verdict.policy_hash), verdict)
-            for (tenant, product, customer), (verdict, _) in islice(self._held.items(), begin, begin + count)
+            for (tenant, product, customer), (verdict, _) in chosen
         ]
 
     def _slim(self, verdict: Verdict, policy_hash: str) -> Verdict:
