@@ -23,7 +23,7 @@ Asks = Callable[..., bytes]
 
 @pytest_asyncio.fixture(scope="module")
 async def ring(client: Any, settings: Settings) -> KeyRing:
-    ring = KeyRing(KeyStore(settings.eligibility_database_url))
+    ring = KeyRing(KeyStore(settings.eligibility_database_url), clock_s=lambda: 0.0)  # the key does not age
     await ring.caller_for(f"Bearer {client.key}")
     return ring
 
