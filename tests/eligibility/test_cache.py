@@ -127,6 +127,15 @@ async def test_an_assessment_begun_before_a_change_is_kept_nowhere(cache: Assess
     assert cache.recall(ada) == await found(cache, ada) == VERDICT
 
 
+@pytest.mark.parametrize("message", [b"", b"900", b"900:x", b"x:" + b"0" * 32, b"\xff:1", b"900:" + b"0" * 40])
+async def test_a_message_that_can_not_be_read_forgets_everybody_and_stops_nothing(message: bytes) -> None:
+    cache, ada = cached_on(""), slot(uuid4())
+    _, seen = await cache.find(ada, NOW)
+    cache.put(ada, seen, VERDICT, NOW)
+    cache.heard(message)
+    assert cache.recall(ada) is None
+
+
 async def test_a_write_that_comes_late_brings_nothing_back(settings: Settings) -> None:
     ada, one, other = slot(uuid4()), cached_on(settings.redis_url), cached_on(settings.redis_url)
     _, seen = await one.find(ada, NOW)

@@ -105,9 +105,12 @@ class AssessmentCache:
         await self._server.run(_PACKAGE, "cache_forget.lua", generation, KEEP_MS, CHANNEL, message)
 
     def heard(self, message: bytes) -> None:
-        """Another process forgot somebody."""
-        tenant, _, customer = message.decode("ascii").partition(":")
-        self.memory.forget(int(tenant), UUID(hex=customer))
+        """Another process forgot somebody. Where it can't be read whom, everybody is forgotten here."""
+        try:
+            tenant, _, customer = message.decode("ascii").partition(":")
+            self.memory.forget(int(tenant), UUID(hex=customer))
+        except ValueError:
+            self.memory.clear(hears=True)
 
     async def drain(self) -> None:
         """Waits for what is on its way to the server."""
