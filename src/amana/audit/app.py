@@ -1,4 +1,4 @@
-"""Composes the audit service: settings → key and pool → store → loops (consume, pull, seal) → routes.
+"""Composes the audit service: settings → key and pools → store → loops (consume, pull, seal, index) → routes.
 
 The loops run beside the routes for as long as the application does. None of them ends on an error: what is away is
 tried again, and what is broken is logged and shown in the metrics while everything else goes on. Without a broker in
@@ -13,11 +13,14 @@ from pathlib import Path
 from litestar import Litestar
 
 from amana.audit import meters
+from amana.audit.accesses import WRITE_EVERY_S, AccessLog
 from amana.audit.checkpoint import Signer
 from amana.audit.consumer import GROUP, TOPICS, Puller, Source, consume
 from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder, load_key
 from amana.audit.http import ROUTES
-from amana.audit.leaf import STREAMS
+from amana.audit.index_store import Index
+from amana.audit.indexer import Indexer
+from amana.audit.leaf import LOGS, STREAMS
 from amana.audit.sealer import STEP_LEAVES_MAX, LogBroken, Sealer
 from amana.audit.store import Store
 from amana.gateway.edge import build_app
@@ -33,6 +36,9 @@ from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
 
 SEAL_EVERY_S = 0.2
+INDEX_EVERY_S = 0.2
+SEARCH_CONNECTIONS = 4
+"""Of a pool of its own: a search never waits for a connection that a write has, nor the other way round."""
 AWAY_PAUSE_S = 1.0
 BROKEN_PAUSE_S = 5.0
 STOP_TIMEOUT_S = 10.0
@@ -53,11 +59,18 @@ def build(settings: Settings) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         signers = make_signers(settings)
         pool = await open_pool(settings.audit_database_url, "audit", settings.pool_connections)
-        store = Store(pool)
+        search_pool = await open_pool(settings.audit_database_url, "audit", SEARCH_CONNECTIONS, batches=True)
+        store, index = Store(pool), Index(search_pool)
+        accesses = AccessLog(store)
         app.state.store = store
+        app.state.index = index
+        app.state.accesses = accesses
         app.state.verifier_keys = {stream: signer.key for stream, signer in signers.items()}
-        async with HttpClient() as client, _running(_steps(settings, store, signers, client)):
+        steps = _steps(settings, store, signers, client := HttpClient())
+        async with client, _running(_with_search(steps, store, index, accesses)):
             yield
+            await accesses.close()
+        await search_pool.close()
         await pool.close()
 
     keys = KeyRing(KeyStore(settings.gateway_database_url))
@@ -75,7 +88,7 @@ async def serve(settings: Settings) -> None:
 def make_signers(settings: Settings) -> dict[str, Signer]:
     """What signs each stream. Raises `CustodyError` without a usable key."""
     private = load_key(Path(settings.audit_key_file))
-    return {stream: Signer(f"{settings.audit_origin}/{stream}", private) for stream in STREAMS}
+    return {stream: Signer(f"{settings.audit_origin}/{stream}", private) for stream in LOGS}
 
 
 def _steps(
@@ -94,11 +107,43 @@ def _steps(
         for stream in STREAMS:
             source = Source(stream, urls[stream], settings.internal_key, client)
             made[f"pull {stream}"] = Puller(source, store).pull
+        for stream in LOGS:
             sealer = Sealer(stream, store, signers[stream], CheckpointFile(folder, stream))
             made[f"seal {stream}"] = _seal_step(sealer, store)
         return made
 
     return steps
+
+
+def _with_search(
+    steps: Callable[[asyncio.Event], dict[str, Step]], store: Store, index: Index, accesses: AccessLog
+) -> Callable[[asyncio.Event], dict[str, Step]]:
+    """The loops of the log, and those that make it searchable and write who read it."""
+
+    async def write_accesses() -> float:
+        await accesses.flush()
+        return WRITE_EVERY_S
+
+    def more(stop: asyncio.Event) -> dict[str, Step]:
+        made = steps(stop)
+        made["record accesses"] = write_accesses
+        for stream in LOGS:
+            made[f"index {stream}"] = _index_step(Indexer(stream, index), store)
+        return made
+
+    return more
+
+
+def _index_step(indexer: Indexer, store: Store) -> Step:
+    async def step() -> float:
+        if await indexer.step():
+            return 0.0
+        async with store.rows() as rows:
+            received = await rows.highest_position(indexer.stream) + 1
+        meters.UNINDEXED.labels(indexer.stream).set(max(0, received - indexer.size))
+        return INDEX_EVERY_S
+
+    return step
 
 
 def _seal_step(sealer: Sealer, store: Store) -> Step:

@@ -1,26 +1,25 @@
 """The routes of the audit service. A tenant sees its own events; hashes, checkpoints and keys tell
-nothing of others.
+nothing of others. Every read is itself recorded (`accesses`).
 """
 
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
 from litestar import get
 from litestar.datastructures import State
-from litestar.params import Parameter, QueryParameter
+from litestar.params import Parameter
 from litestar.types import ControllerRouterHandler
 
+from amana.audit import search_http
 from amana.audit.flow import InclusionProof, prove
-from amana.audit.leaf import STREAMS
-from amana.audit.store import Cursor, Filter, Rows, StoredCheckpoint, StoredEvent
+from amana.audit.leaf import ACCESSES, LOGS, STREAMS
+from amana.audit.store import Rows, StoredCheckpoint, StoredEvent
 from amana.audit.tree import consistency_proof
+from amana.audit.views import event_view, sealed_sizes
 from amana.domain.reasons import Reason
 from amana.gateway.caller import Caller
 from amana.wire.audit import (
-    AuditEventPage,
     AuditEventView,
     AuditKeys,
     CheckpointView,
@@ -30,31 +29,27 @@ from amana.wire.audit import (
     StreamStatus,
     StreamStatuses,
 )
-from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from amana.wire.problems import FieldError, Refused
 
-StreamName = Literal["eligibility", "transactions"]
-PageLimit = Annotated[int, Parameter(ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]
-EventType = Annotated[str | None, QueryParameter(name="type", pattern="^[A-Za-z]{1,64}$", description="Event type.")]
-After = Annotated[str | None, Parameter(max_length=100, description="`next` of the page before.")]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BEGINNING = Cursor(datetime(1, 1, 1, tzinfo=UTC), "", -1)
-_CURSOR = re.compile(r"(?P<us>-?[0-9]{1,17})\.(?P<stream>[a-z]{1,20})\.(?P<position>[0-9]{1,16})")
+StreamName = Literal["eligibility", "transactions", "accesses"]
+READ = {"scope": "audit:read"}
 
 
-@get("/v1/audit/key", opt={"scope": "audit:read"}, tags=["Audit"])
-async def get_key(state: State) -> AuditKeys:
+@get("/v1/audit/key", opt=READ, tags=["Audit"])
+async def get_key(caller: Caller, state: State) -> AuditKeys:
     """The verifier key of each stream."""
-    keys = state.verifier_keys
-    return AuditKeys(keys=[StreamKey(stream=stream, verifier_key=str(keys[stream])) for stream in STREAMS])
+    keys = [StreamKey(stream=stream, verifier_key=str(state.verifier_keys[stream])) for stream in LOGS]
+    await state.accesses.record(caller, "/v1/audit/key", {}, len(keys), at_once=False)
+    return AuditKeys(keys=keys)
 
 
-@get("/v1/audit/checkpoints/latest", opt={"scope": "audit:read"}, tags=["Audit"])
-async def get_latest_checkpoint(state: State, stream: StreamName) -> CheckpointView:
+@get("/v1/audit/checkpoints/latest", opt=READ, tags=["Audit"])
+async def get_latest_checkpoint(caller: Caller, state: State, stream: StreamName) -> CheckpointView:
     """The newest signed checkpoint of a stream."""
     async with state.store.rows() as rows:
         newest = await _newest(rows, stream)
+    asked = {"stream": stream}
+    await state.accesses.record(caller, "/v1/audit/checkpoints/latest", asked, 1, at_once=False)
     return CheckpointView(
         stream=stream,
         size=newest.size,
@@ -65,9 +60,9 @@ async def get_latest_checkpoint(state: State, stream: StreamName) -> CheckpointV
     )
 
 
-@get("/v1/audit/checkpoints/consistency", opt={"scope": "audit:read"}, tags=["Audit"])
+@get("/v1/audit/checkpoints/consistency", opt=READ, tags=["Audit"])
 async def get_consistency_proof(
-    state: State, stream: StreamName, old_size: Annotated[int, Parameter(ge=0, le=2**53 - 1)]
+    caller: Caller, state: State, stream: StreamName, old_size: Annotated[int, Parameter(ge=0, le=2**53 - 1)]
 ) -> ConsistencyProofView:
     """Proof that the newest checkpoint's log begins with the log of `old_size` leaves that you saw signed before."""
     async with state.store.rows() as rows:
@@ -76,6 +71,8 @@ async def get_consistency_proof(
             detail = f"The log has {newest.size} leaves."
             raise Refused(Reason.VALIDATION, errors=[FieldError("?old_size", "out_of_range", detail)])
         hashes = await consistency_proof(rows, stream, old_size, newest.size)
+    asked = {"stream": stream, "old_size": old_size}
+    await state.accesses.record(caller, "/v1/audit/checkpoints/consistency", asked, 1, at_once=False)
     return ConsistencyProofView(
         stream=stream,
         old_size=old_size,
@@ -86,71 +83,60 @@ async def get_consistency_proof(
     )
 
 
-@get("/v1/audit/events", opt={"scope": "audit:read"}, tags=["Audit"])
-async def list_events(
-    caller: Caller,
-    state: State,
-    customer: UUID | None = None,
-    aggregate: UUID | None = None,
-    event_type: EventType = None,
-    after: After = None,
-    limit: PageLimit = PAGE_SIZE_DEFAULT,
-) -> AuditEventPage:
-    """The tenant's events in order of time, of a customer, an aggregate (account, loan, decision) or a type."""
-    wanted = Filter(aggregate=aggregate, customer=customer, type=event_type)
-    async with state.store.rows() as rows:
-        events = await rows.list_events(caller.tenant, wanted, _read_cursor(after), limit)
-    return AuditEventPage(
-        events=[_view(event) for event in events], next=_cursor(events[-1]) if len(events) == limit else None
-    )
-
-
-@get("/v1/audit/events/{event_id:uuid}", opt={"scope": "audit:read"}, tags=["Audit"])
+@get("/v1/audit/events/{event_id:uuid}", opt=READ, tags=["Audit"])
 async def get_event(caller: Caller, state: State, event_id: UUID) -> AuditEventView:
     """One event, and its place in the log."""
     async with state.store.rows() as rows:
-        event = await rows.find_event(caller.tenant, event_id)
-    if event is None:
-        raise Refused(Reason.NOT_FOUND)
-    return _view(event)
+        event = _shown(caller, await rows.find_event(caller.tenant, event_id))
+        sealed = await sealed_sizes(rows, (event.stream,))
+    await state.accesses.record(caller, "/v1/audit/events/{id}", {"event": event_id}, 1, at_once=True)
+    return event_view(event, sealed)
 
 
-@get("/v1/audit/events/{event_id:uuid}/proof", opt={"scope": "audit:read"}, tags=["Audit"])
+@get("/v1/audit/events/{event_id:uuid}/proof", opt=READ, tags=["Audit"])
 async def get_proof(caller: Caller, state: State, event_id: UUID) -> InclusionProofView:
     """Proof that an event is in the log, under the newest signed checkpoint."""
-    match await prove(state.store, caller.tenant, event_id):
-        case InclusionProof() as proof:
-            return InclusionProofView(
-                stream=proof.event.stream,
-                position=proof.event.position,
-                tree_size=proof.checkpoint.size,
-                leaf_hash=proof.leaf_hash.hex(),
-                hashes=[part.hex() for part in proof.hashes],
-                checkpoint=proof.checkpoint.note,
-                verifier_key=str(state.verifier_keys[proof.event.stream]),
-            )
-        case StoredEvent():
-            raise Refused(Reason.NOT_SEALED)
-        case None:
-            raise Refused(Reason.NOT_FOUND)
+    found = await prove(state.store, caller.tenant, event_id)
+    event = _shown(caller, found.event if isinstance(found, InclusionProof) else found)
+    if not isinstance(found, InclusionProof):
+        raise Refused(Reason.NOT_SEALED)
+    await state.accesses.record(caller, "/v1/audit/events/{id}/proof", {"event": event_id}, 1, at_once=True)
+    return InclusionProofView(
+        stream=event.stream,
+        position=event.position,
+        tree_size=found.checkpoint.size,
+        leaf_hash=found.leaf_hash.hex(),
+        hashes=[part.hex() for part in found.hashes],
+        checkpoint=found.checkpoint.note,
+        verifier_key=str(state.verifier_keys[event.stream]),
+    )
 
 
 @get("/v1/audit/streams", opt={"scope": "internal"}, tags=["Internal"])
 async def list_streams(state: State) -> StreamStatuses:
     """How far each stream is received and sealed."""
+    async with state.index.rows() as index_rows:
+        indexed = await index_rows.indexed_to(STREAMS)
     async with state.store.rows() as rows:
-        return StreamStatuses(streams=[await _status(rows, stream) for stream in STREAMS])
+        return StreamStatuses(streams=[await _status(rows, stream, indexed[stream].size) for stream in STREAMS])
 
 
 ROUTES: Sequence[ControllerRouterHandler] = (
     get_key,
     get_latest_checkpoint,
     get_consistency_proof,
-    list_events,
     get_event,
     get_proof,
     list_streams,
+    *search_http.ROUTES,
 )
+
+
+def _shown(caller: Caller, event: StoredEvent | None) -> StoredEvent:
+    """The event, if the caller may see it: who read what has a scope of its own."""
+    if event is None or (event.stream == ACCESSES and not caller.may("audit:accesses")):
+        raise Refused(Reason.NOT_FOUND)
+    return event
 
 
 async def _newest(rows: Rows, stream: str) -> StoredCheckpoint:
@@ -160,39 +146,13 @@ async def _newest(rows: Rows, stream: str) -> StoredCheckpoint:
     return newest
 
 
-async def _status(rows: Rows, stream: str) -> StreamStatus:
+async def _status(rows: Rows, stream: str, indexed: int) -> StreamStatus:
     newest = await rows.newest_checkpoint(stream)
     return StreamStatus(
         stream=stream,
         received=await rows.highest_position(stream),
         source_last=await rows.source_last(stream),
         sealed_size=newest.size if newest else 0,
+        indexed_size=indexed,
         checkpoint=newest.note if newest else None,
     )
-
-
-def _view(event: StoredEvent) -> AuditEventView:
-    return AuditEventView(
-        stream=event.stream,
-        position=event.position,
-        event_id=event.event_id,
-        received_at=event.received_at,
-        body=event.body.decode(),
-    )
-
-
-def _cursor(event: StoredEvent) -> str:
-    return f"{(event.occurred_at - _EPOCH) // timedelta(microseconds=1)}.{event.stream}.{event.position}"
-
-
-def _read_cursor(text: str | None) -> Cursor:
-    if text is None:
-        return _BEGINNING
-    found = _CURSOR.fullmatch(text)
-    try:
-        if found:
-            moment = _EPOCH + timedelta(microseconds=int(found["us"]))
-            return Cursor(moment, found["stream"], int(found["position"]))
-    except OverflowError:
-        pass
-    raise Refused(Reason.VALIDATION, errors=[FieldError("?after", "invalid", "Not the `next` of a page.")])

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from amana.audit.checkpoint import Checkpoint, NoteError, VerifierKey, open_note
 from amana.audit.custody import CheckpointFile, checkpoint_folder, load_key, read_notes
-from amana.audit.leaf import STREAMS, Leaf, Malformed, read_leaf
+from amana.audit.leaf import LOGS, Leaf, Malformed, read_leaf
 from amana.audit.merkle import HASH_BYTES, Node, Tree, leaf_hash
 from amana.audit.store import SignedStep, Store, StoredLeaf
 from amana.infra.postgres import DatabaseUnavailable, open_pool
@@ -112,7 +112,7 @@ async def run_verify(
     """
     key_file = Path(settings.audit_key_file)
     public = load_key(key_file).public_key().public_bytes_raw()
-    keys = {stream: VerifierKey(f"{settings.audit_origin}/{stream}", public) for stream in STREAMS}
+    keys = {stream: VerifierKey(f"{settings.audit_origin}/{stream}", public) for stream in LOGS}
     kept = sorted(read_notes(checkpoints_file), key=_claimed_size) if checkpoints_file else []
     folder = checkpoint_folder(key_file)
     older: dict[str, list[Iterable[str]]] = {

@@ -53,6 +53,14 @@ EVENTS = (
         "review customer product standing words appeal outcome changed_by",
     ),
     EventType(
+        "AuditRead",
+        "accesses",
+        "access",
+        "Somebody read the audit log: by which route, what was asked for, and how much was shown; null where it was "
+        "streamed. What was asked for by id stands beside `asked`.",
+        "route asked rows customer? account? decision_id? loan? transfer? hold?",
+    ),
+    EventType(
         "CustomerBlockLifted",
         "eligibility",
         "customer",

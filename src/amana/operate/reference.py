@@ -57,7 +57,8 @@ SETTINGS = {
 SCOPES = {
     "accounts:read": "Accounts, entries, transfers, the trial balance.",
     "accounts:write": "Open, bound, freeze and close accounts, set credit lines.",
-    "audit:read": "The tenant's own events, their proofs, checkpoints, the log's public keys.",
+    "audit:accesses": "Who read what of the tenant's audit log.",
+    "audit:read": "The tenant's own events and what is made of them, their proofs, checkpoints, the log's public keys.",
     "customers:identity": "See BVN, NIN, account and phone whole where customers are read; without it they are masked.",
     "customers:write": "Record and read customers, block them and lift blocks.",
     "decisions:appeal": "Contest a decision for its customer, see the appeals.",
