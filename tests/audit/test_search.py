@@ -46,7 +46,8 @@ def asked(tenant: int = 1, streams: tuple[str, ...] = STREAMS, **wanted: Any) ->
     """A question, from the parameters as a client names them."""
     order, since, until = wanted.pop("order", "oldest"), wanted.pop("since", None), wanted.pop("until", None)
     texts = texts_asked(*(wanted.pop(name, None) for name in ("types", "actor", "trace")))
-    return question(tenant, streams, [*ids_asked(wanted), *texts], since, until, order)
+    groups = [*ids_asked(wanted), *texts]
+    return question(tenant, streams, groups, since, until, order, wanted.get("aggregate"))
 
 
 async def found(index: Index, wanted: Question, limit: int) -> list[tuple[str, int]]:
@@ -95,6 +96,7 @@ def _is_asked_for(told: Told, wanted: Question) -> bool:
     return (
         event["tenant"] == wanted.tenant
         and wanted.since <= told.at < wanted.until
+        and wanted.aggregate in (None, event["aggregate"]["id"])
         and all(any(name in of_kind.get(kind, ()) for kind, name in group) for group in wanted.groups)
     )
 
@@ -113,6 +115,7 @@ def questions(draw: random.Random) -> list[Question]:
         {"transfer": named("transfer", 2_050)},
         {"aggregate": named("transfer", 9)},
         {"aggregate": named("decision", 9)},
+        {"aggregate": named("review", 1)},
         {"types": ["DecisionOverridden"]},
         {"types": ["DecisionOverridden", "TransferPosted"]},
         {"actor": "key1"},

@@ -11,7 +11,7 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 from litestar.types import ControllerRouterHandler
 
-from amana.audit import search_http
+from amana.audit import reports_http, search_http
 from amana.audit.flow import InclusionProof, prove
 from amana.audit.leaf import ACCESSES, LOGS, STREAMS
 from amana.audit.store import Rows, StoredCheckpoint, StoredEvent
@@ -129,6 +129,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     get_proof,
     list_streams,
     *search_http.ROUTES,
+    *reports_http.ROUTES,
 )
 
 

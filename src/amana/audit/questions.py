@@ -67,6 +67,7 @@ def question(
     since: datetime | None,
     until: datetime | None,
     order: Order,
+    aggregate: UUID | None = None,
 ) -> Question:
     """The question. Raises `Refused` where the time is empty or out of this world."""
     for name, instant in (("?from", since), ("?to", until)):
@@ -81,6 +82,7 @@ def question(
         since=since or BEGINNING_OF_TIME,
         until=until or END_OF_TIME,
         newest_first=order == "newest",
+        aggregate=None if aggregate is None else str(aggregate),
     )
 
 
@@ -115,5 +117,5 @@ def _not_ours() -> Refused:
 def _digest(asked: Question) -> bytes:
     groups = sorted(sorted((subject.kind.value, subject.name) for subject in group) for group in asked.groups)
     times = (asked.since.timestamp(), asked.until.timestamp())
-    told = repr((asked.tenant, asked.streams, groups, times, asked.newest_first))
+    told = repr((asked.tenant, asked.streams, groups, times, asked.newest_first, asked.aggregate))
     return blake2b(told.encode(), digest_size=8).digest()

@@ -82,12 +82,12 @@ async def list_events(
     """The tenant's events that name all that is given, in order of time.
 
     `decision` is the id of a decision, its offer or its review; `transfer` also that of a repayment or of a reversal;
-    `aggregate` the id of any of these things, whichever it is.
+    `aggregate` is the id of the thing that changed, whichever of these it is.
     """
     ids = dict(zip(KINDS, (customer, account, decision, loan, transfer, hold, aggregate), strict=True))
     told = dict(zip(TEXTS, (types, actor, trace, since, until, stream, order), strict=True))
     groups = [*ids_asked(ids), *texts_asked(types, actor, trace)]
-    asked = question(caller.tenant, (stream,) if stream else STREAMS, groups, since, until, order)
+    asked = question(caller.tenant, (stream,) if stream else STREAMS, groups, since, until, order, aggregate)
     found, sealed, searched = await _found(state, asked, after, limit)
     await state.accesses.record(caller, "/v1/audit/events", {**ids, **told}, len(found.events), at_once=True)
     return AuditEventPage(

@@ -42,6 +42,7 @@ class Indexed(NamedTuple):
 
     tenant: int
     occurred_at: datetime
+    aggregate: str
     subjects: set[Subject]
 
 
@@ -111,7 +112,7 @@ def read_indexed(body: bytes) -> Indexed:
     }
     if event.trace:
         subjects.add(Subject(Kind.TRACE, event.trace))
-    return Indexed(event.tenant, event.occurred_at, subjects)
+    return Indexed(event.tenant, event.occurred_at, event.aggregate.id, subjects)
 
 
 def key_of(tenant: int, subject: Subject) -> int:

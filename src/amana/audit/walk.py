@@ -44,6 +44,8 @@ class Question:
     since: datetime = BEGINNING_OF_TIME
     until: datetime = END_OF_TIME
     newest_first: bool = False
+    aggregate: str | None = None
+    """The id of what must have changed; a group has to name it too."""
 
     @property
     def timed(self) -> bool:
@@ -211,5 +213,7 @@ def _where_enough(postings: Sequence[Posting], enough: int, backwards: bool) -> 
 def _fits(event: StoredEvent, question: Question) -> bool:
     if not question.since <= event.occurred_at < question.until:
         return False
-    named = read_indexed(event.body).subjects
-    return all(not group.isdisjoint(named) for group in question.groups)
+    read = read_indexed(event.body)
+    if question.aggregate not in (None, read.aggregate):
+        return False
+    return all(not group.isdisjoint(read.subjects) for group in question.groups)
