@@ -14,7 +14,7 @@ import uvloop
 from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, load_settings
 from amana.operate import access_commands as access
-from amana.operate import eligibility
+from amana.operate import audit_reads, eligibility
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
 from amana.operate.terminal import (
@@ -193,6 +193,7 @@ def _running(data_dir: Path) -> Settings:
     return msgspec.structs.replace(found, api_key=given.api_key or found.api_key)
 
 
+audit_reads.add_to(audit, _running)
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
 app.add_typer(imports.group(_given), name="transfers")

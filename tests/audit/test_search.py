@@ -204,7 +204,7 @@ async def test_a_step_that_is_killed_before_its_commit_is_done_again_whole(
     with pytest.raises(RuntimeError):
         async with index.transaction() as rows:
             await rows.open_indexing("transactions")
-            await rows.make_postings(built.spans[0].segment)
+            await rows.make_postings(built.segments[0].number)
             await rows.add_postings(built.postings)
             await rows.note_indexed("transactions", 200)
             raise RuntimeError("killed")
@@ -283,7 +283,7 @@ def test_places_in_a_segment_come_back_as_positions() -> None:
     for at, body in enumerate(trail.bodies["transactions"], start):
         event = read_indexed(body)
         assert all(at in positions[key_of(event.tenant, subject)] for subject in event.subjects)
-    assert {first_position(span.segment) for span in built.spans} == {4 * SEGMENT_LEAVES, 5 * SEGMENT_LEAVES}
+    assert {first_position(span.number) for span in built.segments} == {4 * SEGMENT_LEAVES, 5 * SEGMENT_LEAVES}
 
 
 def test_what_an_event_says_in_an_odd_shape_is_left_out() -> None:

@@ -31,6 +31,8 @@ USES = (
     Use("audit/index.sql", "audit_database_url", "audit"),
     Use("audit/queries.sql", "audit_database_url", "audit"),
     Use("audit/rebuild.sql", "owner_audit_database_url", "audit"),
+    Use("audit/retention.sql", "owner_audit_database_url", "audit"),
+    Use("bench/audit.sql", "owner_audit_database_url", "audit"),
     Use("bench/queries.sql", "owner_database_url", "public"),
     Use("bench/naive.sql", "owner_database_url", "pg_temp", first="make_"),
     Use("eligibility/policies.sql", "eligibility_database_url", "eligibility"),
@@ -54,7 +56,7 @@ USES = (
 )
 EITHER = {"operate/reconcile.sql"}
 """Files whose statements each run in one of the places, not in all."""
-NOT_PLANNED = ("CREATE TABLE", "TRUNCATE")
+NOT_PLANNED = ("ANALYZE", "CREATE TABLE", "TRUNCATE")
 """What EXPLAIN does not take: it is parsed only."""
 
 

@@ -27,6 +27,13 @@ SELECT given.* FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[]) A
 ON CONFLICT ON CONSTRAINT segments_pkey DO UPDATE SET
   first_at = least(segments.first_at, excluded.first_at), last_at = greatest(segments.last_at, excluded.last_at);
 
+-- name: widen_blocks
+-- The same of blocks.
+INSERT INTO blocks (block, first_at, last_at)
+SELECT given.* FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[]) AS given (block, first_at, last_at)
+ON CONFLICT ON CONSTRAINT blocks_pkey DO UPDATE SET
+  first_at = least(blocks.first_at, excluded.first_at), last_at = greatest(blocks.last_at, excluded.last_at);
+
 -- name: note_indexed
 -- Stream $1 is indexed up to before position $2.
 UPDATE indexing SET size = $2 WHERE stream = $1;
@@ -85,14 +92,15 @@ CROSS JOIN LATERAL (
   SELECT places FROM postings WHERE key = wanted.key AND segment = place.segment LIMIT 1
 ) AS found;
 
--- name: positions_of_time
--- Which of the positions $2 of stream $1 hold an instant from $3 to before $4.
-SELECT wanted.position
-FROM unnest($2::bigint[]) AS wanted (position)
+-- name: blocks_of_time
+-- Which of the 16 blocks of each of the segments $1 can hold an instant from $2 to before $3.
+SELECT found.block
+FROM unnest($1::bigint[]) AS wanted (segment)
 CROSS JOIN LATERAL (
-  SELECT FROM leaves
-  WHERE stream = $1 AND position = wanted.position AND occurred_at >= $3 AND occurred_at < $4
-  LIMIT 1
+  SELECT block FROM blocks
+  WHERE block >= wanted.segment * 16 AND block < wanted.segment * 16 + 16 AND last_at >= $2 AND first_at < $3
+  ORDER BY block
+  LIMIT 16
 ) AS found;
 
 -- name: events_at

@@ -58,6 +58,10 @@ class IndexRows:
         """Notes the times in segments."""
         await self._connection.execute(SQL["widen_segments"], *map(list, zip(*spans, strict=True)))
 
+    async def widen_blocks(self, spans: Sequence[Span]) -> None:
+        """Notes the times in blocks."""
+        await self._connection.execute(SQL["widen_blocks"], *map(list, zip(*spans, strict=True)))
+
     async def note_indexed(self, stream: str, size: int) -> None:
         """The stream is indexed up to before `size`."""
         await self._connection.execute(SQL["note_indexed"], stream, size)
@@ -96,12 +100,10 @@ class IndexRows:
         """The rows of the keys in the segments."""
         return [Posting(*row) for row in await self._connection.fetch(SQL["postings_at"], keys, segments)]
 
-    async def positions_of_time(
-        self, stream: str, positions: Sequence[int], since: datetime, until: datetime
-    ) -> list[int]:
-        """Those of `positions` whose event is of a time."""
-        rows = await self._connection.fetch(SQL["positions_of_time"], stream, positions, since, until)
-        return [row["position"] for row in rows]
+    async def blocks_of_time(self, segments: Sequence[int], since: datetime, until: datetime) -> set[int]:
+        """The blocks of `segments` that can hold a time."""
+        rows = await self._connection.fetch(SQL["blocks_of_time"], segments, since, until)
+        return {row["block"] for row in rows}
 
     async def events_at(self, tenant: int, stream: str, positions: Sequence[int]) -> list[StoredEvent]:
         """The tenant's events at `positions`, in their order in the stream."""

@@ -61,9 +61,10 @@ class Indexer:
                 await rows.open_indexing(self.stream)
             if await rows.lock_indexing(self.stream) != start:
                 return False
-            for span in built.spans:
-                await rows.make_postings(span.segment)
+            for span in built.segments:
+                await rows.make_postings(span.number)
             await rows.add_postings(built.postings)
-            await rows.widen_segments(built.spans)
+            await rows.widen_segments(built.segments)
+            await rows.widen_blocks(built.blocks)
             await rows.note_indexed(self.stream, stop)
         return True

@@ -13,6 +13,10 @@ from typing import NamedTuple
 from amana.audit.subjects import key_of, read_indexed
 
 SEGMENT_LEAVES = 2_048
+PARTITION_SEGMENTS = 512
+"""Segments in one partition of the table."""
+BLOCK_LEAVES = 128
+"""Times are kept of segments and of their blocks."""
 STREAM_BITS = 40
 STREAM_NUMBERS = {"eligibility": 0, "transactions": 1, "accesses": 2}
 """In the numbers of segments: never changed, never used again."""
@@ -27,9 +31,9 @@ class Posting(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The earliest and the latest instant in a segment."""
+    """The earliest and the latest instant in a segment or a block."""
 
-    segment: int
+    number: int
     first_at: datetime
     last_at: datetime
 
@@ -38,12 +42,26 @@ class Built(NamedTuple):
     """The rows of a run of leaves."""
 
     postings: list[Posting]
-    spans: list[Span]
+    segments: list[Span]
+    blocks: list[Span]
 
 
 def segment_of(stream: str, position: int) -> int:
     """The segment that a position is in."""
     return (STREAM_NUMBERS[stream] << STREAM_BITS) + position // SEGMENT_LEAVES
+
+
+def block_of(stream: str, position: int) -> int:
+    """The block that a position is in."""
+    segment, offset = segment_of(stream, position), position % SEGMENT_LEAVES
+    return segment * (SEGMENT_LEAVES // BLOCK_LEAVES) + offset // BLOCK_LEAVES
+
+
+def positions_of_block(block: int) -> range:
+    """The positions of a block in its stream."""
+    segment, part = divmod(block, SEGMENT_LEAVES // BLOCK_LEAVES)
+    first = first_position(segment) + part * BLOCK_LEAVES
+    return range(first, first + BLOCK_LEAVES)
 
 
 def first_position(segment: int) -> int:
@@ -66,14 +84,27 @@ def build_postings(stream: str, start: int, bodies: Iterable[bytes]) -> Built:
     Postings are in the order of their keys, so that an insert walks the index once.
     """
     places: dict[tuple[int, int], bytearray] = {}
-    spans: dict[int, tuple[datetime, datetime]] = {}
+    segments: _Times = {}
+    blocks: _Times = {}
     for position, body in enumerate(bodies, start):
         event = read_indexed(body)
         segment = segment_of(stream, position)
         place = (position % SEGMENT_LEAVES).to_bytes(2)
         for key in {key_of(event.tenant, subject) for subject in event.subjects}:
             places.setdefault((key, segment), bytearray()).extend(place)
-        first, last = spans.get(segment, (event.occurred_at, event.occurred_at))
-        spans[segment] = (min(first, event.occurred_at), max(last, event.occurred_at))
+        _widen(segments, segment, event.occurred_at)
+        _widen(blocks, block_of(stream, position), event.occurred_at)
     postings = [Posting(key, segment, bytes(found)) for (key, segment), found in sorted(places.items())]
-    return Built(postings, [Span(segment, *times) for segment, times in spans.items()])
+    return Built(postings, _spans(segments), _spans(blocks))
+
+
+_Times = dict[int, tuple[datetime, datetime]]
+
+
+def _widen(times: _Times, number: int, at: datetime) -> None:
+    first, last = times.get(number, (at, at))
+    times[number] = (min(first, at), max(last, at))
+
+
+def _spans(times: _Times) -> list[Span]:
+    return [Span(number, *ends) for number, ends in times.items()]

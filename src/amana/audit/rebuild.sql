@@ -4,7 +4,7 @@ SELECT stream FROM indexing ORDER BY stream FOR UPDATE;
 
 -- name: empty_index
 -- Empties the search index, for building it anew.
-TRUNCATE postings, segments;
+TRUNCATE postings, segments, blocks;
 
 -- name: restart_indexing
 -- Every stream is to be indexed again, from where its retention begins.

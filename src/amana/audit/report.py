@@ -29,10 +29,11 @@ from amana.wire.audit_reports import (
 CHANGES = ("DecisionOverridden", "DecisionAppealed", "AppealResolved", "DecisionReversed")
 FACTS = ("CustomerFactsRecorded", "CustomerBlocked", "CustomerBlockLifted")
 POLICY_STEPS = ("PolicyDrafted", "PolicyApproved", "PolicyPublished", "PolicyRetired", "PolicyWithdrawn")
-_OF_DECISIONS = {
-    *("request_to_borrow", "product", "currency", "amount", "term_days", "outcome", "limit", "price", "reasons"),
-    *("policy", "rules", "score", "band", "caps", "exposure", "facts"),
-}
+_TOLD_AS_THEY_ARE = (
+    *("request_to_borrow", "product", "currency", "amount", "term_days", "outcome", "limit", "price"),
+    *("rules", "score", "band", "caps", "exposure"),
+)
+_OF_DECISIONS = {*_TOLD_AS_THEY_ARE, "reasons", "policy", "facts"}
 LOAN_STEPS = ("LoanBooked", "RepaymentReceived", "RepaymentReversed", "LoanClosed")
 
 
@@ -136,35 +137,19 @@ def _decision(
     policy = data["policy"]
     since = changes.get(decision, [])
     offers = {decision, *(str(change.data.get("review")) for change in since)}
+    same = {name: data[name] for name in _TOLD_AS_THEY_ARE}
     return DecisionReport(
         decision=UUID(decision),
         decided_at=step.at,
         place=step.place,
         asked_by=step.actor,
-        request_to_borrow=data["request_to_borrow"],
-        product=data["product"],
-        currency=data["currency"],
-        amount=data["amount"],
-        term_days=data["term_days"],
-        outcome=data["outcome"],
         standing=_standing(data["outcome"], since),
-        limit=data["limit"],
-        price=data["price"],
         reasons=_reasons(policy["hash"], data["reasons"]),
-        policy=PolicyUsed(
-            name=policy["name"],
-            version=policy["version"],
-            hash=policy["hash"],
-            steps=policies.get((data["product"], policy["hash"]), []),
-        ),
-        rules=data["rules"],
-        score=data["score"],
-        band=data["band"],
-        caps=data["caps"],
-        exposure=data["exposure"],
+        policy=PolicyUsed(**policy, steps=policies.get((data["product"], policy["hash"]), [])),
         facts=[FactUsed(name=name, **fact) for name, fact in data["facts"].items()],
         changes=since,
         loans=[loan.loan for loan in loans if str(loan.decision) in offers],
+        **same,
     )
 
 

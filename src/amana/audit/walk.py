@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from amana.audit.index_store import Extent, IndexRows, bounds
-from amana.audit.postings import SEGMENT_LEAVES, Posting, first_position, positions_in, segment_of
+from amana.audit.postings import SEGMENT_LEAVES, Posting, first_position, positions_in, positions_of_block, segment_of
 from amana.audit.store import StoredEvent
 from amana.audit.subjects import Kind, Subject, key_of, read_indexed
 
@@ -157,14 +157,13 @@ class Walk:
         return [at for at in positions if self._extent.floor <= at < self._extent.size]
 
     async def _of_time(self, places: dict[int, set[int]]) -> dict[int, set[int]]:
-        """Only those of the time asked for. Segments at its ends are looked at leaf by leaf."""
+        """Only those that can be of the time asked for. Of segments at its ends some blocks are; a leaf decides."""
         since, until = self._question.since, self._question.until
         whole = await self._rows.segments_within(list(places), since, until)
-        mixed = [at for segment, positions in places.items() if segment not in whole for at in positions]
-        fit = set()
-        if mixed:
-            fit = set(await self._rows.positions_of_time(self._stream, mixed, since, until))
-        return {at: positions if at in whole else positions & fit for at, positions in places.items()}
+        ends = [segment for segment in places if segment not in whole]
+        blocks = await self._rows.blocks_of_time(ends, since, until) if ends else set()
+        within: set[int] = set().union(*map(positions_of_block, blocks))
+        return {segment: found if segment in whole else found & within for segment, found in places.items()}
 
     async def _read(self, walked: Walked, candidates: Sequence[int], limit: int) -> int:
         """Reads leaves, keeps up to `limit` of those that are asked for; how many candidates were looked at."""

@@ -10,7 +10,7 @@ from amana.infra.settings import Settings
 from amana.operate.terminal import EXIT_CANNOT, complain, console, finish, report_place, run
 
 SECONDS_MAX, RUNS_MAX, ACCOUNTS_MAX, TRANSFERS_MAX = 60.0, 20, 1_000_000, 1_000_000_000
-CUSTOMERS_MAX, ROWS_MAX = 1_000_000, 10_000_000
+CUSTOMERS_MAX, ROWS_MAX, EVENTS_MAX = 1_000_000, 10_000_000, 100_000_000
 SEED = 20260101
 
 Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
@@ -90,6 +90,23 @@ def eligibility(
     _require_known(only, PATHS)
     options = Options(seconds=seconds, runs=runs, customers=customers, seed=seed, only=tuple(only or ()))
     finish(run(run_eligibility(console, context.obj(), options)), report)
+
+
+@bench.command("search")
+def search(
+    context: typer.Context,
+    report: Report = None,
+    events: Annotated[int, typer.Option(help="How many events the log has.", min=10_000, max=EVENTS_MAX)] = 200_000,
+    rate: Annotated[float, typer.Option(help="Questions a second.", min=1, max=1_000)] = 40.0,
+    seconds: Seconds = 5.0,
+    runs: Runs = 3,
+    seed: Seed = SEED,
+) -> None:
+    """The search of the audit log (P13), and the bytes of its index. Owed with --events 10000000."""
+    from amana.bench.audit_queries import Options, run_audit_queries
+
+    options = Options(events=events, rate=rate, seconds=seconds, runs=runs, seed=seed)
+    finish(run(run_audit_queries(console, context.obj(), options)), report)
 
 
 @bench.command()

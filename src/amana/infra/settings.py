@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str = ""
     audit_key_file: str = ""
     audit_origin: str = "amana.example/audit"
+    retention_years: int = 5
     ledger_shards: int = 1
     pool_connections: int = 8
     assessment_ttl_ms: int = 5_000
@@ -65,6 +66,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("AMANA_ASSESSMENT_TTL_MS must be between 100 and 60000")
     if not 1 <= settings.assessments_in_memory <= 10_000_000:
         raise SettingsError("AMANA_ASSESSMENTS_IN_MEMORY must be between 1 and 10000000")
+    if not 5 <= settings.retention_years <= 100:
+        raise SettingsError("AMANA_RETENTION_YEARS must be between 5 and 100")
     if settings.quota_default_rate > 1_000_000:
         raise SettingsError("AMANA_QUOTA_DEFAULT_RATE must be between 0 and 1000000")
     if not 1 <= settings.quota_replicas <= 10_000:

@@ -46,6 +46,7 @@ SETTINGS = {
     "api_key": "A lender's API key, for commands that act as its program: `transfers import`, `policy`.",
     "audit_key_file": "The Ed25519 private key that signs checkpoints, in PEM. Signed checkpoints are kept beside it.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
+    "retention_years": "How long records are kept that no rule keeps longer, 5 to 100.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
     "assessment_ttl_ms": "How old a cached assessment may get and still answer a plain question; at most 60000.",
     "assessments_in_memory": "How many cached assessments one eligibility process holds itself, at most 10000000.",

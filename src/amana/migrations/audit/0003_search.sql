@@ -21,6 +21,14 @@ CREATE TABLE audit.segments (
   CONSTRAINT segments_pkey PRIMARY KEY (segment)
 );
 
+CREATE TABLE audit.blocks (
+  block bigint NOT NULL,              -- segment * 16 + (position % 2048) / 128
+  first_at timestamptz NOT NULL,
+  last_at timestamptz NOT NULL,
+  -- One row per 128 positions: which part of a segment can hold events of a time that begins or ends in it.
+  CONSTRAINT blocks_pkey PRIMARY KEY (block)
+);
+
 CREATE TABLE audit.indexing (
   stream text NOT NULL,
   size bigint NOT NULL,               -- all leaves before this position are indexed
@@ -52,11 +60,24 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION audit.make_postings(bigint) FROM PUBLIC;
 
+-- Drops the partition that begins with segment `first`; whether there was one. For the owner: what is past its retention.
+CREATE FUNCTION audit.drop_postings(first bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  partition text := format('postings_%s_%s', first >> 40, (first & ((1::bigint << 40) - 1)) / 512);
+BEGIN
+  IF first % 512 <> 0 OR to_regclass(format('audit.%I', partition)) IS NULL THEN
+    RETURN false;
+  END IF;
+  EXECUTE format('DROP TABLE audit.%I', partition);
+  RETURN true;
+END $$;
+REVOKE ALL ON FUNCTION audit.drop_postings(bigint) FROM PUBLIC;
+
 -- What they found is found by the postings, for a part of what they cost at every insert.
 DROP INDEX IF EXISTS audit.leaves_customer;
 DROP INDEX IF EXISTS audit.leaves_aggregate;
 DROP INDEX IF EXISTS audit.leaves_type;
 DROP INDEX IF EXISTS audit.leaves_time;
 
-GRANT SELECT, INSERT, UPDATE ON audit.postings, audit.segments, audit.indexing TO amana_audit;
+GRANT SELECT, INSERT, UPDATE ON audit.postings, audit.segments, audit.blocks, audit.indexing TO amana_audit;
 GRANT EXECUTE ON FUNCTION audit.make_postings(bigint) TO amana_audit;
