@@ -29,21 +29,15 @@ class Begun(NamedTuple):
         return self.respond((yield from self.future))
 
 
-class Done(NamedTuple):
-    """A request of a hot route that is answered already: awaited, it gives the response."""
-
-    response: Any
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        yield from ()
-        return self.response
-
-
-Begin: TypeAlias = Callable[[Any, Caller, Any], Begun | Done | None]
+Begin: TypeAlias = Callable[[Any, Caller, Any], Begun | None]
 """Takes a request of a hot route: `begin(state, caller, data)`, with the application's state and the decoded body.
 
 With None it leaves the answer to the ordinary handler; then, and when it raises, it has done nothing.
 """
+
+AtOnce: TypeAlias = Callable[[Any, int, Any], Any | None]
+"""Answers a request of a hot route that needs nothing but what is in memory: `at_once(state, tenant, data)` gives the
+response, or None for `begin` to take it. It writes nothing, and nobody asks it for a trace or an actor."""
 
 _RULE = "amana.rule"
 
@@ -68,6 +62,7 @@ class Rule(msgspec.Struct, frozen=True):
     body_max_bytes: int
     begin: Begin | None
     answers: frozenset[str]
+    at_once: AtOnce | None
 
 
 def rule_of(handler: HTTPRouteHandler) -> Rule:
@@ -131,4 +126,5 @@ def _rule(route: HTTPRoute, handler: HTTPRouteHandler, body_max_bytes: int) -> R
         body_max_bytes=body_max_bytes,
         begin=handler.opt.get("hot"),
         answers=frozenset(handler.opt.get("answers", ())),
+        at_once=handler.opt.get("at_once"),
     )
