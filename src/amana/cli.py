@@ -61,6 +61,7 @@ class Service(StrEnum):
     TRANSACTIONS = "transactions"
     AUDIT = "audit"
     RELAY = "relay"
+    NOTIFICATIONS = "notifications"
 
 
 @app.callback()
