@@ -89,8 +89,8 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(dsn: str) -> AsyncIterator[World]:
-    """A new scratch schema; dropped at the end."""
+async def open_tables(dsn: str) -> AsyncIterator[Pool]:
+    """A new scratch schema with the tables of schema `notifications`; dropped at the end."""
     schema = f"scratch_{uuid4().hex[:12]}"
     migration = files("amana").joinpath("migrations/notifications/0001_notifications.sql").read_text(encoding="utf-8")
     tables = migration.partition("GRANT ")[0].replace("notifications.", f"{schema}.")
@@ -98,15 +98,20 @@ async def open_world(dsn: str) -> AsyncIterator[World]:
     try:
         await pool.execute(f"CREATE SCHEMA {schema}")
         await pool.execute(tables)
-        await pool.execute(
-            "CREATE TABLE effects (number serial, position bigint, thing uuid, version bigint)",
-        )
-        world = World(pool)
-        await world.taker().begin(STREAM, 0)
-        yield world
+        yield pool
     finally:
         await pool.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         await pool.close()
+
+
+@asynccontextmanager
+async def open_world(dsn: str) -> AsyncIterator[World]:
+    """A consumer of things whose stream begins at 0."""
+    async with open_tables(dsn) as pool:
+        await pool.execute("CREATE TABLE effects (number serial, position bigint, thing uuid, version bigint)")
+        world = World(pool)
+        await world.taker().begin(STREAM, 0)
+        yield world
 
 
 async def at_once(*work: Any) -> None:

@@ -146,7 +146,7 @@ WHERE consumer = $1 AND letter = $2;
 
 -- name: untold
 -- Dead letters that the dead-letter topic has not got yet.
-SELECT letter, key, topic, partition, "offset", stream, position, headers, value, reason, error, attempts
+SELECT letter, state, key, topic, partition, "offset", stream, position, headers, value, reason, error, attempts
 FROM consumer_letters
 WHERE consumer = $1 AND state = 'dead' AND told_at IS NULL
 ORDER BY letter

@@ -71,7 +71,7 @@ class Runtime:
         self._sources = sources
         self._consumer = Consumer(bootstrap, f"amana-{taker.name}", topics)
         self._producer: Producer | None = None
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, int] = {}  # the first missing position of each stream at the last look; -1 for none
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set."""
@@ -167,7 +167,7 @@ class Runtime:
         meters.LAG_EVENTS.labels(self.name, source.stream).set(lag)
         meters.LAG_SECONDS.labels(self.name, source.stream).set(age)
         stuck = lag > 0 and self._seen.get(source.stream) == below
-        self._seen[source.stream] = below
+        self._seen[source.stream] = below if lag else -1
         if stuck and self._consumer.connected:
             await self._fill(source, below)
 
