@@ -17,6 +17,7 @@ from amana.operate import access_commands as access
 from amana.operate import eligibility
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
+from amana.operate.streams import commands as streams
 from amana.operate.terminal import (
     DATA_DIR,
     EXIT_CANNOT,
@@ -196,6 +197,7 @@ def _running(data_dir: Path) -> Settings:
 
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
+app.add_typer(streams.group(_running), name="events")
 app.add_typer(imports.group(_given), name="transfers")
 app.add_typer(policies.group(_given), name="policy")
 app.add_typer(access.tenants(_running), name="tenant")

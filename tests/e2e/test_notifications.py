@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -15,16 +14,6 @@ from tests.relay.source import until
 
 from amana.infra.embedded.broker import Broker
 from amana.operate.stack import Stack
-
-
-@pytest.fixture
-async def notifying(platform: Stack) -> AsyncIterator[Stack]:
-    """The platform with the service that it does without otherwise."""
-    platform.names = (*platform.names, "notifications")
-    await platform.start_service("notifications")
-    yield platform
-    await platform.services.pop("notifications").stop()
-    platform.names = platform.names[:-1]
 
 
 async def told(lender: Lender, customer: UUID) -> list[dict[str, Any]]:

@@ -33,28 +33,26 @@ def loan(effective_at: datetime = NOW, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def booked(**more: Any) -> dict[str, Any]:
+def booked(effective_at: datetime = NOW, **more: Any) -> dict[str, Any]:
     """The data of LoanBooked."""
-    return loan(
-        **{
-            "product": "nano",
-            "currency": "NGN",
-            "principal": 1_000_000,
-            "fee": 300_000,
-            "term_days": 30,
-            "origin": "offer",
-            "decision_id": str(DECISION),
-            "effective_on": "2026-03-02",
-            "due_on": "2026-04-01",
-            "transfers": [],
-        }
-        | more
-    )
+    terms = {
+        "product": "nano",
+        "currency": "NGN",
+        "principal": 1_000_000,
+        "fee": 300_000,
+        "term_days": 30,
+        "origin": "offer",
+        "decision_id": str(DECISION),
+        "effective_on": "2026-03-02",
+        "due_on": "2026-04-01",
+        "transfers": [],
+    }
+    return loan(effective_at) | terms | more
 
 
-def repaid(**more: Any) -> dict[str, Any]:
+def repaid(effective_at: datetime = NOW, **more: Any) -> dict[str, Any]:
     """The data of RepaymentReceived and RepaymentReversed."""
-    return loan(**{"repayment": str(uuid4()), "amount": 400_000, "inferred": False} | more)
+    return loan(effective_at) | {"repayment": str(uuid4()), "amount": 400_000, "inferred": False} | more
 
 
 def decided(outcome: str, **more: Any) -> dict[str, Any]:
