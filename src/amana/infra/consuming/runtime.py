@@ -26,6 +26,7 @@ from amana.infra.postgres import Connection, DatabaseUnavailable, in_transaction
 from amana.infra.telemetry import logger
 
 BATCH_WAIT_MS = 50
+BEGIN_EVERY_S = 0.3
 LOOK_EVERY_S = 1.0
 FILL_PAGES_MAX = 20
 """Pages of `TAKE_MAX` events fetched in one look."""
@@ -35,6 +36,7 @@ TELL_DEADLINE_S = 5.0
 TOLD_BYTES_MAX = 900_000
 """A larger value is left out of the dead-letter topic; the table has it."""
 HELD_PAUSE_S = 2.0
+POSITION_MAX = 2**53 - 1
 AWAY = (DatabaseUnavailable, UpstreamUnavailable, KafkaUnavailable)
 
 log = logger("amana.consuming")
@@ -85,18 +87,21 @@ class Runtime:
 
     async def _begin(self, stop: asyncio.Event) -> None:
         """A stream that was never consumed begins at its end: nobody is told of what happened before."""
-
-        async def begin() -> None:
-            async with reading(self.taker.pool) as connection:
-                begun = {row.stream for row in await self.taker.store.progress(connection)}
-            for source in self._sources:
-                if source.stream not in begun:
-                    page = await source.missing(2**53 - 1, 1)
-                    await self.taker.begin(source.stream, page.last + 1)
-            self.started = True
-
         while not self.started and not stop.is_set():
-            await self._every(LOOK_EVERY_S, begin, stop, once=True)
+            try:
+                await self._begin_streams()
+            except AWAY as error:
+                log.info("not_begun", consumer=self.name, detail=str(error))
+                await pause(BEGIN_EVERY_S, stop)
+
+    async def _begin_streams(self) -> None:
+        async with reading(self.taker.pool) as connection:
+            begun = {row.stream for row in await self.taker.store.progress(connection)}
+        for source in self._sources:
+            if source.stream not in begun:
+                page = await source.missing(POSITION_MAX, 1)
+                await self.taker.begin(source.stream, page.last + 1)
+        self.started = True
 
     async def _consume(self, stop: asyncio.Event) -> None:
         try:
@@ -128,9 +133,7 @@ class Runtime:
                 return True
         return False
 
-    async def _every(
-        self, seconds: float, work: Callable[[], Awaitable[object]], stop: asyncio.Event, *, once: bool = False
-    ) -> None:
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
         backoff = Backoff()
         while not stop.is_set():
             try:
@@ -143,8 +146,6 @@ class Runtime:
                 await pause(backoff.next_s(), stop)
             else:
                 backoff.reset()
-                if once:
-                    return
                 await pause(seconds, stop)
 
     async def _look(self) -> None:
