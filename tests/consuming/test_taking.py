@@ -1,15 +1,17 @@
 """What a batch becomes: effects once, in the order of each key, whatever comes twice, late, broken or at once."""
 
 import random
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import pytest
-from tests.consuming.things import World, at_once, message, read_thing
+from tests.consuming.things import CONSUMER, Thing, World, at_once, message, read_thing
 
 from amana.infra.consuming.planning import Known, State, plan
 from amana.infra.consuming.records import VALUE_BYTES_MAX, Order, read
-from amana.infra.consuming.taking import ATTEMPTS_MAX, Full
+from amana.infra.consuming.taking import ATTEMPTS_MAX, Full, Taker
 from amana.infra.kafka import Message
+from amana.infra.postgres import Connection
 
 A, B, C = (UUID(int=number) for number in (1, 2, 3))
 
@@ -93,6 +95,29 @@ async def test_what_can_not_be_read_stops_nothing(
     await world.taker().take([poison, message(2, A)])
     assert [(state, why) for _, state, why in await world.letters()] == [("dead", reason)]
     assert await world.effects() == [1, 2]
+
+
+@pytest.mark.parametrize("version", [2**53, -1, 2**80])
+async def test_numbers_that_no_column_holds_are_letters_too(world: World, version: int) -> None:
+    await world.taker().take([message(0, A, version, Order.NEWER), message(1, B)])
+    assert (await world.letters(), await world.effects()) == ([(0, "dead", "out_of_range")], [1])
+
+
+async def test_a_key_as_long_as_a_book_orders_nothing_and_is_kept(world: World) -> None:
+    long = message(0, A)._replace(key=b"k" * 5_000)
+    await world.taker().take([long, message(1, A)])
+    assert (await world.letters(), await world.effects()) == ([(0, "dead", "too_large")], [1])
+    assert b"original_key" in (await world.letter_at(0))["headers"]
+
+
+async def test_a_value_that_the_handler_can_not_store_is_no_outage(world: World) -> None:
+    async def unstorable(connection: Connection, events: Sequence[tuple[int, Thing]]) -> None:
+        numbers = [2**70 if position == 1 else 0 for position, _ in events]
+        await connection.execute("SELECT unnest($1::integer[])", numbers)
+
+    taker = Taker(CONSUMER, world.pool, read_thing, unstorable)
+    await taker.take([message(0, A), message(1, B), message(2, C)])
+    assert await world.letters() == [(1, "dead", "handler_failed")]
 
 
 async def test_an_event_of_a_blocked_key_that_concerns_nobody_is_not_parked(world: World) -> None:

@@ -111,6 +111,9 @@ def test_nobody_is_told(type_: str, data: dict[str, Any]) -> None:
         ("LoanBooked", {}, 1, "not_an_event"),
         ("LoanBooked", booked(customer="Ada"), 1, "not_an_event"),
         ("LoanBooked", booked(principal="much"), 1, "not_an_event"),
+        ("LoanBooked", booked(principal=-1), 1, "not_an_event"),
+        ("LoanBooked", booked(due_on="soon"), 1, "not_an_event"),
+        ("LoanBooked", booked(currency="N" * 1_000), 1, "not_an_event"),
         ("DecisionMade", decided("approve", reasons=None), 1, "not_an_event"),
     ],
 )

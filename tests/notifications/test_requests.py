@@ -1,5 +1,6 @@
 """From events to requests, each once; from requests to a sender and back."""
 
+import json
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -67,6 +68,29 @@ async def test_an_offer_that_was_withdrawn_before_it_was_heard_of_is_not_announc
     await make_taker(pool).take([withdrawn])
     await make_taker(pool).take([made])
     assert [one.template for one in await listed(pool)] == ["offer_withdrawn"]
+
+
+async def test_no_amount_or_text_of_an_event_stops_the_others(pool: Pool) -> None:
+    odd = [
+        booked(principal=-1),
+        booked(principal=2**200, fee=0),
+        booked(due_on="\x00"),
+        booked(due_on="{loan.__class__}"),
+        booked(currency="\u2028" * 1_000),
+    ]
+    whole = json.loads(message(0, "LoanBooked", booked()).value)
+    bodies = [json.dumps(whole | {"data": data}).encode() for data in odd]
+    bodies.append(json.dumps(json.loads(bodies[0]) | {"tenant": 2**40}).encode())
+    events = [
+        message(at, "LoanBooked", booked(), aggregate=UUID(int=60 + at))._replace(value=body)
+        for at, body in enumerate(bodies)
+    ]
+    good = message(len(events), "LoanBooked", booked(), aggregate=UUID(int=52))
+    await make_taker(pool).take([*events, good])
+    async with pool.acquire() as connection:
+        below = await connection.fetchval("SELECT below FROM consumer_progress WHERE stream = 'transactions'")
+    assert below == len(events) + 1
+    assert UUID(int=52) in [one.about for one in await listed(pool)]
 
 
 async def test_what_can_not_be_read_does_not_stop_the_others(pool: Pool) -> None:

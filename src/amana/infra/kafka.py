@@ -227,7 +227,10 @@ def _message(message: confluent_kafka.Message) -> Message:
 
 
 def _headers(message: confluent_kafka.Message) -> list[tuple[str, str | bytes | None]]:
-    headers = message.headers() or []
+    try:
+        headers = message.headers() or []
+    except UnicodeDecodeError:  # a name that is no text: whoever sent it, it was not the relay
+        return []
     return list(headers.items()) if isinstance(headers, dict) else headers
 
 

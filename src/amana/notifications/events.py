@@ -5,18 +5,25 @@ who owns an account is not said there.
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
+from amana.domain.money import MAX_AMOUNT, Currency
 from amana.infra.consuming.records import Fact, Order, Unreadable
 from amana.infra.kafka import Message
 
 VERSION = 1
 PAST_AFTER = timedelta(days=1)
 """What took effect longer than this before it was recorded comes from an older book: nobody waits to be told of it."""
+
+
+Minor = Annotated[int, Meta(ge=0, le=MAX_AMOUNT)]
+Days = Annotated[int, Meta(ge=0, le=100_000)]
+Name = Annotated[str, Meta(max_length=100)]
 
 
 class Told(NamedTuple):
@@ -34,38 +41,38 @@ class Told(NamedTuple):
 
 class _Loan(msgspec.Struct):
     customer: UUID
-    outstanding: int
+    outstanding: Minor
     effective_at: datetime
 
 
 class _Booked(_Loan):
-    currency: str
-    principal: int
-    fee: int
-    due_on: str
+    currency: Currency
+    principal: Minor
+    fee: Minor
+    due_on: date
     origin: str
 
 
 class _Repaid(_Loan):
-    amount: int
+    amount: Minor
     inferred: bool
 
 
 class _Price(msgspec.Struct):
-    principal: int
-    total_due: int
-    term_days: int
+    principal: Minor
+    total_due: Minor
+    term_days: Days
 
 
 class _Decided(msgspec.Struct):
     customer: UUID
-    currency: str
+    currency: Currency
     request_to_borrow: bool
     as_of_past: bool
     offer_id: UUID | None
     outcome: str
     price: _Price | None
-    reasons: list[str]
+    reasons: Annotated[list[Name], Meta(max_length=1_000)]
 
 
 class _Terms(msgspec.Struct):
@@ -116,7 +123,12 @@ def _booked(data: _Booked, at: datetime) -> _Words | None:
     if data.origin != "offer" or _is_past(data, at):
         return None
     due = data.principal + data.fee
-    figures = {"currency": data.currency, "principal": data.principal, "total_due": due, "due_on": data.due_on}
+    figures = {
+        "currency": data.currency,
+        "principal": data.principal,
+        "total_due": due,
+        "due_on": data.due_on.isoformat(),
+    }
     return "loan_disbursed", figures, None
 
 

@@ -182,6 +182,8 @@ class Letters:
         except DatabaseUnavailable:
             raise
         except Exception as error:
+            if not tried:
+                raise
             reason = error.reason if isinstance(error, Unreadable) else HANDLER_FAILED
             text = str(error) if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"
             failed = Failed(tried[0].letter, reason, text)

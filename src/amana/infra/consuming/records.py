@@ -9,12 +9,17 @@ from amana.infra.kafka import Message
 from amana.infra.postgres import Connection
 
 POSITION_DIGITS_MAX = 18
+KEY_BYTES_MAX = 200
+"""A key is an aggregate's id. A longer one orders nothing; it is kept as the header `original_key`."""
+TENANT_MAX = 2**31 - 1
+VERSION_MAX = 2**53 - 1
 VALUE_BYTES_MAX = 256 * 1024
 """A larger event is a dead letter unread. The largest that Amana writes is a decision with all its facts: 4 KiB."""
 FOREIGN = "foreign"
 TOO_LARGE = "too_large"
 CODEC_FAILED = "codec_failed"
 HANDLER_FAILED = "handler_failed"
+OUT_OF_RANGE = "out_of_range"
 
 
 class Place(NamedTuple):
@@ -75,17 +80,28 @@ class Read(NamedTuple):
 def read(codec: Codec, message: Message) -> Read:
     """Reads one message. Never raises: whatever the codec raises is a problem of the message."""
     place = place_of(message)
+    if len(message.key) > KEY_BYTES_MAX:
+        detail = f"a key of {len(message.key)} bytes; at most {KEY_BYTES_MAX} are read"
+        headers = message.headers | {"original_key": message.key}
+        return Read(message._replace(key=b"", headers=headers), place, None, Unreadable(TOO_LARGE, detail))
     if place is None:
         return Read(message, None, None, Unreadable(FOREIGN, "no stream and position in its headers"))
     if len(message.value) > VALUE_BYTES_MAX:
         detail = f"{len(message.value)} bytes; at most {VALUE_BYTES_MAX} are read"
         return Read(message, place, None, Unreadable(TOO_LARGE, detail))
     try:
-        return Read(message, place, codec(message))
+        return Read(message, place, _within_bounds(codec(message)))
     except Unreadable as error:
         return Read(message, place, None, error)
     except Exception as error:
         return Read(message, place, None, Unreadable(CODEC_FAILED, f"{type(error).__name__}: {error}"))
+
+
+def _within_bounds(fact: Fact | None) -> Fact | None:
+    """What no column could hold is no event."""
+    if fact is not None and not (0 <= fact.tenant <= TENANT_MAX and 0 <= fact.version <= VERSION_MAX):
+        raise Unreadable(OUT_OF_RANGE, f"tenant {fact.tenant}, version {fact.version}")
+    return fact
 
 
 def place_of(message: Message) -> Place | None:

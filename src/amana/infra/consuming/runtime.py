@@ -105,11 +105,19 @@ class Runtime:
 
     async def _consume(self, stop: asyncio.Event) -> None:
         try:
-            async for batch in self._consumer.batches(stop, TAKE_MAX, BATCH_WAIT_MS):
-                if await self._taken(batch, stop):
-                    await self._consumer.commit(batch)
+            while not stop.is_set():
+                try:
+                    await self._consume_batches(stop)
+                except Exception:
+                    log.exception("consume_failed", consumer=self.name)
+                    await pause(HELD_PAUSE_S, stop)
         finally:
             await self._consumer.close()
+
+    async def _consume_batches(self, stop: asyncio.Event) -> None:
+        async for batch in self._consumer.batches(stop, TAKE_MAX, BATCH_WAIT_MS):
+            if await self._taken(batch, stop):
+                await self._consumer.commit(batch)
 
     async def _taken(self, batch: Sequence[Message], stop: asyncio.Event) -> bool:
         """Takes a batch, however long that takes. False when told to stop before."""
