@@ -40,6 +40,8 @@ __all__ = ["Consumer", "KafkaUnavailable", "Message", "Producer", "Record", "Sen
 FETCH_KBYTES_MAX = 16 * 1024
 """What a consumer may hold in memory, fetched but not yet asked for."""
 FETCH_WAIT_MS = 100
+SESSION_TIMEOUT_MS = 10_000
+"""How long the partitions of a member that was killed wait for another."""
 REOPEN_FIRST_S = 0.1
 REOPEN_MAX_S = 2.0
 
@@ -134,6 +136,7 @@ class Consumer:
                 **common(self._bootstrap),
                 "group.id": self._group,
                 "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": FETCH_WAIT_MS,
