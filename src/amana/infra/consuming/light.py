@@ -11,6 +11,7 @@ from amana.infra.breaker import Backoff, pause
 from amana.infra.consuming import meters
 from amana.infra.consuming.records import place_of
 from amana.infra.kafka import Consumer, Message
+from amana.infra.publisher import topic_of
 from amana.infra.telemetry import logger
 
 BATCH_MAX = 500
@@ -90,8 +91,16 @@ async def _handled(
                 log.exception("batch_dropped", consumer=name, messages=len(batch))
                 return True
         else:
-            meters.TAKEN.labels(name, "applied").inc(len(batch))
+            _count(name, batch)
             return True
         meters.RETRIES.labels(name).inc()
         await pause(backoff.next_s(), stop)
     return False
+
+
+def _count(name: str, batch: Sequence[Message]) -> None:
+    meters.TAKEN.labels(name, "applied").inc(len(batch))
+    # Only of a topic that is named after its stream: a label is not made of what anybody may send.
+    places = [place for one in batch if (place := place_of(one)) and one.topic == topic_of(place.stream)]
+    for place in places:
+        meters.POSITION.labels(name, place.stream).set(place.position)

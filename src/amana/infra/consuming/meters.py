@@ -4,6 +4,11 @@ from prometheus_client import Counter, Gauge
 
 LAG_EVENTS = Gauge("amana_consumer_lag_events", "Events of the stream not taken yet.", ["consumer", "stream"])
 LAG_SECONDS = Gauge("amana_consumer_lag_seconds", "Age of the oldest event not taken yet.", ["consumer", "stream"])
+POSITION = Gauge(
+    "amana_consumer_position",
+    "The position up to which everything was taken; light: the newest.",
+    ["consumer", "stream"],
+)
 TAKEN = Counter("amana_consumer_taken_total", "Messages taken.", ["consumer", "outcome"])
 RETRIES = Counter("amana_consumer_retries_total", "Times that a message was tried again.", ["consumer"])
 DEAD_LETTERS = Counter(

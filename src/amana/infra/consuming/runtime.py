@@ -173,6 +173,7 @@ class Runtime:
         page = await source.missing(below - 1, 1)
         lag = max(0, page.last + 1 - below - ahead)
         age = max(0.0, time.time() - page.first_at) if lag and page.first_at is not None else 0.0
+        meters.POSITION.labels(self.name, source.stream).set(below - 1)
         meters.LAG_EVENTS.labels(self.name, source.stream).set(lag)
         meters.LAG_SECONDS.labels(self.name, source.stream).set(age)
         stuck = lag > 0 and self._seen.get(source.stream) == below
