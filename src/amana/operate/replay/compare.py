@@ -1,0 +1,80 @@
+"""Rebuilt rows against live ones, column by column."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from amana.domain.projection.folds import Group
+from amana.domain.projection.state import Contradiction
+from amana.infra.postgres import Connection, Record
+from amana.infra.sql import load_queries
+from amana.operate.replay.log import SQL as LOG
+from amana.operate.replay.options import Options
+from amana.operate.replay.result import DIFFERENCES_MAX, Difference, Replayed
+from amana.operate.replay.scratch import SQL, Scratch, pipe
+from amana.operate.replay.tables import TABLES, Table
+from amana.operate.replay.telling import Telling
+
+PAST = load_queries("amana.operate.replay", "past.sql")
+NO_ROW = "(no row)"
+PAST_TABLES = {
+    "past_accounts": ("accounts", Table("past_accounts", Group.LEDGER, object, ("tenant", "id"), kept=False)),
+    "transfers": ("transfers", TABLES["transfers"]),
+}
+"""What can be compared at a past instant, and the statement of `past.sql` that reads it."""
+
+
+async def compare(scratch: Scratch, options: Options, result: Replayed, telling: Telling) -> None:
+    """Compares every wanted table with its live twin, and adds what differs to the result."""
+    for name in options.tables:
+        telling.comparing(name)
+        await _compare_table(scratch, TABLES[name], result)
+
+
+async def compare_past(main: Connection, scratch: Scratch, options: Options, result: Replayed) -> None:
+    """The same with what the ledger's own transfers say of an instant; then what stood, as the API showed it."""
+    assert options.until is not None, "a past instant is named"
+    until: datetime = options.until
+    result.until = until.isoformat()
+    if Group.LEDGER not in options.groups:
+        return
+    await scratch.connection.execute(SQL["fill_past_accounts"])
+    await scratch.connection.execute(SQL["twin"], "past_accounts")
+    async with main.transaction(isolation="repeatable_read", readonly=True):
+        await main.execute(LOG["stay"])
+        for name, (statement, _) in PAST_TABLES.items():
+            result.live[name] = await pipe(main, PAST[statement], scratch.connection, f"live_{name}", until)
+    for _, table in PAST_TABLES.values():
+        await _compare_table(scratch, table, result)
+    await scratch.connection.execute(SQL["release_overdue"], until)
+    result.totals = [dict(row) for row in await scratch.connection.fetch(SQL["totals"])]
+
+
+async def _compare_table(scratch: Scratch, table: Table, result: Replayed) -> None:
+    rows = await scratch.differences(table, DIFFERENCES_MAX)
+    result.tables[table.name] = rows[0]["differing"] if rows else 0
+    result.differences += [difference for row in rows for difference in _differences(table.name, row)]
+
+
+def _differences(table: str, row: Record) -> Iterator[Difference]:
+    """A difference for each column, or one for a row that only one side has."""
+    key = ", ".join(f"{name} {value}" for name, value in sorted(_object(row["key"]).items()))
+    live, rebuilt = (None if row[side] is None else _object(row[side]) for side in ("live", "rebuilt"))
+    if live is None or rebuilt is None:
+        found, expected = (NO_ROW if side is None else "a row" for side in (live, rebuilt))
+        yield Difference(table, key, "the row", found, expected, row["position"])
+        return
+    for column in live:
+        if live[column] != rebuilt[column]:
+            yield Difference(table, key, column, str(live[column]), str(rebuilt[column]), row["position"])
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    return msgspec.json.decode(text, type=dict[str, Any])
+
+
+def of_the_log(found: Contradiction) -> Difference:
+    """What the log itself does not agree about."""
+    return Difference("the log", found.about, "the event", found.told, found.folded, found.position)
