@@ -19,7 +19,7 @@ from amana.operate.replay.run import replay
 from amana.operate.replay.telling import Telling
 from amana.operate.stack import Stack
 
-Database = asyncpg.Connection  # type: ignore[type-arg]  # as the driver calls it
+Database = asyncpg.Connection
 Replaying = Callable[..., Awaitable[Replayed]]
 
 

@@ -20,7 +20,7 @@ class Town:
         self.customer = uuid4()
         self.loan = near(self.customer)
         self.till, self.purse = uuid4(), uuid4()
-        self.decision = uuid4()
+        self.contested = self.nothing = uuid4()
 
     async def day(self) -> None:
         """Everything, once."""
@@ -78,8 +78,8 @@ class Town:
         """A loan from an offer, repayments, one of them taken back, and more than is owed."""
         lender, customer = self.lender, await self.lender.customer(id_=self.customer)
         offer = await lender.offer(customer)
-        self.decision = UUID(offer["decision_id"])
-        loan = await lender.must("POST", "transactions", "/v1/loans", {"id": self.loan, "offer_id": self.decision})
+        booking = {"id": self.loan, "offer_id": offer["decision_id"]}
+        loan = await lender.must("POST", "transactions", "/v1/loans", booking)
         path = f"/v1/loans/{self.loan}/repayments"
         first = near(customer)
         for id_, amount in ((first, 350_000), (near(customer), loan["outstanding"])):
@@ -108,7 +108,7 @@ class Town:
         """A decline, contested, overridden, booked; an approval withdrawn; one contested in vain."""
         lender, judge = self.lender, self.judge
         customer = await lender.customer(blocked=True)
-        declined = await self.ask(customer)
+        declined = self.contested = await self.ask(customer)
         appeal = uuid4()
         await self.review(lender, f"/v1/decisions/{declined}/appeals", id=appeal, reason="I am not that person.")
         override = uuid4()

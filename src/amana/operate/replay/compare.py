@@ -1,22 +1,23 @@
 """Rebuilt rows against live ones, column by column."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from amana.domain.events import utc_text
 from amana.domain.projection.folds import Group
 from amana.domain.projection.state import Contradiction
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
 from amana.operate.replay.log import SQL as LOG
-from amana.operate.replay.options import Options
+from amana.operate.replay.options import CannotReplay, Options
 from amana.operate.replay.result import DIFFERENCES_MAX, Difference, Replayed
-from amana.operate.replay.scratch import SQL, Scratch, pipe
+from amana.operate.replay.scratch import SQL, Scratch
 from amana.operate.replay.tables import TABLES, Table
 from amana.operate.replay.telling import Telling
 
+LIVE = load_queries("amana.operate.replay", "live.sql")
 PAST = load_queries("amana.operate.replay", "past.sql")
 NO_ROW = "(no row)"
 PAST_TABLES = {
@@ -33,22 +34,30 @@ async def compare(scratch: Scratch, options: Options, result: Replayed, telling:
         await _compare_table(scratch, TABLES[name], result)
 
 
-async def compare_past(main: Connection, scratch: Scratch, options: Options, result: Replayed) -> None:
+def wanted_rows(options: Options) -> Iterator[tuple[str, str, tuple[object, ...]]]:
+    """The name, statement and arguments of what must be read of the live tables."""
+    if options.until is None:
+        yield from ((name, LIVE[name], ()) for name in options.tables)
+    elif Group.LEDGER in options.groups:
+        yield from ((name, PAST[statement], (options.until,)) for name, (statement, _) in PAST_TABLES.items())
+
+
+async def require_past(main: Connection, options: Options) -> None:
+    """Raises `CannotReplay` for an instant that is not over by the ledger's clock."""
+    if options.until is not None and options.until > await main.fetchval(LOG["read_clock"]):
+        raise CannotReplay("--until is later than now")
+
+
+async def compare_past(scratch: Scratch, options: Options, result: Replayed) -> None:
     """The same with what the ledger's own transfers say of an instant; then what stood, as the API showed it."""
     assert options.until is not None, "a past instant is named"
-    until: datetime = options.until
-    result.until = until.isoformat()
+    result.until = utc_text(options.until)
     if Group.LEDGER not in options.groups:
         return
     await scratch.connection.execute(SQL["fill_past_accounts"])
-    await scratch.connection.execute(SQL["twin"], "past_accounts")
-    async with main.transaction(isolation="repeatable_read", readonly=True):
-        await main.execute(LOG["stay"])
-        for name, (statement, _) in PAST_TABLES.items():
-            result.live[name] = await pipe(main, PAST[statement], scratch.connection, f"live_{name}", until)
     for _, table in PAST_TABLES.values():
         await _compare_table(scratch, table, result)
-    await scratch.connection.execute(SQL["release_overdue"], until)
+    await scratch.connection.execute(SQL["release_overdue"], options.until)
     result.totals = [dict(row) for row in await scratch.connection.fetch(SQL["totals"])]
 
 

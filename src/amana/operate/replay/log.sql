@@ -52,3 +52,7 @@ WHERE (o.xid >= pg_snapshot_xmax(s.since) OR o.xid = ANY (ARRAY(SELECT pg_snapsh
 -- name: stay
 -- For the rest of this transaction: it waits for rows to be written elsewhere.
 SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('statement_timeout', '0', true);
+
+-- name: read_clock
+-- The database's clock.
+SELECT clock_timestamp();

@@ -17,8 +17,7 @@ from uuid import UUID
 
 from amana.infra.postgres import Connection
 from amana.infra.settings import Settings
-from amana.infra.sql import load_queries
-from amana.operate.replay.compare import compare, compare_past, of_the_log
+from amana.operate.replay.compare import compare, compare_past, of_the_log, require_past, wanted_rows
 from amana.operate.replay.folding import Folding
 from amana.operate.replay.log import SQL as LOG
 from amana.operate.replay.log import Stream
@@ -28,8 +27,6 @@ from amana.operate.replay.scratch import Scratch, connected, pipe
 from amana.operate.replay.snapshot import read_snapshot, write_snapshot
 from amana.operate.replay.story import Line, Story
 from amana.operate.replay.telling import Telling
-
-LIVE = load_queries("amana.operate.replay", "live.sql")
 
 
 class Replay:
@@ -53,19 +50,16 @@ class Replay:
             await read_snapshot(self.options.from_snapshot, self.scratch, self.streams, self.options, self.shards)
         start = sum(stream.tree.size for stream in self.streams)
         await self._fold_up_to({stream.name: await stream.last() for stream in self.streams}, telling)
-        if self.options.until is None:
-            last = await self._cut(telling)
-            for stream in self.streams:
-                await stream.wait_for(last[stream.name], self.options.settle_s)
-            await self._fold_up_to(last, telling)
+        last = await self._cut(telling)
+        for stream in self.streams:
+            await stream.wait_for(last[stream.name], self.options.settle_s)
+        await self._fold_up_to(last, telling)
         if self.options.write_snapshot is not None:
             await self.folding.finish()
-            self.result.snapshot = await write_snapshot(
-                self.options.write_snapshot, self.scratch, self.streams, self.shards
-            )
-        if self.options.until is None:
-            for stream in self.streams:
-                await self.folding.fold_tail(stream.name)
+            place = self.options.write_snapshot
+            self.result.snapshot = await write_snapshot(place, self.scratch, self.streams, self.shards)
+        for stream in self.streams:
+            await self.folding.fold_tail(stream.name)
         await self.folding.finish()
         await self._compare(telling)
         if self.options.export is not None:
@@ -87,16 +81,17 @@ class Replay:
             last = {stream.name: int(await main.fetchval(LOG[f"{stream.name}_last"])) for stream in self.streams}
             for stream in self.streams:
                 self.result.tails[stream.name] = await pipe(main, LOG[f"{stream.name}_tail"], target, "tail")
-            for name in self.options.tables:
+            await require_past(main, self.options)
+            for name, query, arguments in wanted_rows(self.options):
                 telling.copying(name)
-                self.result.live[name] = await pipe(main, LIVE[name], target, f"live_{name}")
+                self.result.live[name] = await pipe(main, query, target, f"live_{name}", *arguments)
         return last
 
     async def _compare(self, telling: Telling) -> None:
         if self.options.until is None:
             await compare(self.scratch, self.options, self.result, telling)
         else:
-            await compare_past(self.main, self.scratch, self.options, self.result)
+            await compare_past(self.scratch, self.options, self.result)
         self.result.contradictions = self.folding.contradictions
         self.result.differences += map(of_the_log, self.folding.state.contradictions)
 
@@ -137,7 +132,7 @@ async def opened(settings: Settings, options: Options) -> AsyncIterator[Replay]:
         main = await stack.enter_async_context(connected(settings.owner_database_url))
         log = main
         if options.log is Log.AUDIT:
-            log = await stack.enter_async_context(connected(settings.owner_audit_database_url))
+            log = await stack.enter_async_context(connected(settings.owner_audit_database_url, "audit"))
         streams = [Stream(name, options.log, log) for name in options.streams]
         scratch_url = options.scratch_url or settings.owner_database_url
         scratch = await stack.enter_async_context(Scratch.made(scratch_url, keep=options.keep))

@@ -55,7 +55,7 @@ class Scratch:
                 for name, statement in SQL.items():
                     if name.startswith("make_"):
                         await connection.execute(statement)
-                for name in TABLES:
+                for name in (*TABLES, "past_accounts"):
                     await connection.execute(SQL["twin"], name)
                 yield cls(connection, schema)
             finally:

@@ -72,6 +72,11 @@ def tell(console: Console, result: Replayed) -> None:
 
 
 def _tell_end(console: Console, result: Replayed) -> None:
+    for row in result.totals:
+        counters = f"debits {row['debits']:,} + {row['debits_pending']:,} held"
+        counters += f", credits {row['credits']:,} + {row['credits_pending']:,} held"
+        accounts = f"tenant {row['tenant']}, {row['currency']} {row['code']}: {row['accounts']:,} accounts"
+        console.print(f"{accounts}, {counters}", markup=False, soft_wrap=True)
     if result.until is not None:
         console.print(f"As it stood just before {result.until}: compared with what the ledger's transfers say of then")
     if result.schema:
