@@ -1,5 +1,6 @@
 """Folds of events into rows: complete, strict about what they do not know, and quick to see what can't be."""
 
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -110,6 +111,17 @@ def test_an_instant_is_that_of_posting_and_what_follows_on_the_account_is_later_
     moved(state, "TransferPosted", 1, (0, 1, 1), (0, 1, 1), occurred_at=NOW.replace(hour=8))
     assert state.transfers == []
     assert state.accounts[7, TILL].debits_posted == 0
+
+
+def test_a_row_takes_less_memory_than_the_bound_of_a_replay_counts_on() -> None:
+    state, rows = State(1), 2_000
+    tracemalloc.start()
+    try:
+        for number in range(1, rows + 1):
+            opened(state, UUID(int=number << 20))
+        assert tracemalloc.get_traced_memory()[0] < rows * 1_024
+    finally:
+        tracemalloc.stop()
 
 
 def test_exposures_follow_from_what_each_loan_owes_alone() -> None:

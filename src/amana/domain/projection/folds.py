@@ -64,7 +64,11 @@ FOLDS: Mapping[str, Fold] = {
     **dict.fromkeys(decisions.KINDS, _REVIEW),
     **dict.fromkeys(policies.STEPS, _POLICY),
     **dict.fromkeys(("PolicyPublished", "PolicyRetired"), _POLICY),
-    "AccountOpened": _fold(told.Opened, _ledger(ledger.needs_account, ledger.open_account)),
+    "AccountOpened": _fold(
+        told.Opened,
+        _ledger(ledger.needs_account, ledger.open_account),
+        Part(Group.LENDING, lending.needs_opened, lending.open_line),
+    ),
     "AccountLimitChanged": _fold(
         told.Bounded,
         _ledger(ledger.needs_account, ledger.change_bounds),

@@ -2,11 +2,27 @@
 
 from uuid import UUID
 
+from amana.domain.account import AccountCode
 from amana.domain.ids import shard_of
 from amana.domain.projection.exposures import ExposureRow, limit, owe
 from amana.domain.projection.rows import LoanRow, RepaymentRow
 from amana.domain.projection.state import Needs, State
-from amana.domain.projection.told import Booked, Bounded, Repaid, Settled, Told
+from amana.domain.projection.told import Booked, Bounded, Opened, Repaid, Settled, Told
+
+
+def needs_opened(told: Told[Opened], _state: State) -> Needs:
+    """The owner's exposure, where it is their control account."""
+    if told.data.code == AccountCode.EXPOSURE:
+        yield "exposures", (told.tenant, told.data.owner, told.data.currency)
+
+
+def open_line(state: State, told: Told[Opened], position: int | None) -> None:
+    """A customer's control account: from now on they have an exposure."""
+    data = told.data
+    if data.code == AccountCode.EXPOSURE:
+        exposure = _exposure(state, told.tenant, data.owner, data.currency)
+        limit(exposure, data.credit_limit)
+        exposure.position = position
 
 
 def needs_line(told: Told[Bounded], _state: State) -> Needs:
