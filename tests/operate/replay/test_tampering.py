@@ -174,6 +174,24 @@ def test_the_event_that_touched_a_row_last_is_named(found: Replayed) -> None:
     assert "no event" in stray.told()
 
 
+async def test_a_log_that_was_altered_is_not_taken_for_the_signed_one(replaying: Replaying, site: Stack) -> None:
+    flip = "UPDATE audit.leaves SET bytes = replace(convert_from(bytes, 'UTF8'), $1, $2)::bytea"
+    flip += " WHERE stream = 'transactions' AND type = 'RepaymentReceived'"
+    log = await asyncpg.connect(site.settings.owner_audit_database_url)
+    await log.execute("ALTER TABLE audit.leaves DISABLE TRIGGER USER")
+    await log.execute(flip, '"principal_part":50000', '"principal_part":50001')
+    try:
+        result = await replaying()
+    finally:
+        await log.execute(flip, '"principal_part":50001', '"principal_part":50000')
+        await log.execute("ALTER TABLE audit.leaves ENABLE TRIGGER USER")
+        await log.close()
+    assert "signed" in result.differences_of_roots["transactions"]
+    assert "eligibility" not in result.differences_of_roots
+    assert {each.table for each in result.differences} >= {"the log", "loans", "repayments"}
+    assert result.contradictions > 0
+
+
 async def test_and_afterwards_nothing_differs(found: Replayed, replaying: Replaying) -> None:
     assert not found.ok
     assert (await replaying()).differences == []

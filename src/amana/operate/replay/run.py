@@ -21,7 +21,7 @@ from amana.operate.replay.compare import compare, compare_past, of_the_log, requ
 from amana.operate.replay.folding import Folding
 from amana.operate.replay.log import SQL as LOG
 from amana.operate.replay.log import Stream
-from amana.operate.replay.options import Log, Options
+from amana.operate.replay.options import CannotReplay, Log, Options
 from amana.operate.replay.result import Replayed
 from amana.operate.replay.scratch import Scratch, connected, pipe
 from amana.operate.replay.snapshot import read_snapshot, write_snapshot
@@ -106,6 +106,12 @@ class Replay:
         result.seconds = round(seconds, 3)
 
 
+def require_places(settings: Settings, options: Options) -> None:
+    """Raises `CannotReplay` where the settings do not say where the log is."""
+    if options.log is Log.AUDIT and not settings.owner_audit_database_url:
+        raise CannotReplay("where the audit log is is not set: AMANA_OWNER_AUDIT_DATABASE_URL, or take --log outbox")
+
+
 async def replay(settings: Settings, options: Options, telling: Telling) -> Replayed:
     """Rebuilds and compares. Needs the owners' URLs, or roles that may read both databases and make a schema.
 
@@ -117,6 +123,7 @@ async def replay(settings: Settings, options: Options, telling: Telling) -> Repl
 
 async def tell_story(settings: Settings, options: Options, subject: UUID) -> list[Line]:
     """What happened to one customer, account, loan, hold or decision. Raises `CannotReplay`, `DatabaseUnavailable`."""
+    require_places(settings, options)
     url = settings.owner_audit_database_url if options.log is Log.AUDIT else settings.owner_database_url
     story = Story(subject, settings.ledger_shards)
     async with connected(url) as connection:
@@ -128,6 +135,7 @@ async def tell_story(settings: Settings, options: Options, subject: UUID) -> lis
 @asynccontextmanager
 async def opened(settings: Settings, options: Options) -> AsyncIterator[Replay]:
     """A replay that is ready to run, with its scratch schema."""
+    require_places(settings, options)
     async with AsyncExitStack() as stack:
         main = await stack.enter_async_context(connected(settings.owner_database_url))
         log = main
