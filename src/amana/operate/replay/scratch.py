@@ -52,6 +52,7 @@ class Scratch:
         async with connected(dsn, schema) as connection:
             await connection.execute(await connection.fetchval(SQL["create_schema"], schema))
             try:
+                await connection.execute(SQL["take_room"])
                 for name, statement in SQL.items():
                     if name.startswith("make_"):
                         await connection.execute(statement)
@@ -69,10 +70,15 @@ class Scratch:
         for name, key in wanted:
             if name in self.spilled and key not in getattr(state, name):
                 keys.setdefault(name, set()).add(key)
-        for name, missing in keys.items():
-            table, held = TABLES[name], getattr(state, name)
-            for row in await self.connection.fetch(SQL[f"find_{name}"], *map(list, zip(*missing, strict=True))):
-                held[tuple(row)[: len(table.keys)]] = table.row(*row)
+        if not keys:
+            return
+        async with self.connection.transaction():
+            await self.connection.execute(SQL["by_key"])
+            for name, missing in keys.items():
+                table, held = TABLES[name], getattr(state, name)
+                columns = map(list, zip(*missing, strict=True))
+                for row in await self.connection.fetch(SQL[f"find_{name}"], *columns):
+                    held[tuple(row)[: len(table.keys)]] = table.row(*row)
 
     async def append(self, state: State) -> None:
         """Writes the rows that come once, and lets them go."""

@@ -175,6 +175,15 @@ BEGIN
     USING keys, most;
 END $$;
 
+-- name: by_key
+-- For the rest of this transaction: rows are found by their keys, however large the tables have grown unnoticed.
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true);
+
+-- name: take_room
+-- For comparing whole tables.
+SELECT set_config('work_mem', '128MB', false);
+
 -- name: twin
 -- The live twin of a table.
 SELECT twin($1);
