@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.operate.replay.conftest import Database, Replaying
 from tests.operate.replay.town import Town
 
-from amana.operate.replay.options import Options
+from amana.operate.replay.options import Log, Options
 from amana.operate.replay.result import Replayed
 from amana.operate.replay.run import replay
 from amana.operate.replay.telling import Telling
@@ -35,7 +35,8 @@ CRIMES = {
     ),
     "a limit": Crime(
         "transactions.accounts",
-        "UPDATE transactions.accounts SET credit_limit = 99 WHERE code = 'exposure' AND debits_posted > 0",
+        "UPDATE transactions.accounts SET credit_limit = 99 "
+        "WHERE id = (SELECT id FROM transactions.accounts WHERE code = 'exposure' AND debits_posted > 0 LIMIT 1)",
         ("exposures", "credit_limit", "99", "25000000"),
     ),
     "a frozen account": Crime(
@@ -51,7 +52,8 @@ CRIMES = {
     ),
     "a transfer's amount": Crime(
         "transactions.transfers",
-        "UPDATE transactions.transfers SET amount = amount + 1 WHERE code = 'exposure'",
+        "UPDATE transactions.transfers SET amount = amount + 1 "
+        "WHERE id = (SELECT min(id::text)::uuid FROM transactions.transfers)",
         ("transfers", "amount", "*", "*"),
     ),
     "a deleted transfer": Crime(
@@ -78,7 +80,8 @@ CRIMES = {
     ),
     "what a decision says": Crime(
         "eligibility.decisions",
-        "UPDATE eligibility.decisions SET decision = sha256(decision)",
+        "UPDATE eligibility.decisions SET decision = sha256(decision) "
+        "WHERE decision_id = (SELECT decision_id FROM eligibility.decisions WHERE outcome = 'approve' LIMIT 1)",
         ("decisions", "decision", "*", "*"),
     ),
     "a standing": Crime(
@@ -190,6 +193,24 @@ async def test_a_log_that_was_altered_is_not_taken_for_the_signed_one(replaying:
     assert "eligibility" not in result.differences_of_roots
     assert {each.table for each in result.differences} >= {"the log", "loans", "repayments"}
     assert result.contradictions > 0
+
+
+async def test_what_the_log_tells_twice_is_found(replaying: Replaying, database: Database) -> None:
+    one, other = await database.fetchval(
+        "SELECT array_agg(seq) FROM (SELECT seq FROM eligibility.outbox WHERE type = 'DecisionMade' LIMIT 2) o"
+    )
+    change = "UPDATE eligibility.outbox o SET body = s.body FROM eligibility.outbox s WHERE o.seq = $1 AND s.seq = $2"
+    await database.execute("CREATE TABLE public.outbox_before AS TABLE eligibility.outbox")
+    await database.execute("ALTER TABLE eligibility.outbox DISABLE TRIGGER USER")
+    try:
+        await database.execute(change, one, other)
+        result = await replaying(log=Log.OUTBOX, only=("decisions",))
+    finally:
+        await database.execute(change.replace("eligibility.outbox s", "public.outbox_before s"), one, one)
+        await database.execute("ALTER TABLE eligibility.outbox ENABLE TRIGGER USER")
+        await database.execute("DROP TABLE public.outbox_before")
+    assert result.tables["decisions"] == 2
+    assert {each.rebuilt for each in result.differences} == {"(no row)", "2 times"}
 
 
 async def test_and_afterwards_nothing_differs(found: Replayed, replaying: Replaying) -> None:

@@ -14,9 +14,10 @@ from tests.operate.replay.town import Town
 
 from amana.infra.http import UpstreamUnavailable
 from amana.operate.replay.options import CannotReplay, Log
-from amana.operate.stack import Stack
+from amana.operate.stack import Stack, together
 
 CALLERS = 4
+VICTIMS = ("transactions", "eligibility", "relay")
 UNSEQUENCED = """
 SELECT (SELECT count(*) FROM transactions.outbox LEFT JOIN transactions.positions USING (seq) WHERE position IS NULL)
      + (SELECT count(*) FROM eligibility.outbox LEFT JOIN eligibility.positions USING (seq) WHERE position IS NULL)
@@ -83,26 +84,31 @@ async def test_events_that_have_no_position_yet_count_in_the_order_that_they_wil
     assert (await replaying()).ok
 
 
-@pytest.mark.parametrize("victim", ["transactions", "eligibility", "relay"])
-async def test_a_service_that_is_killed_in_the_middle_leaves_no_difference(
-    replaying: Replaying, site: Stack, town: Town, victim: str
+async def test_services_that_are_killed_in_the_middle_leave_no_difference(
+    replaying: Replaying, site: Stack, town: Town
 ) -> None:
     async with traffic(town) as answered:
         await until(lambda: len(answered) >= 15)
-        pid = site.services[victim].pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
+        for victim in VICTIMS:
+            kill(site, victim)
         during = await replaying(log=Log.OUTBOX)
-        await site.start_service(victim)
+        await together([site.start_service(victim) for victim in VICTIMS])
         after = await replaying()
     assert during.differences == []
     assert after.differences == []
 
 
+def kill(site: Stack, service: str) -> None:
+    """SIGKILL."""
+    pid = site.services[service].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
 async def test_what_the_audit_log_does_not_have_yet_is_waited_for_and_then_said(
     replaying: Replaying, site: Stack, town: Town
 ) -> None:
-    await site.services["audit"].stop()
+    kill(site, "audit")
     try:
         await town.move(amount=5)
         await asyncio.sleep(0.5)  # as long as the relay may take
@@ -125,3 +131,14 @@ async def test_a_log_with_a_gap_is_not_replayed(replaying: Replaying, site: Stac
     finally:
         await database.execute(back)
         await database.execute("ALTER TABLE transactions.positions ENABLE TRIGGER USER")
+
+
+async def test_a_replay_that_is_broken_off_leaves_nothing_behind(replaying: Replaying, database: Database) -> None:
+    for number in range(6):
+        under_way = asyncio.ensure_future(replaying(rows_in_memory=50))
+        await asyncio.sleep(0.1 * number)
+        under_way.cancel()
+        await asyncio.wait([under_way])
+        assert under_way.cancelled() or not under_way.exception()
+    left = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'amana_replay_%'"
+    assert await database.fetch(left) == []

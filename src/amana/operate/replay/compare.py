@@ -65,11 +65,18 @@ async def _compare_table(scratch: Scratch, table: Table, result: Replayed) -> No
     rows = await scratch.differences(table, DIFFERENCES_MAX)
     result.tables[table.name] = rows[0]["differing"] if rows else 0
     result.differences += [difference for row in rows for difference in _differences(table.name, row)]
+    if not table.kept:
+        twice = await scratch.doubles(table, DIFFERENCES_MAX)
+        result.tables[table.name] += twice[0]["differing"] if twice else 0
+        result.differences += [
+            Difference(table.name, _key(row), "the row", "at most once", f"{row['times']} times", row["position"])
+            for row in twice
+        ]
 
 
 def _differences(table: str, row: Record) -> Iterator[Difference]:
     """A difference for each column, or one for a row that only one side has."""
-    key = ", ".join(f"{name} {value}" for name, value in sorted(_object(row["key"]).items()))
+    key = _key(row)
     live, rebuilt = (None if row[side] is None else _object(row[side]) for side in ("live", "rebuilt"))
     if live is None or rebuilt is None:
         found, expected = (NO_ROW if side is None else "a row" for side in (live, rebuilt))
@@ -78,6 +85,10 @@ def _differences(table: str, row: Record) -> Iterator[Difference]:
     for column in live:
         if live[column] != rebuilt[column]:
             yield Difference(table, key, column, str(live[column]), str(rebuilt[column]), row["position"])
+
+
+def _key(row: Record) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(_object(row["key"]).items()))
 
 
 def _object(text: str) -> Mapping[str, Any]:

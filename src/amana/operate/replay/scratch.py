@@ -49,20 +49,16 @@ class Scratch:
     async def made(cls, dsn: str, *, keep: bool) -> AsyncIterator["Scratch"]:
         """A new schema in a database, with its tables; dropped at the end unless it is to be kept."""
         schema = f"amana_replay_{secrets.token_hex(6)}"
-        async with connected(dsn, schema) as connection:
-            await connection.execute(await connection.fetchval(SQL["create_schema"], schema))
+        async with connected(dsn) as keeper:
+            await keeper.execute(await keeper.fetchval(SQL["create_schema"], schema))
             try:
-                await connection.execute(SQL["take_room"])
-                for name, statement in SQL.items():
-                    if name.startswith("make_"):
-                        await connection.execute(statement)
-                for name in (*TABLES, "past_accounts"):
-                    await connection.execute(SQL["twin"], name)
-                yield cls(connection, schema)
+                async with connected(dsn, schema) as connection:
+                    await _make_tables(connection)
+                    yield cls(connection, schema)
             finally:
+                # By another connection: whatever ended the work may have ended the one that it was done on.
                 if not keep:
-                    drop = await connection.fetchval(SQL["drop_schema"], schema)
-                    await connection.execute(drop)
+                    await keeper.execute(await keeper.fetchval(SQL["drop_schema"], schema))
 
     async def bring_back(self, state: State, wanted: Iterable[tuple[str, tuple[Any, ...]]]) -> None:
         """Rows that were put down and that events now need."""
@@ -114,6 +110,19 @@ class Scratch:
     async def differences(self, table: Table, most: int) -> list[Record]:
         """Rows that differ from their live twins."""
         return await self.connection.fetch(SQL["differences"], table.name, table.keys, most)
+
+    async def doubles(self, table: Table, most: int) -> list[Record]:
+        """Rows that the log tells more than once, of a table whose rows come once."""
+        return await self.connection.fetch(SQL["doubles"], table.name, table.keys, most)
+
+
+async def _make_tables(connection: Connection) -> None:
+    await connection.execute(SQL["take_room"])
+    for name, statement in SQL.items():
+        if name.startswith("make_"):
+            await connection.execute(statement)
+    for name in (*TABLES, "past_accounts"):
+        await connection.execute(SQL["twin"], name)
 
 
 async def pipe(source: Connection, query: str, target: Connection, table: str, *arguments: object) -> int:

@@ -175,6 +175,22 @@ BEGIN
     USING keys, most;
 END $$;
 
+-- name: make_doubles
+-- A function that finds the keys that a table has more than once: the key, how often, the event that said it last, and
+-- how many keys in all. At most `most` of them.
+CREATE FUNCTION doubles(of text, keys text[], most integer)
+RETURNS TABLE (key jsonb, times bigint, "position" bigint, differing bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    names text := (SELECT string_agg(format('%I', name), ', ') FROM unnest(keys) AS name);
+    named text := (SELECT string_agg(format('%L, %I', name, name), ', ') FROM unnest(keys) AS name);
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT jsonb_build_object(%1$s), count(*), max(position), count(*) OVER ()
+         FROM %2$I GROUP BY %3$s HAVING count(*) > 1 LIMIT $1',
+        named, of, names)
+    USING most;
+END $$;
+
 -- name: by_key
 -- For the rest of this transaction: rows are found by their keys, however large the tables have grown unnoticed.
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
@@ -195,6 +211,10 @@ SELECT merge($1, $2);
 -- name: differences
 -- Rows that are not equal.
 SELECT * FROM differences($1, $2, $3);
+
+-- name: doubles
+-- Keys that are there more than once.
+SELECT * FROM doubles($1, $2, $3);
 
 -- name: find_accounts
 -- Accounts by key.
