@@ -24,7 +24,7 @@ def tell(state: State, type_: str, data: dict[str, Any], *, position: int = 0, o
     event = Event(uuid4(), 7, type_, of_version, occurred_at, Aggregate("thing", subject, 1), "k", "", data)
     fold = fold_of(type_)
     assert fold is not None
-    told = read(fold, event_bytes(event))
+    told = read(type_, fold, event_bytes(event))
     for part in fold.parts:
         part.apply(state, told, position)
 

@@ -133,6 +133,39 @@ async def test_a_log_with_a_gap_is_not_replayed(replaying: Replaying, site: Stac
         await database.execute("ALTER TABLE transactions.positions ENABLE TRIGGER USER")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("type = 'LoanForgiven'", "LoanForgiven: no fold knows the event type LoanForgiven"),
+        ("type = 'LoanClosed'", "it is filed as LoanClosed and says that it is LoanBooked"),
+        (
+            "body = replace(convert_from(body, 'UTF8'), '\"version\":1}', '\"version\":2}')::bytea",
+            "no fold knows version 2",
+        ),
+        ("body = '{\"type\":'::bytea", "Input data was truncated"),
+        (
+            "body = replace(convert_from(body, 'UTF8'), '\"principal\":', '\"capital\":')::bytea",
+            "missing required field",
+        ),
+    ],
+)
+async def test_an_event_that_can_not_be_read_is_named(
+    replaying: Replaying, database: Database, change: str, said: str
+) -> None:
+    first = "(SELECT min(seq) FROM transactions.outbox WHERE type = 'LoanBooked')"
+    (row,) = await database.fetch(f"SELECT seq, type, body FROM transactions.outbox WHERE seq = {first}")
+    seq, type_, body = row
+    position = await database.fetchval("SELECT position FROM transactions.positions WHERE seq = $1", seq)
+    await database.execute("ALTER TABLE transactions.outbox DISABLE TRIGGER USER")
+    await database.execute(f"UPDATE transactions.outbox SET {change} WHERE seq = $1", seq)
+    try:
+        with pytest.raises(CannotReplay, match=f"transactions, position {position}, .*{said}"):
+            await replaying(log=Log.OUTBOX)
+    finally:
+        await database.execute("UPDATE transactions.outbox SET type = $2, body = $3 WHERE seq = $1", seq, type_, body)
+        await database.execute("ALTER TABLE transactions.outbox ENABLE TRIGGER USER")
+
+
 async def test_a_replay_that_is_broken_off_leaves_nothing_behind(replaying: Replaying, database: Database) -> None:
     for number in range(6):
         under_way = asyncio.ensure_future(replaying(rows_in_memory=50))

@@ -95,9 +95,14 @@ def fold_of(type_: str) -> Fold | None:
     return found
 
 
-def read(fold: Fold, body: bytes) -> Told[Any]:
-    """An event's bytes as a fold reads them. Raises `UnknownEvent`, and `msgspec.MsgspecError` where they are none."""
+def read(type_: str, fold: Fold, body: bytes) -> Told[Any]:
+    """An event's bytes as its fold reads them. `type_` is what it is filed as.
+
+    Raises `UnknownEvent`, and `msgspec.MsgspecError` where they are no such event.
+    """
     event = fold.decode(body)
+    if event.type != type_:
+        raise UnknownEvent(f"it is filed as {type_} and says that it is {event.type}")
     if event.version > VERSION_MAX:
         raise UnknownEvent(f"no fold knows version {event.version} of {event.type}")
     return event

@@ -87,7 +87,7 @@ class Folding:
                 parts = () if fold is None else tuple(part for part in fold.parts if part.group in groups)
                 if fold is None or not parts:
                     continue
-                told = read(fold, body)
+                told = read(type_, fold, body)
             except (UnknownEvent, msgspec.MsgspecError) as error:
                 place = "an event without position" if position is None else f"position {position}"
                 raise CannotReplay(f"{stream}, {place}, {type_}: {error}") from error

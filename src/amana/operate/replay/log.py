@@ -97,3 +97,4 @@ async def each(pages: AsyncIterator[Page], work: Callable[[Page], Awaitable[None
             await work(page)
     finally:
         ahead.cancel()
+        await asyncio.wait([ahead])  # its statement is over before anybody uses the connection again

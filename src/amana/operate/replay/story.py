@@ -73,7 +73,7 @@ class Story:
             fold = fold_of(type_)
             if fold is None:
                 return
-            told = read(fold, body)
+            told = read(type_, fold, body)
         except (UnknownEvent, msgspec.MsgspecError) as error:
             raise CannotReplay(f"{stream}, position {position}, {type_}: {error}") from error
         state = self._state
