@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
@@ -177,14 +178,16 @@ def test_the_event_that_touched_a_row_last_is_named(found: Replayed) -> None:
     assert "no event" in stray.told()
 
 
-async def test_a_log_that_was_altered_is_not_taken_for_the_signed_one(replaying: Replaying, site: Stack) -> None:
+async def test_a_log_that_was_altered_is_not_taken_for_the_signed_one(
+    replaying: Replaying, site: Stack, tmp_path: Path
+) -> None:
     flip = "UPDATE audit.leaves SET bytes = replace(convert_from(bytes, 'UTF8'), $1, $2)::bytea"
     flip += " WHERE stream = 'transactions' AND type = 'RepaymentReceived'"
     log = await asyncpg.connect(site.settings.owner_audit_database_url)
     await log.execute("ALTER TABLE audit.leaves DISABLE TRIGGER USER")
     await log.execute(flip, '"principal_part":50000', '"principal_part":50001')
     try:
-        result = await replaying()
+        result = await replaying(write_snapshot=tmp_path / "altered.snapshot")
     finally:
         await log.execute(flip, '"principal_part":50001', '"principal_part":50000')
         await log.execute("ALTER TABLE audit.leaves ENABLE TRIGGER USER")
@@ -193,6 +196,11 @@ async def test_a_log_that_was_altered_is_not_taken_for_the_signed_one(replaying:
     assert "eligibility" not in result.differences_of_roots
     assert {each.table for each in result.differences} >= {"the log", "loans", "repayments"}
     assert result.contradictions > 0
+    assert (result.snapshot, files_in(tmp_path)) == ("", [])
+
+
+def files_in(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir()]
 
 
 async def test_what_the_log_tells_twice_is_found(replaying: Replaying, database: Database) -> None:

@@ -53,10 +53,11 @@ class Folding:
 
     async def fold_tail(self, stream: str) -> None:
         """Folds the events of a stream that have no position yet."""
-        place = 0
+        place, begun = 0, time.monotonic()
         while page := await self._scratch.connection.fetch(SQL["read_tail"], stream, place, PAGE_EVENTS):
             await self._fold_page(stream, [(None, row["type"], row["body"]) for row in page])
             place = page[-1]["place"]
+        self.seconds += time.monotonic() - begun
 
     async def finish(self) -> None:
         """Puts every row down, for the comparison."""

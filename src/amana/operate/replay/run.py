@@ -46,6 +46,7 @@ class Replay:
     async def run(self, telling: Telling) -> Replayed:
         """Everything. Raises `CannotReplay` and `DatabaseUnavailable`."""
         begun = time.monotonic()
+        await require_past(self.main, self.options)
         if self.options.from_snapshot is not None:
             await read_snapshot(self.options.from_snapshot, self.scratch, self.streams, self.options, self.shards)
         start = sum(stream.tree.size for stream in self.streams)
@@ -54,10 +55,7 @@ class Replay:
         for stream in self.streams:
             await stream.wait_for(last[stream.name], self.options.settle_s)
         await self._fold_up_to(last, telling)
-        if self.options.write_snapshot is not None:
-            await self.folding.finish()
-            place = self.options.write_snapshot
-            self.result.snapshot = await write_snapshot(place, self.scratch, self.streams, self.shards)
+        await self._write_snapshot()
         for stream in self.streams:
             await self.folding.fold_tail(stream.name)
         await self.folding.finish()
@@ -81,11 +79,18 @@ class Replay:
             last = {stream.name: int(await main.fetchval(LOG[f"{stream.name}_last"])) for stream in self.streams}
             for stream in self.streams:
                 self.result.tails[stream.name] = await pipe(main, LOG[f"{stream.name}_tail"], target, "tail")
-            await require_past(main, self.options)
             for name, query, arguments in wanted_rows(self.options):
                 telling.copying(name)
                 self.result.live[name] = await pipe(main, query, target, f"live_{name}", *arguments)
         return last
+
+    async def _write_snapshot(self) -> None:
+        """Where it was asked for. Of a log that is not the signed one, or contradicts itself, there is none."""
+        place = self.options.write_snapshot
+        if place is None or self.folding.contradictions or any(stream.differs for stream in self.streams):
+            return
+        await self.folding.finish()
+        self.result.snapshot = await write_snapshot(place, self.scratch, self.streams, self.shards)
 
     async def _compare(self, telling: Telling) -> None:
         if self.options.until is None:

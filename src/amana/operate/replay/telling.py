@@ -22,7 +22,8 @@ class Telling:
 
     @contextmanager
     def folding(self, stream: str, start: int, end: int) -> Iterator[Callable[[int], None]]:
-        """A bar from one position to another; gives what tells it how far it is."""
+        """A bar from one position to another, or a line for each tenth; gives what tells it how far it is."""
+        tenths = 0
         bar = Progress(
             *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")),
             *(TimeElapsedColumn(), TimeRemainingColumn()),
@@ -32,6 +33,11 @@ class Telling:
         task = bar.add_task(f"Replaying {stream}", total=max(1, end - start), rate="")
 
         def done(position: int) -> None:
+            nonlocal tenths
+            reached = (position - start) * 10 // max(1, end - start)
+            if reached > tenths and not self._quiet and not self._console.is_terminal:
+                tenths = reached
+                self._console.print(f"  Replaying {stream}: {tenths * 10} %")
             speed = bar.tasks[0].speed
             bar.update(task, completed=position - start, rate="" if speed is None else f"{speed:,.0f} events/s")
 
