@@ -17,6 +17,7 @@ from amana.operate import access_commands as access
 from amana.operate import eligibility
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
+from amana.operate.replay import commands as replays
 from amana.operate.streams import commands as streams
 from amana.operate.terminal import (
     DATA_DIR,
@@ -195,6 +196,7 @@ def _running(data_dir: Path) -> Settings:
     return msgspec.structs.replace(found, api_key=given.api_key or found.api_key)
 
 
+app.command("replay")(replays.command(_running))
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
 app.add_typer(streams.group(_running), name="events")
