@@ -17,6 +17,8 @@ from amana.operate import access_commands as access
 from amana.operate import audit_reads, eligibility
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
+from amana.operate.replay import commands as replays
+from amana.operate.streams import commands as streams
 from amana.operate.terminal import (
     DATA_DIR,
     EXIT_CANNOT,
@@ -61,6 +63,7 @@ class Service(StrEnum):
     TRANSACTIONS = "transactions"
     AUDIT = "audit"
     RELAY = "relay"
+    NOTIFICATIONS = "notifications"
 
 
 @app.callback()
@@ -194,8 +197,10 @@ def _running(data_dir: Path) -> Settings:
 
 
 audit_reads.add_to(audit, _running)
+app.command("replay")(replays.command(_running))
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
+app.add_typer(streams.group(_running), name="events")
 app.add_typer(imports.group(_given), name="transfers")
 app.add_typer(policies.group(_given), name="policy")
 app.add_typer(access.tenants(_running), name="tenant")
