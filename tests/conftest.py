@@ -1,7 +1,8 @@
 """Fixtures for every test: Hypothesis without surprises, and real servers, started only when a test asks for them.
 
 `stack` (and `settings`, its settings) are migrated databases, a cache and a broker, shared by the whole run: a test
-takes a tenant of its own. `platform` is a second stack with the four services running, for tests over HTTP.
+takes a tenant of its own. `platform` is a second stack with the four services running, for tests over HTTP. When they
+end, every event that any test made the services write there is held to its declaration.
 
 With AMANA_TEST_DATABASE_URL (a role with CREATEDB and CREATEROLE), AMANA_TEST_REDIS_URL or AMANA_TEST_KAFKA_BOOTSTRAP
 set, that server is used instead of the embedded one; databases made there are removed at the end. With
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from tests.declared import faults_in
 
 from amana.infra.migrate import drop_database, with_database
 from amana.infra.settings import Settings
@@ -45,6 +47,8 @@ async def _open(name: str, *, servers_only: bool) -> AsyncIterator[Stack]:
     async with Stack.open(given=given, servers_only=servers_only) as stack:
         try:
             yield stack
+            undeclared = await faults_in(stack.settings.owner_database_url)
+            assert not undeclared, f"events that are not as they are declared: {undeclared}"
         finally:
             if server:
                 await stack.stop_services()

@@ -27,10 +27,17 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient
 
 from amana.infra.breaker import Backoff, pause
-from amana.infra.kafka_client import ADMIN_TIMEOUT_S, KafkaUnavailable, Worker, common, ensure_topics
+from amana.infra.kafka_client import (
+    ADMIN_TIMEOUT_S,
+    TOPIC_PARTITIONS,
+    KafkaUnavailable,
+    Worker,
+    common,
+    ensure_topics,
+)
 from amana.infra.kafka_producer import Producer, Record, Sent
 
-__all__ = ["Consumer", "KafkaUnavailable", "Message", "Producer", "Record", "Sent", "ensure_topics"]
+__all__ = ["TOPIC_PARTITIONS", "Consumer", "KafkaUnavailable", "Message", "Producer", "Record", "Sent", "ensure_topics"]
 
 FETCH_KBYTES_MAX = 16 * 1024
 """What a consumer may hold in memory, fetched but not yet asked for."""

@@ -10,6 +10,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 ADMIN_TIMEOUT_S = 3.0
+TOPIC_PARTITIONS = 4
+"""Of a topic that we create."""
 
 T = TypeVar("T")
 
@@ -18,7 +20,7 @@ class KafkaUnavailable(Exception):
     """The broker does not answer, or not as it should. It may be tried again."""
 
 
-async def ensure_topics(bootstrap: str, names: Sequence[str], partitions: int = 4) -> None:
+async def ensure_topics(bootstrap: str, names: Sequence[str], partitions: int = TOPIC_PARTITIONS) -> None:
     """Create the topics that are absent, with the broker's default replication. Raises `KafkaUnavailable`."""
     await asyncio.to_thread(_ensure_topics, bootstrap, names, partitions)
 

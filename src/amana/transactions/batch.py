@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from amana.domain.book import Answer, Book
+from amana.domain.event_types import VERSIONS
 from amana.domain.events import Event, event_bytes
 from amana.domain.ids import uuid7
 from amana.domain.transfer import Hold, Key, Movement
@@ -211,7 +212,7 @@ def event_rows(book: Book) -> Sequence[OutboxRow]:
             event_id=uuid7(unix_ms, clock.random_74_bits()),
             tenant=draft.tenant,
             type=draft.type,
-            version=1,
+            version=VERSIONS[draft.type],
             occurred_at=book.now,
             aggregate=draft.aggregate,
             actor=draft.actor,
