@@ -1,5 +1,6 @@
 """Events read by their declarations: every one that the domain writes, older versions, and what is not to be read."""
 
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -8,7 +9,7 @@ from tests.declared import fault
 from tests.domain.test_events import EVENT_ID, LOAN_ID, NOON
 
 from amana.domain.event_kinds import ABSENT, Absent, Count, Data, EventType
-from amana.domain.event_types import CATALOGUE, VERSIONS, Catalogue, UnreadableEvent
+from amana.domain.event_types import CATALOGUE, VERSIONS, Catalogue, UnreadableEvent, Upcaster
 from amana.domain.event_types_ledger import (
     HoldCaptured,
     HoldExpired,
@@ -88,14 +89,17 @@ SIDE = SideData(EVENT_ID, 1, 2, 3, 4, 5)
 OF_ALL = MovementData(
     amount=5, code="nano", credit=SIDE, currency="NGN", debit=SIDE, effective_on=NOON.date(), transfer=LOAN_ID
 )
-OPTIONAL = {
+OPTIONAL: dict[type[Data], dict[str, Any]] = {
     TransferPosted: {"command": EVENT_ID, "notes": "0" * 64, "reverses": EVENT_ID},
     HoldPlaced: {"expires_at": "2026-03-02T12:00:00.000000Z", "notes": "0" * 64},
     HoldCaptured: {"final": True, "notes": "0" * 64, "reason": "late", "released": 3},
     HoldVoided: {"notes": "0" * 64},
     HoldExpired: {},
 }
-ALWAYS = {HoldCaptured: {"hold": EVENT_ID}, HoldVoided: {"hold": EVENT_ID, "released": 5}}
+ALWAYS: dict[type[Data], dict[str, Any]] = {
+    HoldCaptured: {"hold": EVENT_ID},
+    HoldVoided: {"hold": EVENT_ID, "released": 5},
+}
 ALWAYS[HoldExpired] = ALWAYS[HoldVoided]
 
 
@@ -136,11 +140,9 @@ class LoanMoved(Data, frozen=True):
     by: str | Absent = ABSENT
 
 
-MOVED = [
-    EventType("LoanMoved", version, "transactions", "loan", data)
-    for version, data in enumerate((LoanMovedV1, LoanMovedV2, LoanMoved), 1)
-]
-UPCASTERS = {
+SHAPES: tuple[type[Data], ...] = (LoanMovedV1, LoanMovedV2, LoanMoved)
+MOVED = [EventType("LoanMoved", version, "transactions", "loan", data) for version, data in enumerate(SHAPES, 1)]
+UPCASTERS: dict[tuple[str, int], Upcaster] = {
     ("LoanMoved", 1): lambda old: LoanMovedV2(loan=old.loan, to=old.to, fee=None),
     ("LoanMoved", 2): lambda old: LoanMoved(loan=old.loan, branch=old.to, fee=old.fee),
 }
@@ -184,10 +186,10 @@ def test_an_older_version_is_held_to_its_own_declaration() -> None:
     ids=["no first version", "a gap", "no way up", "a way to nowhere", "one version twice"],
 )
 def test_a_catalogue_that_is_not_whole_is_a_bug(
-    types: list[EventType], upcasters: dict[tuple[str, int], object]
+    types: list[EventType], upcasters: dict[tuple[str, int], Upcaster]
 ) -> None:
     with pytest.raises(AssertionError):
-        Catalogue(types, upcasters)  # type: ignore[arg-type]  # each is callable where it is used
+        Catalogue(types, upcasters)
 
 
 def test_every_declared_type_says_when_it_is_written_and_has_a_version_to_write() -> None:

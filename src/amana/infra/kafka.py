@@ -30,6 +30,8 @@ from amana.infra.breaker import Backoff, pause
 from amana.infra.kafka_client import (
     ADMIN_TIMEOUT_S,
     TOPIC_PARTITIONS,
+    Bootstrap,
+    Brokers,
     KafkaUnavailable,
     Worker,
     common,
@@ -37,7 +39,18 @@ from amana.infra.kafka_client import (
 )
 from amana.infra.kafka_producer import Producer, Record, Sent
 
-__all__ = ["TOPIC_PARTITIONS", "Consumer", "KafkaUnavailable", "Message", "Producer", "Record", "Sent", "ensure_topics"]
+__all__ = [
+    "TOPIC_PARTITIONS",
+    "Bootstrap",
+    "Brokers",
+    "Consumer",
+    "KafkaUnavailable",
+    "Message",
+    "Producer",
+    "Record",
+    "Sent",
+    "ensure_topics",
+]
 
 FETCH_KBYTES_MAX = 16 * 1024
 """What a consumer may hold in memory, fetched but not yet asked for."""
@@ -69,7 +82,7 @@ class Consumer:
     offsets when the topic is still the same one, at the beginning when the broker came back with a new one.
     """
 
-    def __init__(self, bootstrap: str, group: str, topics: Sequence[str]) -> None:
+    def __init__(self, bootstrap: Bootstrap, group: str, topics: Sequence[str]) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._topics = list(topics)
@@ -169,7 +182,7 @@ class Consumer:
             self._client = None
 
 
-def _describe(bootstrap: str, topics: list[str]) -> tuple[list[TopicPartition], dict[str, str]]:
+def _describe(bootstrap: Bootstrap, topics: list[str]) -> tuple[list[TopicPartition], dict[str, str]]:
     """Every partition of `topics`, and each topic's id, which is new when a topic is made anew."""
     admin = AdminClient(common(bootstrap))
     partitions: list[TopicPartition] = []

@@ -27,8 +27,8 @@ DESCRIPTION = (
     "Facts that Amana wrote down in the transaction of the change that they tell of. Each is sent at least once; a "
     "reader drops what it has seen by `stream` and `position`. The key is the id of the aggregate, so that the events "
     "of one thing keep their order within a partition. The payload is canonical JSON (RFC 8785), byte for byte what "
-    "the audit log seals. The same stream is served over HTTP by position: `GET /v1/events`. Readers pass over fields that "
-    "they do not know; a type or version that they do not know is newer than they are."
+    "the audit log seals. The same stream is served over HTTP by position: `GET /v1/events`. Readers pass over fields "
+    "that they do not know; a type or version that they do not know is newer than they are."
 )
 
 
