@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -48,14 +48,17 @@ async def ensure_topics(bootstrap: Bootstrap, names: Sequence[str], partitions: 
 
 
 def _ensure_topics(bootstrap: Bootstrap, names: Sequence[str], partitions: int) -> None:
-    admin = AdminClient(common(bootstrap))
+    trouble: list[str] = []
+    told: dict[str, Any] = {"error_cb": lambda error: trouble.append(str(error))}
+    admin = AdminClient(common(bootstrap) | told)
     wanted = [NewTopic(name, num_partitions=partitions) for name in names]
     for name, made in admin.create_topics(wanted, request_timeout=ADMIN_TIMEOUT_S).items():
         try:
             made.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise KafkaUnavailable(f"create topic {name}: {error}") from error
+                admin.poll(0)  # a refused password or certificate is told there only
+                raise KafkaUnavailable("; ".join([f"create topic {name}: {error}", *trouble[:1]])) from error
 
 
 class Worker:
