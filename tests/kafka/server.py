@@ -106,7 +106,14 @@ class ApacheKafka:
     async def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         user = f"{MECHANISM}=[name={USER},password={PASSWORD}]"
-        tool = [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)]
+        tool = [
+            *self._java,
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster}",
+            "-c",
+            str(self._properties),
+        ]
         process = await asyncio.create_subprocess_exec(
             *tool, "--add-scram", user, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )

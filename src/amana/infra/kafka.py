@@ -4,7 +4,7 @@ The client blocks, so each producer and consumer has a worker thread of its own 
 calls run in the order in which they were made.
 
 What has been seen of the embedded broker (Tansu 0.6, memory only), and what we do about it. Nothing here needs more
-than Apache Kafka's protocol promises, but only Tansu has been tried.
+than Apache Kafka's protocol promises, and the tests run on Apache Kafka 4.3 too (`make test-kafka`).
 - Headers, the idempotent producer and committed offsets work. A restarted broker has neither topics, nor offsets, nor
   the producer's id: an old producer then waits for ever and an old consumer goes on at its old offset in a new log. So
   a client that loses every broker is thrown away and made anew.

@@ -61,11 +61,18 @@ def topic_of(stream: str) -> str:
     return f"amana.{stream}.events"
 
 
+class _Chunk(NamedTuple):
+    """What is sent at once: the positions of events, and their messages in the same order."""
+
+    positions: list[int]
+    records: list[Record]
+
+
 class _Ahead(NamedTuple):
-    """The chunk after the one that is sent, and the term under which it was read."""
+    """The chunk after the one that is sent, and the term under which it is read."""
 
     term: int | None
-    rows: asyncio.Task[list[Row]]
+    chunk: asyncio.Task[_Chunk]
 
 
 class Publisher:
@@ -97,21 +104,21 @@ class Publisher:
         except KafkaUnavailable as error:
             self._tripped(str(error))
             return 0
-        rows = await self._unpublished()
-        if not rows:
+        chunk = await self._unpublished()
+        if not chunk.positions:
             self.breaker.worked()
             return 0
         await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
         deadline_s = self._lease.lease_s / SENDS_PER_LEASE
         if self._lease.remaining_s() < deadline_s:
             return 0
-        return await self._send(producer, rows, deadline_s)
+        return await self._send(producer, chunk, deadline_s)
 
-    async def _send(self, producer: Producer, rows: Sequence[Row], deadline_s: float) -> int:
+    async def _send(self, producer: Producer, chunk: _Chunk, deadline_s: float) -> int:
         started = time.monotonic()
-        if len(rows) == self._chunk:
-            self._ahead = _Ahead(self._lease.term, asyncio.create_task(self._after(rows[-1]["position"])))
-        sent = await producer.send(self._topic, self._records(rows), deadline_s)
+        if len(chunk.positions) == self._chunk:
+            self._ahead = _Ahead(self._lease.term, asyncio.create_task(self._after(chunk.positions[-1])))
+        sent = await producer.send(self._topic, chunk.records, deadline_s)
         self._not_before = started + sent.acknowledged / self._events_per_s
         if sent.failure:
             self._tripped(sent.failure)
@@ -120,7 +127,7 @@ class Publisher:
             self.breaker.worked()
             self._chunk = min(self._chunk_max, self._chunk * 2)
         if sent.acknowledged:
-            await self._advance(rows[sent.acknowledged - 1]["position"])
+            await self._advance(chunk.positions[sent.acknowledged - 1])
         return sent.acknowledged
 
     async def close(self) -> None:
@@ -139,26 +146,27 @@ class Publisher:
             self._producer = Producer(self._bootstrap)
         return self._producer
 
-    async def _unpublished(self) -> list[Row]:
+    async def _unpublished(self) -> _Chunk:
         """The next chunk: the one that was read ahead or, without it, what comes after `published`."""
         if self._ahead is not None and self._ahead.term == self._lease.term:
             ahead, self._ahead = self._ahead, None
-            return await ahead.rows
+            return await ahead.chunk
         await self._drop_ahead()
         async with reading(self._pool) as connection:
             published = await connection.fetchval(SQL["published"], self._lease.stream)
         return await self._after(published)
 
-    async def _after(self, position: int) -> list[Row]:
+    async def _after(self, position: int) -> _Chunk:
         async with reading(self._pool) as connection:
-            return await connection.fetch(OUTBOX_SQL["events_after"], position, self._chunk, PUBLISH_CHUNK_BYTES_MAX)
+            rows = await connection.fetch(OUTBOX_SQL["events_after"], position, self._chunk, PUBLISH_CHUNK_BYTES_MAX)
+        return _Chunk([row["position"] for row in rows], self._records(rows))
 
     async def _drop_ahead(self) -> None:
         """Forget what was read ahead: it no longer begins where `published` stands."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            ahead.rows.cancel()
-            await asyncio.wait([ahead.rows])
+            ahead.chunk.cancel()
+            await asyncio.wait([ahead.chunk])
 
     async def _advance(self, position: int) -> None:
         try:
