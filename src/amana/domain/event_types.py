@@ -10,16 +10,14 @@ what is older is read as it was declared then and raised, version by version, by
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any, TypeAlias
-from uuid import UUID
 
 import msgspec
 
 from amana.domain.event_kinds import Data, EventType
 from amana.domain.event_types_eligibility import ELIGIBILITY_EVENTS
 from amana.domain.event_types_ledger import LEDGER_EVENTS
-from amana.domain.events import Aggregate, Event
+from amana.domain.events import Event
 
 Upcaster: TypeAlias = Callable[[Any], Data]
 """From the data of one version to the data of the next. It adds nothing that the event did not say."""
@@ -64,17 +62,7 @@ class Catalogue:
             raise UnreadableEvent(f"not an event as it is declared: {error}") from error
         for version in range(written.version, self._newest[written.type]):
             data = self._upcasters[written.type, version](data)
-        return Event(
-            event_id=written.event_id,
-            tenant=written.tenant,
-            type=written.type,
-            version=self._newest[written.type],
-            occurred_at=written.occurred_at,
-            aggregate=written.aggregate,
-            actor=written.actor,
-            trace=written.trace,
-            data=data,
-        )
+        return Event(**msgspec.structs.asdict(written) | {"version": self._newest[written.type], "data": data})
 
     def _data(self, written: "_Written") -> Data:
         decoder = self._decoders.get((written.type, written.version))
@@ -92,17 +80,9 @@ NAME_MAX = 80
 """How much of an unknown type's name an error repeats."""
 
 
-class _Written(msgspec.Struct):
+class _Written(Event, frozen=True):
     """An event as it was written, its data not looked at yet."""
 
-    event_id: UUID
-    tenant: int
-    type: str
-    version: int
-    occurred_at: datetime
-    aggregate: Aggregate
-    actor: str
-    trace: str
     data: msgspec.Raw
 
 
