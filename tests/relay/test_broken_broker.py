@@ -8,7 +8,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from tests.relay.mock_cluster import NOT_ENOUGH_REPLICAS, MockCluster, mock_cluster
-from tests.relay.source import WAIT_S, Source, until
+from tests.relay.source import WAIT_S, Source, assert_each_thing_in_order, until
 from tests.relay.test_kafka import assert_each_key_in_order, numbers, producing, records
 
 from amana.infra import publisher as publishing
@@ -103,7 +103,8 @@ async def test_positions_go_on_the_breaker_opens_and_afterwards_everything_arriv
     lease = Lease(source.pool, source.stream, lease_s=60)
     assert await lease.hold()
     lease.lease_s = 2.0  # from here a send's deadline is a second
-    sequencer, publisher = Sequencer(source.pool, lease), Publisher(source.pool, lease, cluster.bootstrap)
+    sequencer = Sequencer(source.pool, lease)
+    publisher = Publisher(source.pool, lease, cluster.bootstrap, events_per_s=800)  # chunks of 200, with one read ahead
     await source.write(100)
     assert await sequencer.step() == 100
     assert await publisher.step() == 100
@@ -155,6 +156,29 @@ async def test_a_backlog_drains_at_the_rate_of_the_stream(cluster: MockCluster, 
     assert max(sizes) == max(PUBLISH_CHUNK_MIN, 400 // publishing.PAUSES_PER_S)
     assert time.monotonic() - begun >= 1.0  # the last hundred wait for four hundred before them
     await publisher.close()
+
+
+async def test_what_was_read_ahead_is_forgotten_with_the_lease(
+    cluster: MockCluster, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "ensure_topics", topics_make_themselves)
+    old, new = (Lease(source.pool, source.stream, lease_s=60) for _ in range(2))
+    assert await old.hold()
+    await source.write(300)
+    assert await Sequencer(source.pool, old).step() == 300
+    first, second = (Publisher(source.pool, lease, cluster.bootstrap, events_per_s=400) for lease in (old, new))
+    assert await first.step() == 100
+    await source.pool.execute("UPDATE stream SET lease_until = now() - interval '1 second'")
+    assert await new.hold()
+    assert await first.step() == 100  # it was read ahead, and is sent before its sender knows better
+    assert old.term is None
+    assert await first.step() == 0
+    assert (await source.stands())["published"] == 99
+    assert [await second.step() for _ in range(3)] == [100, 100, 0]
+    got = arrived(cluster, topic_of(source.stream), 300)
+    assert_each_thing_in_order(list(dict.fromkeys(message.value.decode() for message in got)))
+    await first.close()
+    await second.close()
 
 
 async def made(cluster: MockCluster) -> Producer:
