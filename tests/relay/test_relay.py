@@ -221,6 +221,8 @@ async def test_without_a_broker_sequencing_goes_on_and_afterwards_everything_new
         await published(source, 3_049)
         await until_gauge("amana_relay_breaker_state", source, lambda value: value == 0)
         await until_gauge("amana_relay_unpublished_events", source, lambda value: value == 0)
+    assert gauge("amana_relay_published_events_total", source) >= 3_050
+    assert gauge("amana_relay_broker_failures_total", source) >= 1
     # The embedded broker has forgotten the first fifty; Apache Kafka has not.
     consumer, seen = Consumer(bootstrap, f"test-{source.stream}", [topic_of(source.stream)]), set[int]()
     while not seen >= set(range(50, 3_050)):

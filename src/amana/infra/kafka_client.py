@@ -12,6 +12,8 @@ from confluent_kafka.cimpl import NewTopic
 from amana.infra.settings import Settings
 
 ADMIN_TIMEOUT_S = 3.0
+TROUBLE_MAX = 3
+"""How much of what a client complained of meanwhile an error repeats."""
 TOPIC_PARTITIONS = 4
 """Of a topic that we create."""
 
@@ -27,6 +29,10 @@ class Brokers(NamedTuple):
     username: str = ""
     password: str = ""
     ca_file: str = ""
+
+    def __repr__(self) -> str:
+        """Without the password, wherever it is told."""
+        return f"Brokers({self.bootstrap!r}, {self.security_protocol!r}, {self.username!r})"
 
     @classmethod
     def of(cls, settings: Settings) -> "Brokers":
@@ -57,8 +63,8 @@ def _ensure_topics(bootstrap: Bootstrap, names: Sequence[str], partitions: int) 
             made.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                admin.poll(0)  # a refused password or certificate is told there only
-                raise KafkaUnavailable("; ".join([f"create topic {name}: {error}", *trouble[:1]])) from error
+                admin.poll(0)  # a refused password or certificate is told there alone
+                raise KafkaUnavailable("; ".join([f"create topic {name}: {error}", *trouble[:TROUBLE_MAX]])) from error
 
 
 class Worker:

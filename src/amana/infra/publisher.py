@@ -32,6 +32,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
+from prometheus_client import Counter
 
 from amana.infra.breaker import Breaker
 from amana.infra.kafka import Bootstrap, KafkaUnavailable, Producer, Record, ensure_topics
@@ -52,6 +53,9 @@ PAUSES_PER_S = 4
 """A chunk is at most this part of a second's events, so that a pause for the rate's sake is short."""
 SENDS_PER_LEASE = 2
 """A send's deadline is the lease divided by this. (A new idempotent producer needs half a second to begin.)"""
+
+PUBLISHED = Counter("amana_relay_published_events_total", "Events that the broker acknowledged.", ["stream"])
+FAILURES = Counter("amana_relay_broker_failures_total", "Times that the breaker to the broker opened.", ["stream"])
 
 log = structlog.get_logger("amana.relay")
 
@@ -119,6 +123,7 @@ class Publisher:
         if len(chunk.positions) == self._chunk:
             self._ahead = _Ahead(self._lease.term, asyncio.create_task(self._after(chunk.positions[-1])))
         sent = await producer.send(self._topic, chunk.records, deadline_s)
+        PUBLISHED.labels(self._lease.stream).inc(sent.acknowledged)
         self._not_before = started + sent.acknowledged / self._events_per_s
         if sent.failure:
             self._tripped(sent.failure)
@@ -200,5 +205,6 @@ class Publisher:
 
     def _tripped(self, failure: str) -> None:
         self.breaker.failed()
+        FAILURES.labels(self._lease.stream).inc()
         self._chunk = max(PUBLISH_CHUNK_MIN, self._chunk // 4)
         log.warning("broker_unavailable", stream=self._lease.stream, detail=failure)
