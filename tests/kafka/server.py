@@ -24,7 +24,7 @@ from amana.infra.embedded.process import Process
 from amana.infra.kafka import Brokers
 
 USER, PASSWORD, MECHANISM = "amana", "for the tests", "SCRAM-SHA-512"
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
 JVM = ("-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 PROPERTIES = """\
