@@ -39,7 +39,7 @@ KAFKA_TESTS := tests/relay tests/audit/test_service.py tests/eligibility/test_ca
 
 test-kafka: $(STAMP)  ## Run what speaks to a broker again, on Apache Kafka (needs Java and Maven, else left out)
 	@if tests/kafka/fetch "$(KAFKA_HOME)"; then \
-	  AMANA_TEST_KAFKA_HOME="$(CURDIR)/$(KAFKA_HOME)" $(BIN)/python -m pytest $(KAFKA_TESTS); fi
+	  AMANA_TEST_KAFKA_HOME="$(abspath $(KAFKA_HOME))" $(BIN)/python -m pytest $(KAFKA_TESTS); fi
 
 SEED := 1
 MINUTES := 5
