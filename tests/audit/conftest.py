@@ -15,15 +15,21 @@ from amana.infra.migrate import drop_database, ensure_database, load_migrations,
 from amana.infra.settings import Settings
 
 
+def new_key_file(folder: Path) -> Path:
+    """A signing key in a folder of its own."""
+    folder.mkdir()
+    file = folder / "signing.key"
+    key = Ed25519PrivateKey.generate()
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return file
+
+
 @pytest.fixture
 async def log_settings(settings: Settings, tmp_path: Path) -> AsyncIterator[Settings]:
     """The settings of the run, with an audit database and key file of this test."""
     name = f"amana_audit_test_{uuid4().hex}"
     owner = with_database(settings.owner_audit_database_url, name)
-    key_file = tmp_path / "audit" / "signing.key"
-    key_file.parent.mkdir()
-    key = Ed25519PrivateKey.generate()
-    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key_file = new_key_file(tmp_path / "audit")
     await ensure_database(owner)
     try:
         await _migrate_audit(owner)

@@ -7,17 +7,18 @@ from uuid import UUID, uuid5
 
 import asyncpg
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.audit.conftest import new_key_file
 
-from amana.audit.app import make_signers
 from amana.audit.checkpoint import Signer, open_note
-from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder
+from amana.audit.custody import Custody, checkpoint_folder, load_key
+from amana.audit.findings import Kind, VerifyReport
 from amana.audit.flow import InclusionProof, Received, prove, receive
 from amana.audit.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
+from amana.audit.places import CheckpointFile, CustodyError
 from amana.audit.sealer import LogBroken, Sealer
 from amana.audit.store import Store, StoredEvent
 from amana.audit.tree import consistency_proof
-from amana.audit.verify import Kind, VerifyReport, run_verify
+from amana.audit.verify import run_verify
 from amana.domain.events import Aggregate, Event, event_bytes
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
@@ -50,10 +51,11 @@ def body(position: int, *, tenant: int = 1, amount: int = 5_000) -> bytes:
 class Log:
     """One stream in its own database, as the service would work on it."""
 
-    def __init__(self, settings: Settings, store: Store, signer: Signer, owner: asyncpg.Connection) -> None:
+    def __init__(self, settings: Settings, store: Store, owner: asyncpg.Connection) -> None:
         self.settings = settings
         self.store = store
-        self.signer = signer
+        key = load_key(Path(settings.audit_key_file))
+        self.signer = Signer(f"{settings.audit_origin}/{STREAM}", key)
         self.owner = owner
         self.kept = CheckpointFile(checkpoint_folder(Path(settings.audit_key_file)), STREAM)
 
@@ -62,7 +64,7 @@ class Log:
 
     def new_sealer(self) -> Sealer:
         """A sealer that remembers nothing, as after a restart."""
-        return Sealer(STREAM, self.store, self.signer, self.kept)
+        return Sealer(STREAM, self.store, Custody.of(self.settings))
 
     async def sealed(self, *sizes: int) -> None:
         """Receives and seals up to each size in turn."""
@@ -79,8 +81,8 @@ class Log:
         for statement in statements:
             await self.owner.execute(statement)
 
-    async def verify(self, checkpoints_file: Path | None = None) -> VerifyReport:
-        return await run_verify(self.settings, checkpoints_file=checkpoints_file)
+    async def verify(self, *checkpoints: Path) -> VerifyReport:
+        return await run_verify(self.settings, checkpoints=checkpoints)
 
     async def first_bad(self) -> tuple[int, Kind]:
         bad = (await self.verify()).first_bad
@@ -93,7 +95,7 @@ async def log(log_settings: Settings) -> AsyncIterator[Log]:
     pool = await open_pool(log_settings.audit_database_url, "audit", 4)
     owner = await asyncpg.connect(log_settings.owner_audit_database_url)
     try:
-        yield Log(log_settings, Store(pool), make_signers(log_settings)[STREAM], owner)
+        yield Log(log_settings, Store(pool), owner)
     finally:
         await owner.close()
         await pool.close()
@@ -343,12 +345,12 @@ async def test_tampering_is_found_and_the_first_bad_leaf_named(
     assert await log.first_bad() == (position, kind)
 
 
-async def test_a_log_recomputed_whole_with_another_key_is_found(log: Log) -> None:
+async def test_a_log_recomputed_whole_with_another_key_is_found(log: Log, tmp_path: Path) -> None:
     await log.sealed(5)
     await log.tamper("TRUNCATE audit.leaves, audit.nodes, audit.checkpoints")
     await receive(log.store, STREAM, [(at, body(at, amount=1)) for at in range(5)])
-    stranger = Signer(log.signer.key.name, Ed25519PrivateKey.generate())
-    forger = Sealer(STREAM, log.store, stranger, CheckpointFile(log.kept.path.parent / "elsewhere", STREAM))
+    stranger = new_key_file(tmp_path / "elsewhere")
+    forger = Sealer(STREAM, log.store, Custody(stranger, log.settings.audit_origin))
     assert await forger.seal() == 5
     bad = (await log.verify()).first_bad
     assert bad is not None

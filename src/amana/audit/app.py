@@ -8,18 +8,18 @@ the settings events come from the sources alone.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from litestar import Litestar
 
 from amana.audit import meters
-from amana.audit.checkpoint import Signer
 from amana.audit.consumer import GROUP, TOPICS, Puller, Source, consume
-from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder, load_key
+from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
 from amana.audit.leaf import STREAMS
+from amana.audit.places import CustodyError
 from amana.audit.sealer import STEP_LEAVES_MAX, LogBroken, Sealer
 from amana.audit.store import Store
+from amana.audit.tile_routes import TILE_ROUTES
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
@@ -51,18 +51,20 @@ def build(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        signers = make_signers(settings)
+        custody = Custody.of(settings)
+        for stream in STREAMS:
+            custody.keys(stream)
         pool = await open_pool(settings.audit_database_url, "audit", settings.pool_connections)
         store = Store(pool)
         app.state.store = store
-        app.state.verifier_keys = {stream: signer.key for stream, signer in signers.items()}
-        async with HttpClient() as client, _running(_steps(settings, store, signers, client)):
+        app.state.custody = custody
+        async with HttpClient() as client, _running(_steps(settings, store, custody, client)):
             yield
         await pool.close()
 
     keys = KeyRing(KeyStore(settings.gateway_database_url))
     quotas = Quotas.of(settings, "audit")
-    return build_app(service="audit", routes=ROUTES, keys=keys, quotas=quotas, lifespan=[lifespan])
+    return build_app(service="audit", routes=(*ROUTES, *TILE_ROUTES), keys=keys, quotas=quotas, lifespan=[lifespan])
 
 
 async def serve(settings: Settings) -> None:
@@ -72,18 +74,11 @@ async def serve(settings: Settings) -> None:
     )
 
 
-def make_signers(settings: Settings) -> dict[str, Signer]:
-    """What signs each stream. Raises `CustodyError` without a usable key."""
-    private = load_key(Path(settings.audit_key_file))
-    return {stream: Signer(f"{settings.audit_origin}/{stream}", private) for stream in STREAMS}
-
-
 def _steps(
-    settings: Settings, store: Store, signers: dict[str, Signer], client: HttpClient
+    settings: Settings, store: Store, custody: Custody, client: HttpClient
 ) -> Callable[[asyncio.Event], dict[str, Step]]:
     """The loops by name, each as its step."""
     urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
-    folder = checkpoint_folder(Path(settings.audit_key_file))
 
     def steps(stop: asyncio.Event) -> dict[str, Step]:
         async def consume_step() -> float:
@@ -94,8 +89,7 @@ def _steps(
         for stream in STREAMS:
             source = Source(stream, urls[stream], settings.internal_key, client)
             made[f"pull {stream}"] = Puller(source, store).pull
-            sealer = Sealer(stream, store, signers[stream], CheckpointFile(folder, stream))
-            made[f"seal {stream}"] = _seal_step(sealer, store)
+            made[f"seal {stream}"] = _seal_step(Sealer(stream, store, custody), store)
         return made
 
     return steps

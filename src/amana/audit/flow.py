@@ -6,6 +6,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from amana.audit.leaf import Leaf, Malformed, read_leaf
@@ -32,12 +33,23 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class InclusionProof:
-    """That `event` is leaf `event.position` of the log that `checkpoint` signs. Hashes are 32 bytes each."""
+    """That `event` is leaf `event.position` of the log's first `tree_size` leaves. Hashes are 32 bytes each.
+
+    `checkpoint` is the newest one: it signs that log, or one that begins with it.
+    """
 
     event: StoredEvent
     leaf_hash: bytes
     hashes: list[bytes]
+    tree_size: int
     checkpoint: StoredCheckpoint
+
+
+class OutOfRange(NamedTuple):
+    """The size asked for: an event is in logs of `least` to `most` leaves."""
+
+    least: int
+    most: int
 
 
 async def receive(store: Store, stream: str, events: Sequence[tuple[int, bytes]]) -> Received:
@@ -54,8 +66,10 @@ async def receive(store: Store, stream: str, events: Sequence[tuple[int, bytes]]
     return Received(len(stored), duplicates, tuple(conflicts), tuple(malformed))
 
 
-async def prove(store: Store, tenant: int, event_id: UUID) -> InclusionProof | StoredEvent | None:
-    """The inclusion proof of a tenant's event under the newest checkpoint.
+async def prove(
+    store: Store, tenant: int, event_id: UUID, tree_size: int | None = None
+) -> InclusionProof | OutOfRange | StoredEvent | None:
+    """The inclusion proof of a tenant's event in the log of `tree_size` leaves, or of the newest checkpoint.
 
     The event alone when no checkpoint covers it yet (that takes at most a second), None when the tenant has no such
     event. Raises `Incomplete` when the stored tree has a hole, and `DatabaseUnavailable`.
@@ -67,8 +81,11 @@ async def prove(store: Store, tenant: int, event_id: UUID) -> InclusionProof | S
         checkpoint = await rows.newest_checkpoint(event.stream)
         if checkpoint is None or checkpoint.size <= event.position:
             return event
-        hashes = await inclusion_proof(rows, event.stream, event.position, checkpoint.size)
-    return InclusionProof(event, leaf_hash(event.body), hashes, checkpoint)
+        size = checkpoint.size if tree_size is None else tree_size
+        if not event.position < size <= checkpoint.size:
+            return OutOfRange(event.position + 1, checkpoint.size)
+        hashes = await inclusion_proof(rows, event.stream, event.position, size)
+    return InclusionProof(event, leaf_hash(event.body), hashes, size, checkpoint)
 
 
 def _read(events: Sequence[tuple[int, bytes]]) -> tuple[list[Leaf], list[tuple[int, str]]]:

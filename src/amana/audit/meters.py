@@ -22,6 +22,10 @@ CHECKPOINT_AGE = Gauge(
 )
 REFUSING = Gauge("amana_audit_refusing", "1 while the sealer refuses to sign what is stored.", ("stream",))
 
+PLACE_AWAY = Gauge(
+    "amana_audit_place_away", "1 while a place for checkpoints can't be written or read.", ("stream", "place")
+)
+
 
 def count_received(stream: str, received: Received) -> None:
     """Counts what became of a batch."""

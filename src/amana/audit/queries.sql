@@ -89,6 +89,10 @@ CROSS JOIN LATERAL (
   LIMIT 128
 ) AS found;
 
+-- name: bodies_in
+-- The bytes of the leaves of stream $1 from position $2 on and before $3, in order; the caller asks for at most a tile.
+SELECT bytes FROM leaves WHERE stream = $1 AND position >= $2 AND position < $3 ORDER BY position;
+
 -- name: find_event
 -- Where event $2 of tenant $1 is; the first place if its source ever sent it under two positions.
 SELECT stream, position, event_id, occurred_at, received_at, bytes

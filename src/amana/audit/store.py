@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
+from amana.audit.checkpoint import SignedStep
 from amana.audit.leaf import Leaf
 from amana.audit.merkle import Node, Range
 from amana.infra.postgres import Connection, Pool, Record, reading
@@ -28,15 +29,6 @@ class StoredCheckpoint:
     root: bytes
     note: str
     signed_at: datetime
-
-
-class SignedStep(NamedTuple):
-    """A checkpoint with the hashes of the leaves that it added, as the verifier reads it."""
-
-    size: int
-    root: bytes
-    note: str
-    leaf_hashes: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +139,10 @@ class Rows:
             SQL["leaf_hashes_in"], stream, [first for first, _ in ranges], [stop for _, stop in ranges]
         )
         return {row["position"]: row["leaf_hash"] for row in rows}
+
+    async def bodies_in(self, stream: str, first: int, stop: int) -> list[bytes]:
+        """The bytes of the leaves at positions from `first` to before `stop`, in order; gaps are left out."""
+        return [row["bytes"] for row in await self._connection.fetch(SQL["bodies_in"], stream, first, stop)]
 
     async def nodes_in(self, stream: str, ranges: Sequence[tuple[int, Range]]) -> dict[Node, bytes]:
         """The full subtrees stored in ranges of (level, (first number, number past the last))."""

@@ -1,0 +1,164 @@
+"""A stream of the log as an export holds it, for the verifier. Imports no driver.
+
+    DIRECTORY/keys                    the verifier keys, one a line: for people, never trusted
+    DIRECTORY/rotations               how each key was replaced by the next, signed by both
+    DIRECTORY/<stream>/checkpoint     the newest checkpoint
+    DIRECTORY/<stream>/checkpoints    every checkpoint, smallest first
+    DIRECTORY/<stream>/tile/...       tiles and entry bundles (C2SP tlog-tiles)
+
+The tiles of level 0 are the leaf hashes as they were recorded when they were signed.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from amana.audit.ahead import Ahead, Workers
+from amana.audit.check import scan_bodies
+from amana.audit.checkpoint import NoteError, SignedStep, parse_checkpoint
+from amana.audit.findings import Bad, Fault, Kind, Scan
+from amana.audit.merkle import HASH_BYTES, STORED_LEVEL_STEP, Node, leaf_hash
+from amana.audit.notes import claimed_size, read_notes
+from amana.audit.tiles import TILE_WIDTH, Tile, TileError, from_bundle
+
+KEYS, ROTATIONS, CHECKPOINT, CHECKPOINTS = "keys", "rotations", "checkpoint", "checkpoints"
+TILE_BYTES_MAX = TILE_WIDTH * (2 + 0xFFFF)
+"""The largest that any file of a tile or bundle can be; a larger one is none."""
+TILES_HELD = 64
+_WIDTH = re.compile(r"[1-9][0-9]{0,2}")
+
+
+class ExportLog:
+    """See `check.Source`."""
+
+    def __init__(self, folder: Path, stream: str, workers: Workers) -> None:
+        self._folder = folder
+        self._stream = stream
+        self._workers = workers
+        self._claimed = max(map(claimed_size, _notes(folder)), default=0)
+        self._ahead = Ahead(self._run, workers.count, self._claimed)
+        self._tile = lru_cache(TILES_HELD)(self._read_tile)
+
+    async def highest(self) -> int:
+        """The last leaf that the newest checkpoint is said to cover."""
+        return self._claimed - 1
+
+    async def steps(self) -> AsyncIterator[SignedStep]:
+        """The checkpoints, each with the hashes that the tiles have of the leaves that it added."""
+        size = 0
+        for note in _notes(self._folder):
+            try:
+                signed = parse_checkpoint(note.rpartition("\n\n")[0] + "\n")
+            except NoteError as error:
+                raise Bad(Fault(self._stream, size, Kind.CHECKPOINT, f"no checkpoint: {error}")) from error
+            hashes = self._hashes(0, size, signed.size) if signed.size > size else b""
+            yield SignedStep(signed.size, signed.root, note, hashes)
+            size = signed.size
+
+    async def scan(self, start: int, stop: int) -> Scan:
+        """Leaves, up to the first gap."""
+        return await self._ahead.take(start, stop)
+
+    async def nodes(self, nodes: Sequence[Node]) -> Mapping[Node, bytes]:
+        """What the tiles have of these full subtrees."""
+        found = {}
+        for node in nodes:
+            content = self._tile(Tile(node.level // STORED_LEVEL_STEP, node.number // TILE_WIDTH))
+            at = node.number % TILE_WIDTH * HASH_BYTES
+            found[node] = content[at : at + HASH_BYTES]
+        return found
+
+    async def where_is(self, leaf_hash: bytes) -> int | None:
+        """Where the leaf with this hash is. Reads every bundle."""
+        for number in range(-(-self._claimed // TILE_WIDTH)):
+            bodies = read_bundle(self._folder, self._stream, number) or []
+            if (at := _index(bodies, leaf_hash)) is not None:
+                return number * TILE_WIDTH + at
+        return None
+
+    async def close(self) -> None:
+        """Gives up what is read ahead."""
+        await self._ahead.close()
+
+    async def _run(self, start: int, stop: int) -> Scan:
+        arguments = (self._folder, self._stream, start, stop, self._claimed)
+        if self._workers.count:
+            return await self._workers.run(scan_export, *arguments)
+        return scan_export(*arguments)
+
+    def _hashes(self, level: int, start: int, stop: int) -> bytes:
+        """The hashes of a level from `start` to before `stop`, which the tiles must have."""
+        parts = []
+        while start < stop:
+            tile = Tile(level, start // TILE_WIDTH)
+            until = min(stop, tile.stop)
+            part = self._tile(tile)[(start - tile.first) * HASH_BYTES : (until - tile.first) * HASH_BYTES]
+            if len(part) != (until - start) * HASH_BYTES:
+                detail = f"{tile.path} is missing or lacks hashes"
+                raise Bad(Fault(self._stream, start + len(part) // HASH_BYTES, Kind.NODE, detail))
+            parts.append(part)
+            start = until
+        return b"".join(parts)
+
+    def _read_tile(self, tile: Tile) -> bytes:
+        return _read(self._folder, tile) or b""
+
+
+def scan_export(folder: Path, stream: str, start: int, stop: int, claimed: int) -> Scan:
+    """Reads leaves from `start`, the first of a bundle, to before `stop`, up to the first gap, and looks at each."""
+    scan = Scan([])
+    for number in range(start // TILE_WIDTH, -(-stop // TILE_WIDTH)):
+        first = number * TILE_WIDTH
+        bodies = read_bundle(folder, stream, number)
+        scan.add(scan_bodies(stream, first, (bodies or [])[:TILE_WIDTH]))
+        if bodies is not None and len(bodies) > TILE_WIDTH:
+            scan.odd = scan.odd or Fault(stream, first + TILE_WIDTH, Kind.MALFORMED, "a bundle has too many entries")
+        if len(bodies or []) < TILE_WIDTH:
+            scan.gap = _gap(folder, stream, first + len(bodies or []), claimed)
+            break
+    return scan
+
+
+def read_bundle(folder: Path, stream: str, number: int) -> list[bytes] | None:
+    """The entries of a bundle; None where there is no file of it. Raises `Bad`."""
+    content = _read(folder, Tile(None, number))
+    try:
+        return None if content is None else from_bundle(content)
+    except TileError as error:
+        raise Bad(Fault(stream, number * TILE_WIDTH, Kind.MALFORMED, str(error))) from error
+
+
+def _gap(folder: Path, stream: str, position: int, claimed: int) -> Fault:
+    """Missing where there are leaves behind it, else the log ends there."""
+    for number in range(position // TILE_WIDTH + 1, -(-claimed // TILE_WIDTH)):
+        if _place(folder, Tile(None, number)) is not None:
+            return Fault(stream, position, Kind.MISSING, "the leaf is gone")
+    return Fault(stream, position, Kind.TRUNCATED, "the log ends here")
+
+
+def _read(folder: Path, tile: Tile) -> bytes | None:
+    """The bytes of a tile: whole, or else as wide as there is."""
+    file = _place(folder, tile)
+    if file is None:
+        return None
+    with file.open("rb") as stream:
+        return stream.read(TILE_BYTES_MAX + 1)
+
+
+def _place(folder: Path, tile: Tile) -> Path | None:
+    whole = folder / tile.path
+    if whole.is_file():
+        return whole
+    partial = whole.with_name(f"{whole.name}.p")
+    widths = [int(file.name) for file in partial.iterdir() if _WIDTH.fullmatch(file.name)] if partial.is_dir() else []
+    return partial / str(max(widths)) if widths else None
+
+
+def _notes(folder: Path) -> list[str]:
+    file = folder / CHECKPOINTS
+    return list(read_notes(file)) if file.is_file() else []
+
+
+def _index(bodies: Sequence[bytes], hash_: bytes) -> int | None:
+    return next((at for at, body in enumerate(bodies) if leaf_hash(body) == hash_), None)
