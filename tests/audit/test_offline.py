@@ -203,7 +203,7 @@ async def test_a_key_that_was_replaced_signs_nothing_more(export: Path) -> None:
 
 async def test_a_rotation_that_the_old_key_did_not_sign_brings_no_key(export: Path) -> None:
     write_export(export, BODIES, SIZES, signers={600: 2})
-    forged = rotation(3, 2, 300).replace(*(f"old {key}" for key in map(public_text, (3, 1))))
+    forged = rotation(3, 2, 300).replace(f"old {public_text(3)}", f"old {public_text(1)}")
     with_rotations(export, forged)
     bad = (await verify(export)).first_bad
     assert bad and bad.kind == Kind.CHECKPOINT and "rotation" in bad.detail

@@ -166,10 +166,10 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 
 def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
     """Whether `proof` shows that the tree of `new` leaves begins with that of `old` leaves (RFC 9162, 2.1.4.2)."""
-    if old < 0 or not _are_hashes(old_root, new_root, *proof):
+    if old == new:
+        return old_root == new_root and not proof and (old > 0 or old_root == EMPTY_ROOT)
+    if not 0 <= old < new or not _are_hashes(old_root, new_root, *proof):
         return False
-    if old >= new:
-        return old == new and old_root == new_root and not proof and (old > 0 or old_root == EMPTY_ROOT)
     if old == 0:
         return old_root == EMPTY_ROOT and not proof
     path = list(proof) if old & (old - 1) else [old_root, *proof]
