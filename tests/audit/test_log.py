@@ -10,9 +10,10 @@ import pytest
 from tests.audit.conftest import new_key_file
 
 from amana.audit.checkpoint import Signer, open_note
-from amana.audit.custody import Custody, checkpoint_folder, load_key
+from amana.audit.custody import Custody
 from amana.audit.findings import Kind, VerifyReport
 from amana.audit.flow import InclusionProof, Received, prove, receive
+from amana.audit.key_file import checkpoint_folder, load_key
 from amana.audit.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
 from amana.audit.places import CheckpointFile, CustodyError
 from amana.audit.sealer import LogBroken, Sealer

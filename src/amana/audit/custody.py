@@ -10,29 +10,24 @@ the sealer to see, who asks for `newest` before each signature. The archive and 
 while: that shows in the metrics and in `GET /v1/audit/streams`, and sealing goes on.
 """
 
-import fcntl
-import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from amana.audit import meters
 from amana.audit.checkpoint import Checkpoint, NoteError, Signer
+from amana.audit.key_file import checkpoint_folder, load_key, locked, rotations_file
 from amana.audit.keys import StreamKeys, stream_keys
 from amana.audit.notes import read_notes
 from amana.audit.places import CheckpointArchive, CheckpointFile, CustodyError
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
 
-ROTATIONS = "rotations"
+TOPIC = "the broker's topic"
 ARCHIVE_EVERY_S = 60.0
-LOCK_WAIT_S = 5.0
-LOCK_POLL_S = 0.02
 
 log = logger("amana.audit.custody")
 
@@ -45,51 +40,12 @@ class Kept(NamedTuple):
     note: str
 
 
-def load_key(file: Path) -> Ed25519PrivateKey:
-    """The signing key. Raises `CustodyError` when the file is absent or holds no Ed25519 key."""
-    try:
-        key = load_pem_private_key(file.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise CustodyError(f"no signing key in {file}: {error}") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise CustodyError(f"{file} holds a key that is not Ed25519")
-    return key
+class _Held(NamedTuple):
+    """A signing key, the state of its file, and the keys of the streams that go with it."""
 
-
-def checkpoint_folder(key_file: Path) -> Path:
-    """Where the checkpoints signed with `key_file` are kept."""
-    return key_file.parent / "checkpoints"
-
-
-def rotations_file(key_file: Path) -> Path:
-    """Where the rotations that led to `key_file` are kept."""
-    return key_file.parent / f"{ROTATIONS}.log"
-
-
-@contextmanager
-def locked(key_file: Path) -> Iterator[None]:
-    """Nobody else signs or replaces the key while the block runs. Raises `CustodyError`."""
-    try:
-        descriptor = os.open(key_file.parent / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise CustodyError(f"{key_file.parent} can't be locked: {error}") from error
-    try:
-        until_s = time.monotonic() + LOCK_WAIT_S
-        while not _try_lock(descriptor):
-            if time.monotonic() > until_s:
-                raise CustodyError(f"{key_file.parent} stays locked by another process")
-            time.sleep(LOCK_POLL_S)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    version: tuple[int, ...]
+    private: Ed25519PrivateKey
+    keys: dict[str, StreamKeys]
 
 
 class Custody:
@@ -106,9 +62,8 @@ class Custody:
         self._files: dict[str, CheckpointFile] = {}
         self._archives: dict[str, CheckpointArchive] = {}
         self._witnessed: dict[str, Kept] = {}
-        self._private: Ed25519PrivateKey | None = None
-        self._keys: dict[str, StreamKeys] = {}
-        self._loaded: tuple[int, ...] = ()
+        self._forks: dict[str, str] = {}
+        self._held: _Held | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "Custody":
@@ -118,18 +73,18 @@ class Custody:
 
     def keys(self, stream: str) -> StreamKeys:
         """The keys of a stream, as they are now. Raises `CustodyError`."""
-        self._load()
-        if stream not in self._keys:
-            assert self._private
-            public = self._private.public_key().public_bytes_raw()
+        held = self._load()
+        if stream not in held.keys:
+            public = held.private.public_key().public_bytes_raw()
             try:
-                self._keys[stream] = stream_keys(self.origin, stream, [public], self.rotations())
+                keys = stream_keys(self.origin, stream, [public], self.rotations())
             except NoteError as error:
                 raise CustodyError(f"{rotations_file(self.key_file)}: {error}") from error
-            if self._keys[stream].current.public != public:
+            if keys.current.public != public:
                 detail = "is not the key that the last rotation brought; should one have broken off, rotate again"
                 raise CustodyError(f"{self.key_file} {detail}")
-        return self._keys[stream]
+            held.keys[stream] = keys
+        return held.keys[stream]
 
     def rotations(self) -> list[str]:
         """The notes of the rotations so far, oldest first. Raises `CustodyError`."""
@@ -142,12 +97,19 @@ class Custody:
     def newest(self, stream: str) -> list[Kept]:
         """The newest checkpoint of each place that has one: the file, the archive, the broker's topic.
 
-        Raises `CustodyError` for one that none of the keys signed, or when the file can't be read.
+        Raises `CustodyError` for one that none of the keys signed, for two of one size that differ, and when the file
+        can't be read.
         """
+        if stream in self._forks:
+            raise CustodyError(self._forks[stream])
         found = [("the checkpoint file", self._file(stream).newest()), ("the archive", self._newest_archived(stream))]
         kept = [Kept(place, self.open(stream, note), note) for place, note in found if note]
         witnessed = self._witnessed.get(stream)
         return [*kept, witnessed] if witnessed else kept
+
+    def newest_note(self, stream: str) -> str | None:
+        """The newest note in the file. Raises `CustodyError`."""
+        return self._file(stream).newest()
 
     def beyond(self, stream: str, size: int) -> list[tuple[Checkpoint, str]]:
         """The checkpoints over `size` in any place, each size once, in order. Raises `CustodyError`."""
@@ -166,13 +128,12 @@ class Custody:
     def sign(self, stream: str, size: int, root: bytes) -> str:
         """Signs a checkpoint, which is in the file when this returns. Raises `CustodyError`; nothing is signed then."""
         with locked(self.key_file):
-            key = self.keys(stream).current
+            name = self.keys(stream).name
             file = self._file(stream)
             newest = file.newest()
             if newest and (signed := self.open(stream, newest)).size >= size:
                 raise CustodyError(f"{stream} was signed at {signed.size} leaves; {size} do not extend it")
-            assert self._private
-            note = Signer(key.name, self._private).sign(size, root)
+            note = Signer(name, self._load().private).sign(size, root)
             file.append(note)
         return note
 
@@ -205,8 +166,10 @@ class Custody:
             log.warning("foreign_checkpoint", stream=stream, detail=str(error))
             return
         known = self._witnessed.get(stream)
-        if known is None or checkpoint.size >= known.checkpoint.size:
-            self._witnessed[stream] = Kept("the broker's topic", checkpoint, note)
+        if known is None or checkpoint.size > known.checkpoint.size:
+            self._witnessed[stream] = Kept(TOPIC, checkpoint, note)
+        elif checkpoint.size == known.checkpoint.size and checkpoint.root != known.checkpoint.root:
+            self._forks[stream] = f"{TOPIC} has two checkpoints of {stream} at {checkpoint.size} leaves"
 
     def kept_in_places(self, stream: str) -> list[Iterable[str]]:
         """Every note of the file and of the archive, each in order of size. Reading them may raise `OSError`."""
@@ -232,13 +195,13 @@ class Custody:
     def _archive_of(self, stream: str, folder: Path) -> CheckpointArchive:
         return self._archives.setdefault(stream, CheckpointArchive(folder, stream))
 
-    def _load(self) -> None:
-        """Reads the key, again when it was replaced."""
+    def _load(self) -> _Held:
+        """The key as it is now: read again when it was replaced."""
         try:
             state = self.key_file.stat()
         except OSError as error:
             raise CustodyError(f"no signing key in {self.key_file}: {error}") from error
-        loaded = (state.st_ino, state.st_mtime_ns, state.st_size)
-        if loaded != self._loaded:
-            self._private = load_key(self.key_file)
-            self._keys, self._loaded = {}, loaded
+        version, held = (state.st_ino, state.st_mtime_ns, state.st_size), self._held
+        if held is None or held.version != version:
+            held = self._held = _Held(version, load_key(self.key_file), {})
+        return held

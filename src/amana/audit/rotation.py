@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from amana.audit.checkpoint import NoteError, VerifierKey
-from amana.audit.custody import ROTATIONS, Custody, load_key, locked, rotations_file
+from amana.audit.custody import Custody
+from amana.audit.key_file import ROTATIONS, load_key, locked, rotations_file
 from amana.audit.keys import open_rotation, sign_rotation
 from amana.audit.leaf import STREAMS
 from amana.audit.places import CheckpointFile, CustodyError, sync_folder
