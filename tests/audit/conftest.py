@@ -10,8 +10,11 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.audit.logs import Log
 
+from amana.audit.store import Store
 from amana.infra.migrate import drop_database, ensure_database, load_migrations, with_database
+from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 
 
@@ -52,3 +55,14 @@ async def _migrate_audit(owner: str) -> None:
             await connection.execute(migration.statements)
     finally:
         await connection.close()
+
+
+@pytest.fixture
+async def log(log_settings: Settings) -> AsyncIterator[Log]:
+    pool = await open_pool(log_settings.audit_database_url, "audit", 4)
+    owner = await asyncpg.connect(log_settings.owner_audit_database_url)
+    try:
+        yield Log(log_settings, Store(pool), owner)
+    finally:
+        await owner.close()
+        await pool.close()

@@ -1,106 +1,22 @@
 """The log on a real database: receiving, sealing, proving, and naming what was tampered with."""
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID, uuid5
 
 import asyncpg
 import pytest
 from tests.audit.conftest import new_key_file
+from tests.audit.logs import STREAM, Log, body, event_id
 
-from amana.audit.checkpoint import Signer, open_note
+from amana.audit.checkpoint import open_note
 from amana.audit.custody import Custody
-from amana.audit.findings import Kind, VerifyReport
+from amana.audit.findings import Kind
 from amana.audit.flow import InclusionProof, Received, prove, receive
-from amana.audit.key_file import checkpoint_folder, load_key
 from amana.audit.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
-from amana.audit.places import CheckpointFile, CustodyError
+from amana.audit.places import CustodyError
 from amana.audit.sealer import LogBroken, Sealer
-from amana.audit.store import Store, StoredEvent
+from amana.audit.store import StoredEvent
 from amana.audit.tree import consistency_proof
 from amana.audit.verify import run_verify
-from amana.domain.events import Aggregate, Event, event_bytes
-from amana.infra.postgres import open_pool
-from amana.infra.settings import Settings
-
-STREAM = "transactions"
-NAMES = UUID(int=7)
-START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
-
-
-def event_id(position: int) -> UUID:
-    return uuid5(NAMES, f"event {position}")
-
-
-def body(position: int, *, tenant: int = 1, amount: int = 5_000) -> bytes:
-    return event_bytes(
-        Event(
-            event_id=event_id(position),
-            tenant=tenant,
-            type="TransferPosted",
-            version=1,
-            occurred_at=START + timedelta(seconds=position),
-            aggregate=Aggregate("transfer", uuid5(NAMES, f"transfer {position}"), 1),
-            actor="system:test",
-            trace="",
-            data={"amount": amount, "currency": "NGN", "customer": str(uuid5(NAMES, f"customer {position % 3}"))},
-        )
-    )
-
-
-class Log:
-    """One stream in its own database, as the service would work on it."""
-
-    def __init__(self, settings: Settings, store: Store, owner: asyncpg.Connection) -> None:
-        self.settings = settings
-        self.store = store
-        key = load_key(Path(settings.audit_key_file))
-        self.signer = Signer(f"{settings.audit_origin}/{STREAM}", key)
-        self.owner = owner
-        self.kept = CheckpointFile(checkpoint_folder(Path(settings.audit_key_file)), STREAM)
-
-    async def receive(self, *positions: int) -> Received:
-        return await receive(self.store, STREAM, [(position, body(position)) for position in positions])
-
-    def new_sealer(self) -> Sealer:
-        """A sealer that remembers nothing, as after a restart."""
-        return Sealer(STREAM, self.store, Custody.of(self.settings))
-
-    async def sealed(self, *sizes: int) -> None:
-        """Receives and seals up to each size in turn."""
-        sealer, start = self.new_sealer(), 0
-        for size in sizes:
-            await self.receive(*range(start, size))
-            assert await sealer.seal() == size - start
-            start = size
-
-    async def tamper(self, *statements: str) -> None:
-        """What somebody with all rights on the database can do."""
-        for table in ("leaves", "nodes", "checkpoints"):
-            await self.owner.execute(f"ALTER TABLE audit.{table} DISABLE TRIGGER append_only")
-        for statement in statements:
-            await self.owner.execute(statement)
-
-    async def verify(self, *checkpoints: Path) -> VerifyReport:
-        return await run_verify(self.settings, checkpoints=checkpoints)
-
-    async def first_bad(self) -> tuple[int, Kind]:
-        bad = (await self.verify()).first_bad
-        assert bad is not None and bad.stream == STREAM
-        return bad.position, bad.kind
-
-
-@pytest.fixture
-async def log(log_settings: Settings) -> AsyncIterator[Log]:
-    pool = await open_pool(log_settings.audit_database_url, "audit", 4)
-    owner = await asyncpg.connect(log_settings.owner_audit_database_url)
-    try:
-        yield Log(log_settings, Store(pool), owner)
-    finally:
-        await owner.close()
-        await pool.close()
-
 
 # --- receiving
 

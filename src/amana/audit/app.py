@@ -135,7 +135,9 @@ class _Work(NamedTuple):
             meters.all_sealed(stream)
             async with store.rows() as rows:
                 given = max(await rows.highest_position(stream), await rows.source_last(stream) or -1) + 1
+                missing = await rows.missing(stream, sealer.size, max(given, sealer.size))
             meters.UNSEALED.labels(stream).set(given - sealer.size)
+            meters.MISSING.labels(stream).set(missing)
             return SEAL_EVERY_S
 
         return step

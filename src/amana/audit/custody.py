@@ -76,11 +76,12 @@ class Custody:
         held = self._load()
         if stream not in held.keys:
             public = held.private.public_key().public_bytes_raw()
+            rotations = self.rotations()
             try:
-                keys = stream_keys(self.origin, stream, [public], self.rotations())
+                keys = stream_keys(self.origin, stream, [public], rotations)
             except NoteError as error:
                 raise CustodyError(f"{rotations_file(self.key_file)}: {error}") from error
-            if keys.current.public != public:
+            if keys.current.public != public or (rotations and len(keys.keys) == 1):
                 detail = "is not the key that the last rotation brought; should one have broken off, rotate again"
                 raise CustodyError(f"{self.key_file} {detail}")
             held.keys[stream] = keys

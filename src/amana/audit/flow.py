@@ -1,6 +1,6 @@
 """What audit does with what it gets: store events, once; show them; prove them.
 
-`receive` costs one round trip when everything is new and two when something was there already, in one transaction.
+`receive` costs two round trips when everything is new, three when something was there already, in one transaction.
 `prove` costs four: the event, the newest checkpoint, nodes, leaf hashes.
 """
 
@@ -22,12 +22,14 @@ RECEIVE_MAX = 1_000
 class Received:
     """What became of a batch. `conflicts` are positions that hold other bytes than came now: kept as they were.
 
+    `doubled` are (position, where else) of events that have two places in their stream; both are kept.
     `malformed` are (position, what is wrong) of what is no event; it is not stored, so its position stays a gap.
     """
 
     stored: int
     duplicates: int
     conflicts: tuple[int, ...] = ()
+    doubled: tuple[tuple[int, str], ...] = ()
     malformed: tuple[tuple[int, str], ...] = ()
 
 
@@ -62,8 +64,10 @@ async def receive(store: Store, stream: str, events: Sequence[tuple[int, bytes]]
         stored = await rows.add_leaves(stream, leaves)
         # A batch may itself hold a position twice, so compare unless each of its leaves was stored.
         conflicts = await rows.differing(stream, leaves) if len(stored) < len(leaves) else []
+        new = [leaf for leaf in leaves if leaf.position in stored]
+        doubled = await rows.elsewhere(stream, new) if new else []
     duplicates = len(leaves) - len(stored) - len(conflicts)
-    return Received(len(stored), duplicates, tuple(conflicts), tuple(malformed))
+    return Received(len(stored), duplicates, tuple(conflicts), tuple(doubled), tuple(malformed))
 
 
 async def prove(

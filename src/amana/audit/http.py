@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from litestar import get
@@ -17,6 +17,7 @@ from litestar.types import ControllerRouterHandler
 from amana.audit.flow import InclusionProof, OutOfRange, prove
 from amana.audit.keys import StreamKeys
 from amana.audit.leaf import STREAMS
+from amana.audit.status import PageLimit, StreamName, list_irregularities, list_streams
 from amana.audit.store import Cursor, Filter, Rows, StoredCheckpoint, StoredEvent
 from amana.audit.tree import consistency_proof
 from amana.domain.reasons import Reason
@@ -30,14 +31,10 @@ from amana.wire.audit import (
     InclusionProofView,
     ReplacedKey,
     StreamKey,
-    StreamStatus,
-    StreamStatuses,
 )
-from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
+from amana.wire.common import PAGE_SIZE_DEFAULT
 from amana.wire.problems import FieldError, Refused
 
-StreamName = Literal["eligibility", "transactions"]
-PageLimit = Annotated[int, Parameter(ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]
 LogSize = Annotated[int, Parameter(ge=0, le=2**53 - 1, description="Leaves.")]
 EventType = Annotated[str | None, QueryParameter(name="type", pattern="^[A-Za-z]{1,64}$", description="Event type.")]
 After = Annotated[str | None, Parameter(max_length=100, description="`next` of the page before.")]
@@ -150,13 +147,6 @@ async def get_proof(
             raise Refused(Reason.NOT_FOUND)
 
 
-@get("/v1/audit/streams", opt={"scope": "internal"}, tags=["Internal"])
-async def list_streams(state: State) -> StreamStatuses:
-    """How far each stream is received and sealed."""
-    async with state.store.rows() as rows:
-        return StreamStatuses(streams=[await _status(rows, stream) for stream in STREAMS])
-
-
 ROUTES: Sequence[ControllerRouterHandler] = (
     get_key,
     get_latest_checkpoint,
@@ -165,6 +155,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     get_event,
     get_proof,
     list_streams,
+    list_irregularities,
 )
 
 
@@ -192,17 +183,6 @@ async def newest_checkpoint(rows: Rows, stream: str) -> StoredCheckpoint:
     if newest is None:
         raise Refused(Reason.NOT_FOUND, "Nothing of this stream was sealed yet.")
     return newest
-
-
-async def _status(rows: Rows, stream: str) -> StreamStatus:
-    newest = await rows.newest_checkpoint(stream)
-    return StreamStatus(
-        stream=stream,
-        received=await rows.highest_position(stream),
-        source_last=await rows.source_last(stream),
-        sealed_size=newest.size if newest else 0,
-        checkpoint=newest.note if newest else None,
-    )
 
 
 def _view(event: StoredEvent) -> AuditEventView:

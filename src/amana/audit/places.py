@@ -92,7 +92,7 @@ class CheckpointArchive:
         try:
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
         except FileExistsError as error:
-            if not note.startswith(_text(file)):
+            if not note.encode().startswith(file.read_bytes()):
                 raise CustodyError(f"{file} holds another checkpoint of {size} leaves") from error
             return
         with os.fdopen(descriptor, "wb") as stream:
@@ -127,12 +127,8 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")
-
-
 def _whole(file: Path) -> list[str]:
-    return list(notes_in([*_text(file).split("\n")]))
+    return list(notes_in(file.read_text(encoding="utf-8", errors="replace").split("\n")))
 
 
 def sync_folder(folder: Path) -> None:

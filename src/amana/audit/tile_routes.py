@@ -10,7 +10,8 @@ from litestar import Response, get
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
-from amana.audit.http import StreamName, newest_checkpoint
+from amana.audit.http import newest_checkpoint
+from amana.audit.status import StreamName
 from amana.audit.tile_store import read_tile
 from amana.audit.tiles import TileError, parse_tile
 from amana.domain.reasons import Reason

@@ -92,16 +92,43 @@ class ConsistencyProofView(Response):
 
 
 class StreamStatus(Response):
-    """How far a stream is. `received` and `source_last` are highest positions, -1 for none, null for not known yet."""
+    """How far a stream is. `received` and `source_last` are highest positions, -1 for none, null for not known yet.
+
+    `missing` counts the positions up to there that have not come; `first_missing` is the first of them, or else the
+    next one to come. `refusing` says why nothing is signed, null while all is well. `irregularities` counts what was
+    wrong in what came, by kind.
+    """
 
     stream: str
     received: int
     source_last: int | None
+    first_missing: int
+    missing: int
     sealed_size: int
     checkpoint: str | None
+    refusing: str | None
+    irregularities: dict[str, int]
 
 
 class StreamStatuses(Response):
     """Every stream."""
 
     streams: list[StreamStatus]
+
+
+class IrregularityView(Response):
+    """What was wrong at `position`, `times` times: `conflict`, `doubled`, `malformed` or `refetched`."""
+
+    kind: str
+    position: int
+    detail: str
+    times: int
+    first_at: datetime
+    last_at: datetime
+
+
+class IrregularityList(Response):
+    """The last ones seen, newest first."""
+
+    stream: str
+    irregularities: list[IrregularityView]
