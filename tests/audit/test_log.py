@@ -38,6 +38,14 @@ async def test_an_event_that_comes_again_with_other_bytes_is_reported_and_never_
     assert await log.owner.fetchval("SELECT bytes FROM audit.leaves WHERE position = 1") == body(1)
 
 
+async def test_an_event_that_its_source_gave_two_places_is_kept_at_both_and_reported(log: Log) -> None:
+    await log.receive(0, 1)
+    received = await receive(log.store, STREAM, [(2, body(0)), (3, body(3)), (4, body(3))])
+    assert received.stored == 3
+    assert received.doubled == ((2, "transactions/0"), (3, "transactions/4"), (4, "transactions/3"))
+    assert (await log.receive(0)).doubled == ()
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -52,6 +60,9 @@ async def test_an_event_that_comes_again_with_other_bytes_is_reported_and_never_
         body(0).replace(b'"tenant":1', b'"tenant":4294967296'),
         body(0).replace(b"system:test", b"system\\u0000"),
         body(0).replace(b"000Z", b"000+00:00"),
+        body(0).replace(b"000Z", b"000z"),
+        body(0).replace(b'"data":{', b'"data":[{').replace(b'},"event_id"', b'}],"event_id"') + b" ",
+        body(0).replace(b'"amount":5000', b'"amount":"' + b"x" * 65_536 + b'"'),
     ],
 )
 async def test_what_is_no_event_in_canonical_bytes_is_refused_and_the_rest_of_its_batch_is_stored(

@@ -6,7 +6,7 @@ them; whoever else is to have the whole log gets an export.
 
 from collections.abc import Sequence
 
-from litestar import Response, get
+from litestar import MediaType, Response, get
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
@@ -28,7 +28,7 @@ async def get_log_checkpoint(state: State, stream: StreamName) -> Response[str]:
     async with state.store.rows() as rows:
         newest = await newest_checkpoint(rows, stream)
     headers = {"cache-control": CHECKPOINT_CACHE}
-    return Response(newest.note, media_type="text/plain; charset=utf-8", headers=headers)
+    return Response(newest.note, media_type=MediaType.TEXT, headers=headers)
 
 
 @get("/v1/audit/log/{stream:str}/tile/entries/{place:path}", opt={"scope": "internal"}, tags=["Internal"])
