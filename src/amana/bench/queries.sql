@@ -67,3 +67,10 @@ SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS bytes;
 -- name: decisions_stored
 -- How many decisions a tenant has.
 SELECT count(*) FROM eligibility.decisions WHERE tenant = $1;
+
+-- name: audit_sizes
+-- Bytes of each table of the audit log with its indexes. Runs in audit's database.
+SELECT relname AS name, pg_total_relation_size(oid)::bigint AS bytes, pg_indexes_size(oid)::bigint AS index_bytes
+FROM pg_class
+WHERE relnamespace = to_regnamespace('audit') AND relkind = 'r'
+ORDER BY 2 DESC;
