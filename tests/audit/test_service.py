@@ -315,6 +315,28 @@ async def test_events_are_sealed_and_anyone_with_the_key_can_check_a_proof(servi
     assert (await run_verify(service.settings)).ok
 
 
+async def test_with_the_broker_away_events_come_over_http_and_are_sealed(
+    log_settings: Settings, client: HttpClient, store: Store
+) -> None:
+    async with source("eligibility") as eligibility, source("transactions") as transactions:
+        for from_ in (eligibility, transactions):
+            from_.bodies = [body(from_.stream, at, 1) for at in range(COUNTS[from_.stream])]
+        urls = {"eligibility_url": eligibility.url, "transactions_url": transactions.url}
+        settings = msgspec.structs.replace(
+            log_settings, internal_key=INTERNAL_KEY, kafka_bootstrap="127.0.0.1:1", **urls
+        )
+        async with serving(build(settings)) as url:
+
+            async def all_sealed() -> bool:
+                async with store.rows() as rows:
+                    sealed = {stream: await rows.newest_checkpoint(stream) for stream in COUNTS}
+                return all(newest and newest.size == COUNTS[stream] for stream, newest in sealed.items())
+
+            await until(all_sealed)
+            reply = await client.request("GET", f"{url}/metrics", timeout_ms=5_000)
+            assert 'amana_audit_place_away{place="topic",stream="transactions"} 1.0' in reply.body.decode()
+
+
 async def test_the_newest_checkpoint_is_consistent_with_every_older_one(service: Service) -> None:
     newest = await service.ok("checkpoints/latest?stream=transactions")
     signed = open_note(newest["note"], parse_verifier_key(newest["verifier_key"]))

@@ -15,7 +15,7 @@ from amana.audit.findings import Scan
 RUN_LEAVES = 8_192
 """Leaves in one run, and so what a process works on at a time: some 6 MB of events. A multiple of a tile's 256."""
 RUNS_AHEAD_PER_WORKER = 2
-WORKERS_FROM_LEAVES = 40_000
+WORKERS_FROM_LEAVES = 100_000
 """Fewer are read in this process: starting others takes a second."""
 WORKERS_MAX = 16
 
