@@ -63,6 +63,7 @@ class Custody:
         self._archives: dict[str, CheckpointArchive] = {}
         self._witnessed: dict[str, Kept] = {}
         self._forks: dict[str, str] = {}
+        self._away: set[str] = set()
         self._held: _Held | None = None
 
     @classmethod
@@ -157,7 +158,7 @@ class Custody:
             self._is_away(stream, error)
         else:
             self._archived_s[stream] = time.monotonic()
-            meters.PLACE_AWAY.labels(stream, "archive").set(0)
+            self._is_back(stream)
 
     def witness(self, stream: str, note: str) -> None:
         """Takes note of a checkpoint that the broker's topic holds. One that is not ours proves nothing."""
@@ -187,8 +188,14 @@ class Custody:
             return None
 
     def _is_away(self, stream: str, error: OSError) -> None:
+        if stream not in self._away:
+            log.error("archive_away", stream=stream, detail=str(error))
+        self._away.add(stream)
         meters.PLACE_AWAY.labels(stream, "archive").set(1)
-        log.error("archive_away", stream=stream, detail=str(error))
+
+    def _is_back(self, stream: str) -> None:
+        self._away.discard(stream)
+        meters.PLACE_AWAY.labels(stream, "archive").set(0)
 
     def _file(self, stream: str) -> CheckpointFile:
         return self._files.setdefault(stream, CheckpointFile(checkpoint_folder(self.key_file), stream))

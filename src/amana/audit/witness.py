@@ -41,6 +41,7 @@ class Witness:
         self._producer: Producer | None = None
         self._published = ""
         self._looked = asyncio.Event()
+        self._away = False
 
     async def publish(self) -> float:
         """Sends the newest checkpoint if it was not sent yet. Returns the seconds to wait until the next time."""
@@ -52,6 +53,7 @@ class Witness:
         except KafkaUnavailable as error:
             return self._is_away(error)
         self._published = note
+        self._away = False
         meters.PLACE_AWAY.labels(self._stream, "topic").set(0)
         return PUBLISH_EVERY_S
 
@@ -93,6 +95,8 @@ class Witness:
             raise KafkaUnavailable(f"topic {self._topic}: {sent.failure}")
 
     def _is_away(self, error: KafkaUnavailable) -> float:
+        if not self._away:
+            log.warning("topic_away", stream=self._stream, detail=str(error))
+        self._away = True
         meters.PLACE_AWAY.labels(self._stream, "topic").set(1)
-        log.warning("topic_away", stream=self._stream, detail=str(error))
         return AWAY_PAUSE_S
