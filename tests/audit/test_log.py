@@ -7,10 +7,11 @@ import pytest
 from tests.audit.conftest import new_key_file
 from tests.audit.logs import STREAM, Log, body, event_id
 
-from amana.audit.checkpoint import open_note
+from amana.audit.checkpoint import Signer, open_note
 from amana.audit.custody import Custody
 from amana.audit.findings import Kind
 from amana.audit.flow import InclusionProof, Received, prove, receive
+from amana.audit.key_file import load_key
 from amana.audit.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
 from amana.audit.places import CustodyError
 from amana.audit.sealer import LogBroken, Sealer
@@ -271,6 +272,19 @@ async def test_tampering_is_found_and_the_first_bad_leaf_named(
     assert (await log.verify()).ok
     await log.tamper(*tampering)
     assert await log.first_bad() == (position, kind)
+
+
+async def test_a_forged_newer_checkpoint_is_found_by_the_verifier_and_stops_the_sealer(
+    log: Log, tmp_path: Path
+) -> None:
+    await log.sealed(5)
+    stranger = Signer(log.signer.key.name, load_key(new_key_file(tmp_path / "elsewhere")))
+    note, forged = stranger.sign(7, bytes(32)), "INSERT INTO audit.checkpoints VALUES ($1, 7, $2, $3, $4)"
+    await log.owner.execute(forged, STREAM, bytes(32), note, bytes(64))
+    await log.receive(5, 6, 7)
+    assert await log.first_bad() == (5, Kind.CHECKPOINT)
+    with pytest.raises(LogBroken):
+        await log.new_sealer().seal()
 
 
 async def test_a_log_recomputed_whole_with_another_key_is_found(log: Log, tmp_path: Path) -> None:

@@ -120,11 +120,13 @@ def audit(
     """The audit log: receiving, sealing, exporting and verifying it, and the bytes of an event (P9)."""
     from amana.bench.audit import PATHS, run_audit
     from amana.bench.audit_ground import Options
+    from amana.bench.site import QUIET
+    from amana.infra.telemetry import configure_logging
 
     _require_known(only, PATHS)
-    finish(
-        run(run_audit(console, context.obj(), Options(leaves=leaves, runs=runs, seed=seed), tuple(only or ()))), report
-    )
+    configure_logging("bench", QUIET)  # what seals runs in this process
+    options = Options(leaves=leaves, runs=runs, seed=seed)
+    finish(run(run_audit(console, context.obj(), options, tuple(only or ()))), report)
 
 
 def _require_known(only: list[str] | None, paths: tuple[str, ...]) -> None:
