@@ -3,22 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from amana.infra.settings import Settings
+from amana.operate.leaves_bar import LeavesBar
 from amana.operate.terminal import (
     DATA_DIR,
     EXIT_CANNOT,
@@ -26,7 +17,6 @@ from amana.operate.terminal import (
     DataDir,
     cannot,
     complain,
-    console,
     finish,
     report_place,
     run,
@@ -37,7 +27,6 @@ if TYPE_CHECKING:
     from amana.audit.export import Exported
     from amana.audit.findings import VerifyReport
 
-SPOKEN_FROM_LEAVES = 100_000
 
 Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
 Export = Annotated[
@@ -53,15 +42,20 @@ Checkpoints = Annotated[
 
 def group(given: Callable[[], Settings], running: Callable[[Path], Settings]) -> typer.Typer:
     """The group; `given` reads the settings, `running` also looks for a stack that runs on a folder."""
-    audit = typer.Typer(no_args_is_help=True, help="The audit log: verify it, export it, replace its key.")
-    key = typer.Typer(no_args_is_help=True, help="The keys that sign checkpoints.")
-    audit.add_typer(key, name="key")
 
     def settings(data_dir: Path) -> Settings:
         """Where the log and its key are."""
         found = given()
         return found if found.audit_key_file else running(data_dir)
 
+    audit = typer.Typer(no_args_is_help=True, help="The audit log: verify it, export it, replace its key.")
+    _add_verify(audit, settings)
+    _add_export(audit, settings)
+    audit.add_typer(_keys(settings), name="key")
+    return audit
+
+
+def _add_verify(audit: typer.Typer, settings: Callable[[Path], Settings]) -> None:
     @audit.command("verify")
     def verify(
         directory: Export = None,
@@ -84,12 +78,18 @@ def group(given: Callable[[], Settings], running: Callable[[Path], Settings]) ->
         else:
             finish(_verified(_verify_export(directory, _all_keys(key, keys), checkpoints or [])), report)
 
+
+def _add_export(audit: typer.Typer, settings: Callable[[Path], Settings]) -> None:
     @audit.command("export")
     def export(directory: Folder, data_dir: DataDir = DATA_DIR, report: Report = None) -> None:
         """Write the whole log to a folder: tiles, entries, checkpoints, keys. Run again to go on or to add to it."""
         exported = _export(settings(data_dir), directory)
         say(exported.told())
         finish((msgspec.to_builtins(exported), True), report)
+
+
+def _keys(settings: Callable[[Path], Settings]) -> typer.Typer:
+    key = typer.Typer(no_args_is_help=True, help="The keys that sign checkpoints.")
 
     @key.command("show")
     def show(data_dir: DataDir = DATA_DIR) -> None:
@@ -115,7 +115,7 @@ def group(given: Callable[[], Settings], running: Callable[[Path], Settings]) ->
             for each in rotate_key(custody, clock.now()):
                 say(str(each))
 
-    return audit
+    return key
 
 
 def _verify_running(settings: Settings, checkpoints: list[Path]) -> "VerifyReport":
@@ -165,37 +165,3 @@ def _explained() -> Iterator[None]:
         yield
     except (CannotVerify, CustodyError, OSError) as error:
         cannot(str(error), error)
-
-
-class LeavesBar:
-    """How many leaves of each stream are done; where no bar can be drawn, a line for each tenth of a long one."""
-
-    def __init__(self, done: str) -> None:
-        self._done = done
-        self._progress = Progress(
-            *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
-            *(TimeElapsedColumn(), TimeRemainingColumn()),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._tenths: dict[str, int] = {}
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def at(self, stream: str, done: int, total: int) -> None:
-        """So many leaves are done."""
-        if stream not in self._tasks:
-            self._tasks[stream] = self._progress.add_task(f"{stream}, leaves {self._done}", total=total)
-        self._progress.update(self._tasks[stream], completed=done, total=total)
-        tenths = done * 10 // total
-        if not console.is_terminal and total >= SPOKEN_FROM_LEAVES and tenths > self._tenths.get(stream, 0):
-            self._tenths[stream] = tenths
-            say(f"  {stream}: {tenths * 10} % {self._done}")
