@@ -125,6 +125,22 @@ async def test_one_bit_anywhere_in_any_file_is_found(export: Path) -> None:
     assert (await verify(export)).ok
 
 
+async def test_a_bundle_cut_in_the_middle_of_an_entry_is_bad_from_there_on(export: Path) -> None:
+    file = bundle(export, 1)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert await first_bad(export) == (511, Kind.MALFORMED)
+    rewrite(bundle(export, 0), lambda bodies: changed(bodies, 3, body(3, amount=1)))
+    assert await first_bad(export) == (3, Kind.ALTERED)
+
+
+async def test_a_checkpoint_that_claims_more_leaves_than_there_can_be_is_bad_at_once(export: Path) -> None:
+    with (export / STREAM / "checkpoints").open("a", encoding="utf-8") as notes:
+        notes.write(signer().sign(10**18, bytes(32)) + "\n")
+    assert await first_bad(export) == (600, Kind.NODE)
+    bundle(export, 2).unlink()
+    assert await first_bad(export) == (512, Kind.TRUNCATED)
+
+
 @pytest.mark.parametrize(
     ("path", "position", "kind"),
     [

@@ -21,7 +21,7 @@ from amana.audit import meters
 from amana.audit.checkpoint import Checkpoint, NoteError, Signer
 from amana.audit.key_file import checkpoint_folder, load_key, locked, rotations_file
 from amana.audit.keys import StreamKeys, stream_keys
-from amana.audit.notes import read_notes
+from amana.audit.notes import claimed_size, read_notes
 from amana.audit.places import CheckpointArchive, CheckpointFile, CustodyError
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
@@ -116,7 +116,8 @@ class Custody:
     def beyond(self, stream: str, size: int) -> list[tuple[Checkpoint, str]]:
         """The checkpoints over `size` in any place, each size once, in order. Raises `CustodyError`."""
         kept = {each.checkpoint.size: (each.checkpoint, each.note) for each in self.newest(stream)}
-        in_file = ((self.open(stream, note), note) for note in self._file(stream).notes())
+        beyond = (note for note in self._file(stream).notes() if claimed_size(note) > size)
+        in_file = ((self.open(stream, note), note) for note in beyond)
         kept.update((checkpoint.size, (checkpoint, note)) for checkpoint, note in in_file)
         return [kept[at] for at in sorted(kept) if at > size]
 

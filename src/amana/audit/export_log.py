@@ -10,7 +10,7 @@ The tiles of level 0 are the leaf hashes as they were recorded when they were si
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,12 +20,14 @@ from amana.audit.checkpoint import NoteError, SignedStep, parse_checkpoint
 from amana.audit.findings import Bad, Fault, Kind, Scan
 from amana.audit.merkle import HASH_BYTES, STORED_LEVEL_STEP, Node, leaf_hash
 from amana.audit.notes import claimed_size, read_notes
-from amana.audit.tiles import TILE_WIDTH, Tile, TileError, from_bundle
+from amana.audit.tiles import TILE_WIDTH, Tile, split_bundle
 
 KEYS, ROTATIONS, CHECKPOINT, CHECKPOINTS = "keys", "rotations", "checkpoint", "checkpoints"
 TILE_BYTES_MAX = TILE_WIDTH * (2 + 0xFFFF)
 """The largest that any file of a tile or bundle can be; a larger one is none."""
 TILES_HELD = 64
+ABSENT_MAX = 10_000
+"""Bundles that are looked for in vain; behind so many there is none."""
 _WIDTH = re.compile(r"[1-9][0-9]{0,2}")
 
 
@@ -71,9 +73,8 @@ class ExportLog:
 
     async def where_is(self, leaf_hash: bytes) -> int | None:
         """Where the leaf with this hash is. Reads every bundle."""
-        for number in range(-(-self._claimed // TILE_WIDTH)):
-            bodies = read_bundle(self._folder, self._stream, number) or []
-            if (at := _index(bodies, leaf_hash)) is not None:
+        for number in _numbers(self._folder, 0, self._claimed):
+            if (at := _index(_entries(self._folder, number)[0], leaf_hash)) is not None:
                 return number * TILE_WIDTH + at
         return None
 
@@ -108,33 +109,41 @@ class ExportLog:
 def scan_export(folder: Path, stream: str, start: int, stop: int, claimed: int) -> Scan:
     """Reads leaves from `start`, the first of a bundle, to before `stop`, up to the first gap, and looks at each."""
     scan = Scan([])
-    for number in range(start // TILE_WIDTH, -(-stop // TILE_WIDTH)):
-        first = number * TILE_WIDTH
-        bodies = read_bundle(folder, stream, number)
-        scan.add(scan_bodies(stream, first, (bodies or [])[:TILE_WIDTH]))
-        if bodies is not None and len(bodies) > TILE_WIDTH:
+    for first in range(start, stop, TILE_WIDTH):
+        entries, rest = _entries(folder, first // TILE_WIDTH)
+        scan.add(scan_bodies(stream, first, entries[:TILE_WIDTH]))
+        if len(entries) > TILE_WIDTH:
             scan.odd = scan.odd or Fault(stream, first + TILE_WIDTH, Kind.MALFORMED, "a bundle has too many entries")
-        if len(bodies or []) < TILE_WIDTH:
-            scan.gap = _gap(folder, stream, first + len(bodies or []), claimed)
+        if len(entries) < TILE_WIDTH:
+            scan.gap = _gap(folder, stream, first + len(entries), claimed, rest)
             break
     return scan
 
 
-def read_bundle(folder: Path, stream: str, number: int) -> list[bytes] | None:
-    """The entries of a bundle; None where there is no file of it. Raises `Bad`."""
-    content = _read(folder, Tile(None, number))
-    try:
-        return None if content is None else from_bundle(content)
-    except TileError as error:
-        raise Bad(Fault(stream, number * TILE_WIDTH, Kind.MALFORMED, str(error))) from error
+def _entries(folder: Path, number: int) -> tuple[list[bytes], bytes]:
+    """The whole entries of a bundle, none where there is no file of it, and what is behind them that is none."""
+    return split_bundle(_read(folder, Tile(None, number)) or b"")
 
 
-def _gap(folder: Path, stream: str, position: int, claimed: int) -> Fault:
-    """Missing where there are leaves behind it, else the log ends there."""
-    for number in range(position // TILE_WIDTH + 1, -(-claimed // TILE_WIDTH)):
-        if _place(folder, Tile(None, number)) is not None:
-            return Fault(stream, position, Kind.MISSING, "the leaf is gone")
+def _gap(folder: Path, stream: str, position: int, claimed: int, rest: bytes) -> Fault:
+    """Malformed where something else stands there, missing where there are leaves behind it, else the log ends."""
+    if rest:
+        return Fault(stream, position, Kind.MALFORMED, "its bundle ends in the middle of an entry")
+    if any(_numbers(folder, position // TILE_WIDTH + 1, claimed)):
+        return Fault(stream, position, Kind.MISSING, "the leaf is gone")
     return Fault(stream, position, Kind.TRUNCATED, "the log ends here")
+
+
+def _numbers(folder: Path, first: int, claimed: int) -> Iterator[int]:
+    """The bundles that there are from `first` on. A size that is merely claimed makes nobody look for ever."""
+    absent = 0
+    for number in range(first, -(-claimed // TILE_WIDTH)):
+        if _place(folder, Tile(None, number)) is not None:
+            yield number
+        else:
+            absent += 1
+            if absent >= ABSENT_MAX:
+                return
 
 
 def _read(folder: Path, tile: Tile) -> bytes | None:
@@ -155,9 +164,9 @@ def _place(folder: Path, tile: Tile) -> Path | None:
     return partial / str(max(widths)) if widths else None
 
 
-def _notes(folder: Path) -> list[str]:
+def _notes(folder: Path) -> Iterator[str]:
     file = folder / CHECKPOINTS
-    return list(read_notes(file)) if file.is_file() else []
+    return read_notes(file) if file.is_file() else iter(())
 
 
 def _index(bodies: Sequence[bytes], hash_: bytes) -> int | None:

@@ -79,7 +79,7 @@ class CheckpointArchive:
 
     def __init__(self, folder: Path, stream: str) -> None:
         self.folder = folder / stream
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[Path, int, int] | None = None
         self._newest: str | None = None
 
     def add(self, size: int, note: str) -> None:
@@ -102,15 +102,20 @@ class CheckpointArchive:
         sync_folder(file.parent)
 
     def newest(self) -> str | None:
-        """The note of the largest size, or None. Raises `OSError`."""
-        for folder in reversed(_entries(self.folder)):
-            state = self.folder.stat().st_mtime_ns, folder.stat().st_mtime_ns
-            if state == self._seen:
-                return self._newest
-            if note := next((whole for file in reversed(_entries(folder)) for whole in _whole(file)), None):
-                self._newest, self._seen = note, state
-                return note
-        return None
+        """The note of the largest size, or None. Raises `OSError`. Looks into folders again when they have changed."""
+        if self._seen is None or self._seen != self._state(self._seen[0]):
+            self._newest, self._seen = None, None
+            for folder in reversed(_entries(self.folder)):
+                state = self._state(folder)
+                self._newest = next((note for file in reversed(_entries(folder)) for note in _whole(file)), None)
+                if self._newest:
+                    self._seen = state
+                    break
+        return self._newest
+
+    def _state(self, newest: Path) -> tuple[Path, int, int]:
+        """Changes when a folder is added, or a file to the newest of them."""
+        return newest, self.folder.stat().st_mtime_ns, newest.stat().st_mtime_ns
 
     def notes(self) -> Iterator[str]:
         """Every note, smallest first. Raises `OSError`."""

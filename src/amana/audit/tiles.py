@@ -89,12 +89,20 @@ def to_bundle(entries: Iterable[bytes]) -> bytes:
 
 def from_bundle(bundle: bytes) -> list[bytes]:
     """The entries of a bundle. Raises `TileError` unless the lengths lead exactly to its end."""
+    entries, rest = split_bundle(bundle)
+    if rest:
+        raise TileError(f"the bundle ends in the middle of its entry {len(entries)}")
+    return entries
+
+
+def split_bundle(bundle: bytes) -> tuple[list[bytes], bytes]:
+    """The whole entries of a bundle, and what is left behind them: nothing of a good one."""
     entries: list[bytes] = []
     at, end = 0, len(bundle)
-    while at < end:
+    while at + 2 <= end:
         stop = at + 2 + int.from_bytes(bundle[at : at + 2], "big")
-        if at + 2 > end or stop > end:
-            raise TileError(f"the bundle ends in the middle of its entry {len(entries)}")
+        if stop > end:
+            break
         entries.append(bundle[at + 2 : stop])
         at = stop
-    return entries
+    return entries, bundle[at:]
