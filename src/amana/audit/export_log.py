@@ -38,7 +38,7 @@ class ExportLog:
         self._folder = folder
         self._stream = stream
         self._workers = workers
-        self._claimed = max(map(claimed_size, _notes(folder)), default=0)
+        self._claimed = _claimed(folder)
         self._ahead = Ahead(self._run, workers.count, self._claimed)
         self._tile = lru_cache(TILES_HELD)(self._read_tile)
 
@@ -104,6 +104,16 @@ class ExportLog:
 
     def _read_tile(self, tile: Tile) -> bytes:
         return _read(self._folder, tile) or b""
+
+
+def leaves_at_hand(folder: Path) -> int:
+    """How many leaves the newest checkpoint is said to cover; 0 where the last of them is not there."""
+    claimed = _claimed(folder)
+    return claimed if claimed and _place(folder, Tile(None, (claimed - 1) // TILE_WIDTH)) else 0
+
+
+def _claimed(folder: Path) -> int:
+    return max(map(claimed_size, _notes(folder)), default=0)
 
 
 def scan_export(folder: Path, stream: str, start: int, stop: int, claimed: int) -> Scan:

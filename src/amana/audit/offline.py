@@ -11,12 +11,12 @@ from pathlib import Path
 from amana.audit.ahead import Workers
 from amana.audit.check import StreamCheck
 from amana.audit.checkpoint import NoteError, VerifierKey, parse_verifier_key
-from amana.audit.export_log import CHECKPOINTS, ROTATIONS, ExportLog
+from amana.audit.export_log import ROTATIONS, ExportLog, leaves_at_hand
 from amana.audit.findings import CannotVerify, Fault, Kind, Progress, StreamReport, VerifyReport
 from amana.audit.keys import StreamKeys, stream_keys
 from amana.audit.leaf import STREAMS
 from amana.audit.merkle import EMPTY_ROOT
-from amana.audit.notes import claimed_size, kept_notes, notes_of, read_notes
+from amana.audit.notes import kept_notes, notes_of, read_notes
 
 
 async def verify_export(
@@ -48,9 +48,7 @@ async def _verify_stream(
     except NoteError as error:
         fault = Fault(stream, 0, Kind.CHECKPOINT, f"the rotations of the keys: {error}")
         return StreamReport(stream, 0, 0, 0, 0, EMPTY_ROOT.hex(), fault)
-    notes = folder / stream / CHECKPOINTS
-    leaves = max(map(claimed_size, read_notes(notes)), default=0) if notes.is_file() else 0
-    with Workers(leaves) as workers:
+    with Workers(leaves_at_hand(folder / stream)) as workers:
         log = ExportLog(folder / stream, stream, workers)
         try:
             return await StreamCheck(stream, log, keys, [kept], progress).run()
