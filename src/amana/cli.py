@@ -18,6 +18,8 @@ from amana.operate import audit_commands as audit
 from amana.operate import eligibility
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
+from amana.operate.replay import commands as replays
+from amana.operate.streams import commands as streams
 from amana.operate.terminal import (
     DATA_DIR,
     EXIT_CANNOT,
@@ -60,6 +62,7 @@ class Service(StrEnum):
     TRANSACTIONS = "transactions"
     AUDIT = "audit"
     RELAY = "relay"
+    NOTIFICATIONS = "notifications"
 
 
 @app.callback()
@@ -179,8 +182,10 @@ def _running(data_dir: Path) -> Settings:
 
 
 app.add_typer(audit.group(_given, _running), name="audit")
+app.command("replay")(replays.command(_running))
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
+app.add_typer(streams.group(_running), name="events")
 app.add_typer(imports.group(_given), name="transfers")
 app.add_typer(policies.group(_given), name="policy")
 app.add_typer(access.tenants(_running), name="tenant")

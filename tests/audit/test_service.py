@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amana.audit.app import build
 from amana.audit.checkpoint import Signer, open_note, parse_verifier_key
-from amana.audit.consumer import PULL_EVERY_S, Puller, Source, consume, take
+from amana.audit.consumer import PULL_EVERY_S, Puller, consume, take
 from amana.audit.custody import Custody
 from amana.audit.flow import receive
 from amana.audit.irregularities import count, newest
@@ -30,6 +30,7 @@ from amana.audit.tree import root_at
 from amana.audit.verify import run_verify
 from amana.domain.events import Aggregate, Event, event_bytes
 from amana.gateway import provision
+from amana.gateway.source import Source
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import serve
 from amana.infra.kafka import Consumer, Producer, Record, ensure_topics

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from litestar import Litestar
 
 from amana.audit import meters
-from amana.audit.consumer import GROUP, TOPICS, Puller, Source, consume
+from amana.audit.consumer import GROUP, TOPICS, Puller, consume
 from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
 from amana.audit.leaf import STREAMS
@@ -25,6 +25,7 @@ from amana.audit.witness import Witness
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
+from amana.gateway.source import Source
 from amana.gateway.store import KeyStore
 from amana.infra.breaker import pause
 from amana.infra.http import HttpClient, UpstreamUnavailable
