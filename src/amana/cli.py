@@ -14,6 +14,7 @@ import uvloop
 from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, check_kafka, load_settings
 from amana.operate import access_commands as access
+from amana.operate import audit_commands as audit
 from amana.operate import eligibility
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
@@ -35,9 +36,7 @@ from amana.operate.terminal import (
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 tape = typer.Typer(no_args_is_help=True, help="Loan tapes: check a lender's own book and play it through the platform.")
-audit = typer.Typer(no_args_is_help=True, help="The audit log.")
-for name, group in (("tape", tape), ("audit", audit)):
-    app.add_typer(group, name=name)
+app.add_typer(tape, name="tape")
 
 PORT_BASE = 7801
 
@@ -131,20 +130,6 @@ def reconcile(data_dir: DataDir = DATA_DIR, report: Report = None) -> None:
     finish((msgspec.to_builtins(result), result.ok), report)
 
 
-@audit.command("verify")
-def audit_verify(
-    data_dir: DataDir = DATA_DIR,
-    checkpoints: Annotated[Path | None, typer.Option(help="Older checkpoints to hold the log to.")] = None,
-    report: Report = None,
-) -> None:
-    """Recompute the whole log of a running stack; name the first bad leaf."""
-    from amana.audit.verify import run_verify
-
-    result = run(run_verify(_running(data_dir), checkpoints_file=checkpoints))
-    say(result.told())
-    finish((msgspec.to_builtins(result), result.ok), report)
-
-
 @tape.command("import")
 def tape_import(folder: Folder, mapping: Mapping = None, report: Report = None) -> None:
     """Read and check a tape: every row is accepted, repaired or refused, with its line and reason."""
@@ -198,6 +183,7 @@ def _running(data_dir: Path) -> Settings:
     return msgspec.structs.replace(found, api_key=given.api_key or found.api_key)
 
 
+app.add_typer(audit.group(_given, _running), name="audit")
 app.command("replay")(replays.command(_running))
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")

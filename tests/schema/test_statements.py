@@ -28,6 +28,7 @@ class Use(NamedTuple):
 
 
 USES = (
+    Use("audit/irregularities.sql", "audit_database_url", "audit"),
     Use("audit/queries.sql", "audit_database_url", "audit"),
     Use("bench/queries.sql", "owner_database_url", "public"),
     Use("bench/naive.sql", "owner_database_url", "pg_temp", first="make_"),

@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str = ""
     audit_key_file: str = ""
     audit_origin: str = "amana.example/audit"
+    audit_archive_dir: str = ""
     ledger_shards: int = 1
     pool_connections: int = 8
     assessment_ttl_ms: int = 5_000

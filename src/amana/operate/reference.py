@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.audit.tile_routes import TILE_ROUTES
 from amana.domain.event_kinds import ABSENT, EventType
 from amana.domain.event_types import CATALOGUE
 from amana.domain.facts import FACTS
@@ -60,6 +61,7 @@ SETTINGS = {
     "api_key": "A lender's API key, for commands that act as its program: `transfers import`, `policy`.",
     "audit_key_file": "The Ed25519 private key that signs checkpoints, in PEM. Signed checkpoints are kept beside it.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
+    "audit_archive_dir": "A folder, best a write-once mount, for a checkpoint of each stream a minute; empty for none.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
     "assessment_ttl_ms": "How old a cached assessment may get and still answer a plain question; at most 60000.",
     "assessments_in_memory": "How many cached assessments one eligibility process holds itself, at most 10000000.",
@@ -92,7 +94,7 @@ SCOPES = {
 ROUTES: tuple[tuple[str, Sequence[ControllerRouterHandler]], ...] = (
     ("eligibility", ELIGIBILITY_ROUTES),
     ("transactions", TRANSACTIONS_ROUTES),
-    ("audit", AUDIT_ROUTES),
+    ("audit", (*AUDIT_ROUTES, *TILE_ROUTES)),
     ("notifications", NOTIFICATIONS_ROUTES),
 )
 
