@@ -15,6 +15,7 @@ from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, load_settings
 from amana.operate import access_commands as access
 from amana.operate import eligibility
+from amana.operate import metrics_commands as metrics
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
 from amana.operate.terminal import (
@@ -108,10 +109,12 @@ def serve(service: Service) -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring both databases of the AMANA_* settings up to date."""
+    """Bring the databases of the AMANA_* settings up to date."""
     from amana.infra.migrate import migrate as apply
+    from amana.infra.migrate import migrate_metrics
 
-    for label in run(apply(_given())) or ["nothing to do"]:
+    settings = _given()
+    for label in [*run(apply(settings)), *run(migrate_metrics(settings))] or ["nothing to do"]:
         say(label)
 
 
@@ -196,6 +199,7 @@ def _running(data_dir: Path) -> Settings:
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
 app.add_typer(imports.group(_given), name="transfers")
+app.add_typer(metrics.group(_running), name="metrics")
 app.add_typer(policies.group(_given), name="policy")
 app.add_typer(access.tenants(_running), name="tenant")
 app.add_typer(access.keys(_running), name="key")

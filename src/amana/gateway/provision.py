@@ -27,6 +27,7 @@ ALL_SCOPES = (
     "eligibility:check",
     "loans:read",
     "loans:write",
+    "metrics:read",
     "policies:approve",
     "policies:write",
     "tape:import",

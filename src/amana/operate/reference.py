@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.audit.metrics.http import ROUTES as METRICS_ROUTES
 from amana.domain.facts import FACTS
 from amana.domain.policy_schema import policy_schema
 from amana.domain.precedence import KINDS, PRECEDENCE
@@ -28,9 +29,11 @@ MADE = "<!-- Made from the code; `AMANA_TEST_REGENERATE=1 .venv/bin/python -m py
 SETTINGS = {
     "owner_database_url": "Main database, as the role that owns it: `amana migrate`, keys and tenants, `reconcile`.",
     "owner_audit_database_url": "Audit's database, as the role that owns it.",
+    "owner_metrics_database_url": "Metrics database, as the role that owns it. Empty: no metrics are stored.",
     "eligibility_database_url": "Main database as `amana_eligibility`.",
     "transactions_database_url": "Main database as `amana_transactions`.",
     "audit_database_url": "Audit's database as `amana_audit`.",
+    "metrics_database_url": "Metrics database as `amana_metrics`, with TimescaleDB or without. Empty: none.",
     "relay_database_url": "Main database as `amana_relay`.",
     "gateway_database_url": "Main database as any service role: where a service looks up API keys.",
     "redis_url": "Redis or Valkey for cached assessments and quotas. Empty: nothing is cached, quotas are local.",
@@ -66,6 +69,7 @@ SCOPES = {
     "internal": "Calls between services, for the tenant named in `Amana-Tenant`. Only the platform's own key has it.",
     "loans:read": "Loans and repayments.",
     "loans:write": "Book loans, record and reverse repayments.",
+    "metrics:read": "The tenant's own decisions and transfers, counted over time.",
     "policies:approve": "Approve policies that another key drafted, withdraw and read them.",
     "policies:write": "Draft, withdraw and read policies.",
     "tape:import": "Act at a past time: `as_of`, `terms`, `effective_at`, `effective_on`, `imported`.",
@@ -76,7 +80,7 @@ SCOPES = {
 ROUTES: tuple[tuple[str, Sequence[ControllerRouterHandler]], ...] = (
     ("eligibility", ELIGIBILITY_ROUTES),
     ("transactions", TRANSACTIONS_ROUTES),
-    ("audit", AUDIT_ROUTES),
+    ("audit", (*AUDIT_ROUTES, *METRICS_ROUTES)),
 )
 
 
