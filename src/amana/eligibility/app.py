@@ -25,6 +25,7 @@ from amana.infra.cache import Cache
 from amana.infra.channel import listen
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve as serve_http
+from amana.infra.latencies import latencies_told
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 
@@ -53,7 +54,10 @@ def build(settings: Settings) -> Litestar:
             app.state.outbox_pool = pool
             jobs = [asyncio.create_task(job) for job in _jobs(flow, settings.redis_url)]
             persons = partial(customers.same_person, pool)
-            async with _consuming(settings.kafka_bootstrap, assessments, persons):
+            async with (
+                _consuming(settings.kafka_bootstrap, assessments, persons),
+                latencies_told(settings.metrics_database_url, "eligibility"),
+            ):
                 yield
             for job in jobs:
                 job.cancel()

@@ -1,0 +1,49 @@
+"""A pool for a server that a process can start without: opened when it is first used, and again until it opens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction, open_pool, reading
+
+T = TypeVar("T")
+
+
+class LazyPool:
+    """`reading()`, `in_transaction()`, `close()`. Everything raises `DatabaseUnavailable` when the server is away.
+
+    Without a `dsn` it always is. Statements take `statement_timeout_ms` at most.
+    """
+
+    def __init__(self, dsn: str, schema: str, *, connections: int, statement_timeout_ms: int) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._connections = connections
+        self._statement_timeout_ms = statement_timeout_ms
+        self._pool: Pool | None = None
+        self._opening = asyncio.Lock()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """A connection for statements outside a transaction."""
+        async with reading(await self._open()) as connection:
+            yield connection
+
+    async def in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Runs `work` in one transaction, as `postgres.in_transaction` does."""
+        return await in_transaction(await self._open(), work)
+
+    async def close(self) -> None:
+        """Closes the pool if it was ever opened; a server that does not answer is not waited for."""
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            pool.terminate()
+
+    async def _open(self) -> Pool:
+        if not self._dsn:
+            raise DatabaseUnavailable(f"no database is set for {self._schema}")
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await open_pool(self._dsn, self._schema, self._connections, self._statement_timeout_ms)
+            return self._pool
