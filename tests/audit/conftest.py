@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.audit.metrics_database import FORMS, MetricsDatabase, has_timescale, open_metrics
 
 from amana.infra.migrate import drop_database, ensure_database, load_migrations, with_database
 from amana.infra.settings import Settings
@@ -32,6 +33,7 @@ async def log_settings(settings: Settings, tmp_path: Path) -> AsyncIterator[Sett
             owner_audit_database_url=owner,
             audit_database_url=with_database(settings.audit_database_url, name),
             audit_key_file=str(key_file),
+            metrics_database_url="",
             audit_origin="amana.test/audit",
         )
     finally:
@@ -46,3 +48,12 @@ async def _migrate_audit(owner: str) -> None:
             await connection.execute(migration.statements)
     finally:
         await connection.close()
+
+
+@pytest.fixture(params=FORMS)
+async def metrics(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[MetricsDatabase]:
+    """A metrics database of this test, plain and, wherever the server has the extension, TimescaleDB's."""
+    if request.param == "timescale" and not await has_timescale(settings):
+        pytest.skip("this PostgreSQL has no TimescaleDB")
+    async with open_metrics(settings, request.param) as database:
+        yield database
