@@ -13,11 +13,12 @@ from amana.audit.flow import receive
 from amana.audit.leaf import read_leaf
 from amana.audit.metrics import feed as feeding
 from amana.audit.metrics.feed import Feed
+from amana.audit.metrics.loops import patient
 from amana.audit.metrics.trail import amount_band, data_of, trail_row
 from amana.audit.store import Store
 from amana.domain.events import Aggregate, Event, event_bytes
 from amana.infra import clock
-from amana.infra.postgres import Pool, open_pool
+from amana.infra.postgres import DatabaseUnavailable, Pool, open_pool
 from amana.infra.settings import Settings
 from amana.operate.metrics import rebuild
 
@@ -194,3 +195,18 @@ async def test_a_trail_that_is_forgotten_comes_back_the_same(world: World) -> No
     assert await world.rows("position") == []
     assert await world.metrics.decisions("day", NOW - day, NOW + day) == []
     assert await seen() == before
+
+
+async def test_a_loop_waits_longer_and_longer_for_a_database_that_is_away_and_then_goes_on() -> None:
+    away = iter([True] * 8 + [False, True])
+
+    async def step() -> float:
+        if next(away):
+            raise DatabaseUnavailable("away")
+        return 0.25
+
+    waiting = patient("trail of a test", step)
+    pauses = [await waiting() for _ in range(10)]
+    assert 0.5 <= pauses[0] <= 1.0 and 15 <= pauses[7] <= 30
+    assert pauses[8] == 0.25
+    assert 0.5 <= pauses[9] <= 1.0, "it begins again with the shortest"

@@ -18,8 +18,8 @@ from amana.audit.consumer import GROUP, TOPICS, Puller, Source, consume
 from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder, load_key
 from amana.audit.http import ROUTES
 from amana.audit.leaf import STREAMS
-from amana.audit.metrics.feed import Feed
 from amana.audit.metrics.http import ROUTES as METRICS_ROUTES
+from amana.audit.metrics.loops import metrics_steps
 from amana.audit.metrics.store import MetricsStore
 from amana.audit.sealer import STEP_LEAVES_MAX, LogBroken, Sealer
 from amana.audit.store import Store
@@ -32,12 +32,11 @@ from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Consumer
 from amana.infra.latencies import latencies_told
-from amana.infra.postgres import DatabaseUnavailable, Pool, open_pool
+from amana.infra.postgres import DatabaseUnavailable, open_pool
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
 
 SEAL_EVERY_S = 0.2
-UPKEEP_EVERY_S = 3_600.0
 AWAY_PAUSE_S = 1.0
 BROKEN_PAUSE_S = 5.0
 STOP_TIMEOUT_S = 10.0
@@ -64,7 +63,7 @@ def build(settings: Settings) -> Litestar:
         app.state.metrics = metrics = MetricsStore(settings.metrics_database_url)
 
         def steps(stop: asyncio.Event) -> dict[str, Step]:
-            feeding = _metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
+            feeding = metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
             return {**_steps(settings, store, signers, client)(stop), **feeding}
 
         async with HttpClient() as client, latencies_told(settings.metrics_database_url, "audit"), _running(steps):
@@ -110,17 +109,6 @@ def _steps(
         return made
 
     return steps
-
-
-def _metrics_steps(metrics: MetricsStore, log: Store, pool: Pool) -> dict[str, Step]:
-    """The loops that keep the metrics store; while it is away they wait, and nothing else does."""
-
-    async def upkeep() -> float:
-        made, dropped = await metrics.upkeep()
-        return 0.0 if made or dropped else UPKEEP_EVERY_S
-
-    feeds = {f"trail {stream}": Feed(stream, log, pool, metrics).step for stream in STREAMS}
-    return {**feeds, "metrics upkeep": upkeep}
 
 
 def _seal_step(sealer: Sealer, store: Store) -> Step:

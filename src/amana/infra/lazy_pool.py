@@ -1,6 +1,7 @@
 """A pool for a server that a process can start without: opened when it is first used, and again until it opens."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -8,6 +9,9 @@ from typing import TypeVar
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction, open_pool, reading
 
 T = TypeVar("T")
+
+AWAY_S = 0.5
+"""How long a server that could not be reached counts as away."""
 
 
 class LazyPool:
@@ -23,6 +27,7 @@ class LazyPool:
         self._statement_timeout_ms = statement_timeout_ms
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
+        self._away_until_s = 0.0
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
@@ -45,5 +50,15 @@ class LazyPool:
             raise DatabaseUnavailable(f"no database is set for {self._schema}")
         async with self._opening:
             if self._pool is None:
-                self._pool = await open_pool(self._dsn, self._schema, self._connections, self._statement_timeout_ms)
+                self._pool = await self._opened()
             return self._pool
+
+    async def _opened(self) -> Pool:
+        """Who waited while somebody else failed to open it does not try, and wait, once more."""
+        if time.monotonic() < self._away_until_s:
+            raise DatabaseUnavailable(f"PostgreSQL ({self._schema}) did not answer just now")
+        try:
+            return await open_pool(self._dsn, self._schema, self._connections, self._statement_timeout_ms)
+        except DatabaseUnavailable:
+            self._away_until_s = time.monotonic() + AWAY_S
+            raise

@@ -63,8 +63,8 @@ async def migrate(settings: Settings, source: Traversable | None = None) -> list
     folder = source or files("amana").joinpath("migrations")
     roles = role_urls(settings)
     return [
-        *await _migrate_database(settings.owner_database_url, roles, MAIN_SCHEMAS, folder),
-        *await _migrate_database(settings.owner_audit_database_url, roles, AUDIT_SCHEMAS, folder),
+        *await _migrate_one(settings.owner_database_url, roles, MAIN_SCHEMAS, folder),
+        *await _migrate_one(settings.owner_audit_database_url, roles, AUDIT_SCHEMAS, folder),
     ]
 
 
@@ -72,14 +72,11 @@ async def migrate_metrics(settings: Settings) -> list[str]:
     """The same for the metrics database, apart because nothing else may depend on it; nothing where none is set."""
     if not settings.owner_metrics_database_url:
         return []
-    roles = {"amana_metrics": settings.metrics_database_url}
-    folder = files("amana").joinpath("migrations")
-    return await _migrate_database(settings.owner_metrics_database_url, roles, METRICS_SCHEMAS, folder)
+    roles, folder = {"amana_metrics": settings.metrics_database_url}, files("amana").joinpath("migrations")
+    return await _migrate_one(settings.owner_metrics_database_url, roles, METRICS_SCHEMAS, folder)
 
 
-async def _migrate_database(
-    dsn: str, roles: Mapping[str, str], schemas: Sequence[str], folder: Traversable
-) -> list[str]:
+async def _migrate_one(dsn: str, roles: Mapping[str, str], schemas: Sequence[str], folder: Traversable) -> list[str]:
     applied: list[str] = []
     async with _locked(dsn) as connection:
         await _ensure_roles(connection, roles)

@@ -28,14 +28,8 @@ from amana.infra.lossy import LINES_DROPPED, Lossy
 
 DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """What Prometheus is shown."""
-FINE_BUCKETS_US = (
-    *(
-        factor * unit // 100
-        for unit in (100, 1_000, 10_000, 100_000, 1_000_000)
-        for factor in (100, 125, 160, 200, 250, 320, 400, 500, 600, 750, 900)
-    ),
-    10_000_000,
-)
+_DECADE = (100, 125, 160, 200, 250, 320, 400, 500, 600, 750, 900)
+FINE_BUCKETS_US = (*(step * 10**power for power in range(5) for step in _DECADE), 10_000_000)
 """What is counted, in microseconds: 11 buckets to a decade from 0.1 ms to 10 s, none wider than 28 % of where it
 begins. Every bound that Prometheus is shown is among them."""
 _FINE_BUCKETS_S = tuple(bound / 1_000_000 for bound in FINE_BUCKETS_US)

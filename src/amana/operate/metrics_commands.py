@@ -57,6 +57,13 @@ def group(running: Running) -> typer.Typer:
         """Show a lender's transfers by product, kind and band of amounts."""
         _show(running, data_dir, "transfers", tenant, bucket, start, end, product=product, kind=kind)
 
+    _add_operators_commands(metrics, running)
+    return metrics
+
+
+def _add_operators_commands(metrics: typer.Typer, running: Running) -> None:
+    """What is not about one lender."""
+
     @metrics.command("latencies")
     def latencies(
         bucket: Bucket = Per.HOUR,
@@ -75,8 +82,6 @@ def group(running: Running) -> typer.Typer:
         from amana.operate import metrics as work
 
         run_lines(work.rebuild(running(data_dir).owner_metrics_database_url))
-
-    return metrics
 
 
 def _show(
