@@ -151,6 +151,17 @@ async def test_a_service_ends_at_once_though_the_database_is_silent(settings: Se
     server.close()
 
 
+async def test_a_database_that_is_not_migrated_counts_as_away(settings: Settings) -> None:
+    pool = LazyPool(settings.metrics_database_url, "nowhere", connections=1, statement_timeout_ms=5_000)
+    with pytest.raises(DatabaseUnavailable, match="nowhere is not there yet: run `amana migrate`"):
+        async with pool.reading():
+            pass
+    with pytest.raises(DatabaseUnavailable, match="just now"):
+        async with pool.reading():
+            pass
+    await pool.close()
+
+
 async def test_without_a_metrics_database_nothing_is_written(settings: Settings) -> None:
     none = msgspec.structs.replace(settings, metrics_database_url="")
     async with latencies.latencies_told(none.metrics_database_url, "none"):

@@ -43,6 +43,7 @@ USES = (
     Use("gateway/queries.sql", "owner_database_url", "gateway"),
     Use("infra/embedded/postgres.sql", "owner_database_url", "public"),
     Use("infra/latencies.sql", "metrics_database_url", "timescale"),
+    Use("infra/lazy_pool.sql", "metrics_database_url", "timescale"),
     Use("infra/migrate.sql", "owner_database_url", "public"),
     Use("infra/outbox.sql", "eligibility_database_url", "eligibility"),
     Use("infra/outbox.sql", "transactions_database_url", "transactions"),

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction, open_pool, reading
+from amana.infra.sql import load_queries
 
 T = TypeVar("T")
 
+SQL = load_queries("amana.infra", "lazy_pool.sql")
 AWAY_S = 0.5
 """How long a server that could not be reached counts as away."""
 
@@ -58,7 +60,16 @@ class LazyPool:
         if time.monotonic() < self._away_until_s:
             raise DatabaseUnavailable(f"PostgreSQL ({self._schema}) did not answer just now")
         try:
-            return await open_pool(self._dsn, self._schema, self._connections, self._statement_timeout_ms)
+            return await self._migrated()
         except DatabaseUnavailable:
             self._away_until_s = time.monotonic() + AWAY_S
             raise
+
+    async def _migrated(self) -> Pool:
+        """A database that was away while everything else was migrated counts as away until it is migrated too."""
+        pool = await open_pool(self._dsn, self._schema, self._connections, self._statement_timeout_ms)
+        async with reading(pool) as connection:
+            if await connection.fetchval(SQL["schema_is_there"], self._schema):
+                return pool
+        pool.terminate()
+        raise DatabaseUnavailable(f"schema {self._schema} is not there yet: run `amana migrate`")
