@@ -28,6 +28,8 @@ ALL_SCOPES = (
     "loans:read",
     "loans:write",
     "metrics:read",
+    "notifications:read",
+    "notifications:send",
     "policies:approve",
     "policies:write",
     "tape:import",

@@ -19,6 +19,7 @@ from amana.eligibility.http import ROUTES as ELIGIBILITY_ROUTES
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
+from amana.notifications.http import ROUTES as NOTIFICATIONS_ROUTES
 from amana.operate.event_types import EVENTS
 from amana.operate.fact_meanings import FACT_MEANINGS
 from amana.transactions.http import ROUTES as TRANSACTIONS_ROUTES
@@ -27,7 +28,7 @@ MADE = "<!-- Made from the code; `AMANA_TEST_REGENERATE=1 .venv/bin/python -m py
 
 
 SETTINGS = {
-    "owner_database_url": "Main database, as the role that owns it: `amana migrate`, keys and tenants, `reconcile`.",
+    "owner_database_url": "Main database, as the role that owns it: `migrate`, keys, tenants, `reconcile`, `replay`.",
     "owner_audit_database_url": "Audit's database, as the role that owns it.",
     "owner_metrics_database_url": "Metrics database, as the role that owns it. Empty: no metrics are stored.",
     "eligibility_database_url": "Main database as `amana_eligibility`.",
@@ -35,6 +36,7 @@ SETTINGS = {
     "audit_database_url": "Audit's database as `amana_audit`.",
     "metrics_database_url": "Metrics database as `amana_metrics`, with TimescaleDB or without. Empty: none.",
     "relay_database_url": "Main database as `amana_relay`.",
+    "notifications_database_url": "Main database as `amana_notifications`.",
     "gateway_database_url": "Main database as any service role: where a service looks up API keys.",
     "redis_url": "Redis or Valkey for cached assessments and quotas. Empty: nothing is cached, quotas are local.",
     "quota_default_rate": "Requests a second of a key without a quota of its own, and as many at once; 0: any number.",
@@ -43,6 +45,7 @@ SETTINGS = {
     "eligibility_url": "Where other services reach eligibility.",
     "transactions_url": "Where other services reach transactions.",
     "audit_url": "Where tools reach audit.",
+    "notifications_url": "Where tools reach notifications.",
     "listen_host": "The address that a service listens on.",
     "listen_port": "The port that a service listens on; 0 is any free one.",
     "listen_shared": "Not 0: other processes of the same service and user listen at the port too, and the kernel deals "
@@ -72,6 +75,8 @@ SCOPES = {
     "loans:read": "Loans and repayments.",
     "loans:write": "Book loans, record and reverse repayments.",
     "metrics:read": "The tenant's own decisions and transfers, counted over time.",
+    "notifications:read": "What borrowers are and were to be told.",
+    "notifications:send": "Claim notification requests and report what came of them: a sender's key.",
     "policies:approve": "Approve policies that another key drafted, withdraw and read them.",
     "policies:write": "Draft, withdraw and read policies.",
     "tape:import": "Act at a past time: `as_of`, `terms`, `effective_at`, `effective_on`, `imported`.",
@@ -83,6 +88,7 @@ ROUTES: tuple[tuple[str, Sequence[ControllerRouterHandler]], ...] = (
     ("eligibility", ELIGIBILITY_ROUTES),
     ("transactions", TRANSACTIONS_ROUTES),
     ("audit", (*AUDIT_ROUTES, *METRICS_ROUTES)),
+    ("notifications", NOTIFICATIONS_ROUTES),
 )
 
 
