@@ -60,8 +60,7 @@ async def migrate(settings: Settings, source: Traversable | None = None) -> list
     `source` is a folder of migrations other than the shipped one. Raises `MigrationError`, and `DatabaseUnavailable`
     when a server does not answer.
     """
-    folder = source or files("amana").joinpath("migrations")
-    roles = role_urls(settings)
+    folder, roles = source or files("amana").joinpath("migrations"), role_urls(settings)
     return [
         *await _migrate_one(settings.owner_database_url, roles, MAIN_SCHEMAS, folder),
         *await _migrate_one(settings.owner_audit_database_url, roles, AUDIT_SCHEMAS, folder),
