@@ -16,6 +16,7 @@ from amana.infra.settings import Settings, SettingsError, check_kafka, load_sett
 from amana.operate import access_commands as access
 from amana.operate import audit_commands as audit
 from amana.operate import eligibility
+from amana.operate import metrics_commands as metrics
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
 from amana.operate.replay import commands as replays
@@ -110,10 +111,12 @@ def serve(service: Service) -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring both databases of the AMANA_* settings up to date."""
+    """Bring the databases of the AMANA_* settings up to date."""
     from amana.infra.migrate import migrate as apply
+    from amana.infra.migrate import migrate_metrics
 
-    for label in run(apply(_given())) or ["nothing to do"]:
+    settings = _given()
+    for label in [*run(apply(settings)), *run(migrate_metrics(settings))] or ["nothing to do"]:
         say(label)
 
 
@@ -189,6 +192,7 @@ app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
 app.add_typer(streams.group(_running), name="events")
 app.add_typer(imports.group(_given), name="transfers")
+app.add_typer(metrics.group(_running), name="metrics")
 app.add_typer(policies.group(_given), name="policy")
 app.add_typer(access.tenants(_running), name="tenant")
 app.add_typer(access.keys(_running), name="key")

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.audit.logs import Log
+from tests.audit.metrics_database import FORMS, MetricsDatabase, has_timescale, open_metrics
 
 from amana.audit.store import Store
 from amana.infra.migrate import drop_database, ensure_database, load_migrations, with_database
@@ -44,6 +45,7 @@ async def log_settings(settings: Settings, tmp_path: Path) -> AsyncIterator[Sett
             owner_audit_database_url=owner,
             audit_database_url=with_database(settings.audit_database_url, name),
             audit_key_file=str(key_file),
+            metrics_database_url="",
             audit_origin="amana.test/audit",
         )
     finally:
@@ -80,3 +82,12 @@ async def log(log_settings: Settings) -> AsyncIterator[Log]:
     finally:
         await owner.close()
         await pool.close()
+
+
+@pytest.fixture(params=FORMS)
+async def metrics(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[MetricsDatabase]:
+    """A metrics database of this test, plain and, wherever the server has the extension, TimescaleDB's."""
+    if request.param == "timescale" and not await has_timescale(settings):
+        pytest.skip("this PostgreSQL has no TimescaleDB")
+    async with open_metrics(settings, request.param) as database:
+        yield database

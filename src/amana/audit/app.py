@@ -17,6 +17,9 @@ from amana.audit.consumer import GROUP, TOPICS, Puller, consume
 from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
 from amana.audit.leaf import STREAMS
+from amana.audit.metrics.http import ROUTES as METRICS_ROUTES
+from amana.audit.metrics.loops import metrics_steps
+from amana.audit.metrics.store import MetricsStore
 from amana.audit.places import CustodyError
 from amana.audit.sealer import STEP_LEAVES_MAX, LogBroken, Sealer
 from amana.audit.store import Store
@@ -31,6 +34,7 @@ from amana.infra.breaker import pause
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Brokers, Consumer
+from amana.infra.latencies import latencies_told
 from amana.infra.postgres import DatabaseUnavailable, open_pool
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
@@ -62,18 +66,26 @@ def build(settings: Settings) -> Litestar:
         app.state.store = store
         app.state.custody = custody
         app.state.refusals = {}
+        app.state.metrics = metrics = MetricsStore(settings.metrics_database_url)
         witnesses = _witnesses(settings, custody)
-        async with HttpClient() as client:
+        async with HttpClient() as client, latencies_told(settings.metrics_database_url, "audit"):
             work = _Work(settings, store, custody, client, witnesses, app.state.refusals)
-            async with _running(work.steps):
+
+            def steps(stop: asyncio.Event) -> dict[str, Step]:
+                feeding = metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
+                return work.steps(stop) | feeding
+
+            async with _running(steps):
                 yield
         for witness in witnesses.values():
             await witness.close()
+        await metrics.close()
         await pool.close()
 
     keys = KeyRing(KeyStore(settings.gateway_database_url))
     quotas = Quotas.of(settings, "audit")
-    return build_app(service="audit", routes=(*ROUTES, *TILE_ROUTES), keys=keys, quotas=quotas, lifespan=[lifespan])
+    routes = (*ROUTES, *TILE_ROUTES, *METRICS_ROUTES)
+    return build_app(service="audit", routes=routes, keys=keys, quotas=quotas, lifespan=[lifespan])
 
 
 async def serve(settings: Settings) -> None:

@@ -24,9 +24,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     owner_database_url: str = ""
     owner_audit_database_url: str = ""
+    owner_metrics_database_url: str = ""
     eligibility_database_url: str = ""
     transactions_database_url: str = ""
     audit_database_url: str = ""
+    metrics_database_url: str = ""
     relay_database_url: str = ""
     notifications_database_url: str = ""
     gateway_database_url: str = ""

@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.audit.metrics.http import ROUTES as METRICS_ROUTES
 from amana.audit.tile_routes import TILE_ROUTES
 from amana.domain.event_kinds import ABSENT, EventType
 from amana.domain.event_types import CATALOGUE
@@ -33,9 +34,11 @@ MADE = "<!-- Made from the code; `AMANA_TEST_REGENERATE=1 .venv/bin/python -m py
 SETTINGS = {
     "owner_database_url": "Main database, as the role that owns it: `migrate`, keys, tenants, `reconcile`, `replay`.",
     "owner_audit_database_url": "Audit's database, as the role that owns it.",
+    "owner_metrics_database_url": "Metrics database, as the role that owns it. Empty: no metrics are stored.",
     "eligibility_database_url": "Main database as `amana_eligibility`.",
     "transactions_database_url": "Main database as `amana_transactions`.",
     "audit_database_url": "Audit's database as `amana_audit`.",
+    "metrics_database_url": "Metrics database as `amana_metrics`, with TimescaleDB or without. Empty: none.",
     "relay_database_url": "Main database as `amana_relay`.",
     "notifications_database_url": "Main database as `amana_notifications`.",
     "gateway_database_url": "Main database as any service role: where a service looks up API keys.",
@@ -82,6 +85,7 @@ SCOPES = {
     "internal": "Calls between services, for the tenant named in `Amana-Tenant`. Only the platform's own key has it.",
     "loans:read": "Loans and repayments.",
     "loans:write": "Book loans, record and reverse repayments.",
+    "metrics:read": "The tenant's own decisions and transfers, counted over time.",
     "notifications:read": "What borrowers are and were to be told.",
     "notifications:send": "Claim notification requests and report what came of them: a sender's key.",
     "policies:approve": "Approve policies that another key drafted, withdraw and read them.",
@@ -94,7 +98,7 @@ SCOPES = {
 ROUTES: tuple[tuple[str, Sequence[ControllerRouterHandler]], ...] = (
     ("eligibility", ELIGIBILITY_ROUTES),
     ("transactions", TRANSACTIONS_ROUTES),
-    ("audit", (*AUDIT_ROUTES, *TILE_ROUTES)),
+    ("audit", (*AUDIT_ROUTES, *TILE_ROUTES, *METRICS_ROUTES)),
     ("notifications", NOTIFICATIONS_ROUTES),
 )
 
