@@ -50,6 +50,7 @@ async def _open(name: str, *, servers_only: bool) -> AsyncIterator[Stack]:
                 await stack.stop_services()
                 await drop_database(stack.settings.owner_database_url)
                 await drop_database(stack.settings.owner_audit_database_url)
+                await drop_database(stack.settings.owner_keys_database_url)
 
 
 @pytest.fixture(scope="session")

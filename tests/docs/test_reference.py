@@ -146,7 +146,7 @@ def decision() -> Made:
         last_closed_on=None,
         as_of=NOW,
     )
-    facts = facts_of(CustomerRecord(kyc_tier=1), NOW, 1, standing, NOW)
+    facts = facts_of(CustomerRecord(kyc_tier=1).profile(), NOW, 1, standing, NOW)
     assessment = assess(policy, facts, NOW)
     inputs = DecisionInputs(
         facts=facts,

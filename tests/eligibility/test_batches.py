@@ -19,17 +19,18 @@ from amana.infra.cache import Cache
 from amana.infra.http import HttpClient
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
+from amana.vault.vault import Vault
 
 NO_FIGURE = 2**60
 """More than any event can hold: an assertion fires where the decision is recorded."""
 
 
 @pytest.fixture
-async def flow(service_settings: Settings, http: HttpClient) -> AsyncIterator[Flow]:
+async def flow(service_settings: Settings, http: HttpClient, vault: Vault) -> AsyncIterator[Flow]:
     """The service's flow, without its routes and its cache."""
     pool = await open_pool(service_settings.eligibility_database_url, "eligibility", 2)
     ledger = Ledger(http, service_settings.transactions_url, service_settings.internal_key)
-    yield Flow(pool, ledger, AssessmentCache(Cache(""), Memory(1, 0.0, 0.0), 5_000), Policies(pool))
+    yield Flow(pool, ledger, AssessmentCache(Cache(""), Memory(1, 0.0, 0.0), 5_000), Policies(pool), vault)
     await pool.close()
 
 

@@ -48,6 +48,7 @@ USES = (
     Use("operate/prequalify/prequalify.sql", "eligibility_database_url", "eligibility"),
     Use("operate/reconcile.sql", "owner_database_url", "public"),
     Use("operate/reconcile.sql", "owner_audit_database_url", "public"),
+    Use("vault/queries.sql", "owner_keys_database_url", "vault"),
     Use("transactions/queries.sql", "transactions_database_url", "transactions"),
 )
 EITHER = {"operate/reconcile.sql"}

@@ -114,6 +114,32 @@ class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
     nin: str | None = None
     blocked: bool = False
 
+    def profile(self) -> "Profile":
+        """What decisions see of it."""
+        return Profile(
+            kyc_tier=self.kyc_tier,
+            birth_date=self.birth_date,
+            employment=self.employment,
+            monthly_income=self.monthly_income,
+            bank_known=self.bank_code is not None,
+            bvn_known=self.bvn is not None,
+            nin_known=self.nin is not None,
+            blocked=self.blocked,
+        )
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """What decisions see of a customer's record. Of what identifies them: the birth date, for the age."""
+
+    kyc_tier: int
+    birth_date: date | None
+    employment: Employment | None
+    monthly_income: int | None
+    bank_known: bool
+    bvn_known: bool
+    nin_known: bool
+    blocked: bool
+
 
 class CustomerStanding(msgspec.Struct, frozen=True, kw_only=True):
     """How a customer stands in the ledger in one currency at `as_of`. Amounts in minor units, days as Lagos dates.
@@ -152,7 +178,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def facts_of(
-    record: CustomerRecord,
+    record: Profile,
     recorded_at: datetime,
     version: int,
     standing: CustomerStanding,
@@ -171,10 +197,10 @@ def facts_of(
         "age_years": None if record.birth_date is None else whole_years(record.birth_date, today),
         "employment": None if record.employment is None else str(record.employment),
         "monthly_income": record.monthly_income,
-        "bank_known": record.bank_code is not None,
+        "bank_known": record.bank_known,
         "blocked": record.blocked or said.blocked,
-        "bvn_known": record.bvn is not None,
-        "nin_known": record.nin is not None,
+        "bvn_known": record.bvn_known,
+        "nin_known": record.nin_known,
     }
     values |= _of_standing(standing, today)
     _add_said(said, at, spoke, values)

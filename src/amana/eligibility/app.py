@@ -27,6 +27,7 @@ from amana.infra.http import HttpClient
 from amana.infra.http_server import serve as serve_http
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
+from amana.vault.vault import Vault
 
 UNHEARD_S = 1.0
 """How long memory may answer from what it has while other processes can't tell it what to forget."""
@@ -48,7 +49,8 @@ def build(settings: Settings) -> Litestar:
         assessments = _assessments(cache, settings)
         async with HttpClient() as client:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
-            flow = Flow(pool, ledger, assessments, Policies(pool))
+            vault = Vault.of(settings)
+            flow = Flow(pool, ledger, assessments, Policies(pool), vault)
             app.state.flow = flow
             app.state.outbox_pool = pool
             jobs = [asyncio.create_task(job) for job in _jobs(flow, settings.redis_url)]
@@ -60,6 +62,7 @@ def build(settings: Settings) -> Litestar:
             await asyncio.wait(jobs)
             await flow.drain()
         await cache.close()
+        await vault.close()
         await pool.close()
 
     return build_app(

@@ -29,6 +29,7 @@ from amana.wire.customers import (
 from amana.wire.problems import FieldError, Refused, check_instant
 
 IDENTITY = "customers:identity"
+MAY_READ_RESTRICTED = "privacy:read"
 
 
 @put("/v1/customers/{customer_id:uuid}", opt={"scope": "customers:write"}, tags=["Customers"])
@@ -71,10 +72,13 @@ async def record_customers(caller: Caller, state: State, data: CustomersRequest)
 
 @get("/v1/customers/{customer_id:uuid}", opt={"scope": "customers:write"}, tags=["Customers"])
 async def get_customer(caller: Caller, state: State, customer_id: UUID) -> CustomerView:
-    """What is known of a customer. BVN, NIN, account and phone are masked without the scope `customers:identity`."""
-    found = await customers.find(state.flow, caller.tenant, customer_id)
-    if found is None:
-        raise Refused(Reason.CUSTOMER_NOT_FOUND)
+    """What is known of a customer. BVN, NIN, account and phone are masked without the scope `customers:identity`.
+
+    Of a customer who is to be erased only a key with the scope `privacy:read` reads it.
+    """
+    found = await customers.find(state.flow, caller.tenant, customer_id, restricted=caller.may(MAY_READ_RESTRICTED))
+    if isinstance(found, Refusal):
+        raise requests.as_problem(found)
     return views.customer_view(found, with_identity=caller.may(IDENTITY))
 
 

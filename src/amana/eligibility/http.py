@@ -75,7 +75,9 @@ async def check_eligibility(caller: Caller, state: State, data: CheckRequest) ->
 @get("/v1/decisions/{decision_id:uuid}", opt={"scope": "eligibility:check"}, tags=["Eligibility"])
 async def explain_decision(caller: Caller, state: State, decision_id: UUID) -> ReviewedDecision:
     """A recorded decision, explained whole: facts, rules, points, limit, and what people did about it since."""
-    explained = await explaining.explain(state.flow, caller.tenant, decision_id)
+    explained = await explaining.explain(
+        state.flow, caller.tenant, decision_id, with_words=caller.may(review_views.MAY_JUDGE)
+    )
     if explained is None:
         raise Refused(Reason.NOT_FOUND)
     return review_views.reviewed_decision(caller, explained)

@@ -29,7 +29,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored review. `asked` holds the request's fields but for `words`, which are None once they are erased."""
+    """A stored review. `asked` holds the request's fields but for `words`.
+
+    They are in `sealed` until they are opened, and None once they are erased.
+    """
 
     tenant: int
     review_id: UUID
@@ -45,7 +48,8 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     words_digest: str
     reviewed_at: datetime
-    words: Words | None
+    words: Words | None = None
+    sealed: bytes | None = None
 
 
 def stored(draft: Draft, reviewed_at: datetime, expires_at: datetime | None) -> Review:
@@ -82,7 +86,7 @@ UNREVIEWED = Stands(1, Standing.ACTIVE, None)
 
 
 class Appeal(msgspec.Struct, frozen=True, kw_only=True):
-    """An appeal as the work list shows it. `reason` is the customer's own words, None once they are erased."""
+    """An appeal as the work list shows it. `sealed` holds the customer's own words, None once they are erased."""
 
     appeal_id: UUID
     decision_id: UUID
@@ -92,7 +96,7 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True):
     filed_at: datetime
     resolution_id: UUID | None
     resolution: ResolutionOutcome | None
-    reason: str | None
+    sealed: bytes | None
 
 
 class OverrideOffer(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,6 +29,8 @@ ALL_SCOPES = (
     "loans:write",
     "policies:approve",
     "policies:write",
+    "privacy:read",
+    "privacy:write",
     "tape:import",
     "transfers:force",
     "transfers:write",

@@ -23,6 +23,7 @@ from amana.infra.sql import load_queries
 
 MAIN_SCHEMAS = ("gateway", "eligibility", "transactions")
 AUDIT_SCHEMAS = ("audit",)
+KEYS_SCHEMAS = ("vault",)
 LOCK_TIMEOUT_MS = 60_000
 """How long to wait for another runner, or for a lock that a migration needs."""
 MAINTENANCE_DATABASE = "postgres"
@@ -54,19 +55,24 @@ class Migration(NamedTuple):
 
 
 async def migrate(settings: Settings, source: Traversable | None = None) -> list[str]:
-    """Bring both databases up to date; the labels of the files applied now, in order.
+    """Bring the databases up to date; the labels of the files applied now, in order. Keys' only where it is named.
 
     `source` is a folder of migrations other than the shipped one. Raises `MigrationError`, and `DatabaseUnavailable`
     when a server does not answer.
     """
     folder = source or files("amana").joinpath("migrations")
     applied: list[str] = []
-    for dsn, schemas in (
-        (settings.owner_database_url, MAIN_SCHEMAS),
-        (settings.owner_audit_database_url, AUDIT_SCHEMAS),
-    ):
+    roles = role_urls(settings)
+    places = [
+        (settings.owner_database_url, MAIN_SCHEMAS, roles),
+        (settings.owner_audit_database_url, AUDIT_SCHEMAS, roles),
+    ]
+    if settings.owner_keys_database_url:
+        of_keys = {"amana_eligibility": settings.keys_database_url}
+        places.append((settings.owner_keys_database_url, KEYS_SCHEMAS, of_keys))
+    for dsn, schemas, urls in places:
         async with _locked(dsn) as connection:
-            await _ensure_roles(connection, role_urls(settings))
+            await _ensure_roles(connection, urls)
             for schema in schemas:
                 applied += await _migrate_schema(connection, schema, load_migrations(folder, schema))
     return applied

@@ -182,6 +182,7 @@ class Stack:
         if self.postgres:
             owner = self.postgres.owner_url(DATABASE)
         owner_audit = given.owner_audit_database_url or with_database(owner, f"{database_of(owner)}_audit")
+        owner_keys = given.owner_keys_database_url or with_database(owner, f"{database_of(owner)}_keys")
         roles = {
             f"{name}_database_url": getattr(given, f"{name}_database_url")
             or service_url(owner_audit if name == "audit" else owner, owner, f"amana_{name}")
@@ -191,6 +192,9 @@ class Stack:
             given,
             owner_database_url=owner,
             owner_audit_database_url=owner_audit,
+            owner_keys_database_url=owner_keys,
+            keys_database_url=given.keys_database_url
+            or with_database(roles["eligibility_database_url"], database_of(owner_keys)),
             **roles,
             gateway_database_url=given.gateway_database_url or roles["relay_database_url"],
             redis_url=self.valkey.url if self.valkey else given.redis_url,
@@ -200,13 +204,17 @@ class Stack:
             audit_url=self.urls["audit"],
             internal_key=given.internal_key or kept.internal_key,
             audit_key_file=given.audit_key_file or str(self.home.audit_key()),
+            privacy_key_file=given.privacy_key_file or str(self.home.privacy_keys()),
         )
 
     async def _prepare_databases(self) -> None:
         settings = self.settings
-        await together(
-            [ensure_database(settings.owner_database_url), ensure_database(settings.owner_audit_database_url)]
+        owned = (
+            settings.owner_database_url,
+            settings.owner_audit_database_url,
+            settings.owner_keys_database_url,
         )
+        await together([ensure_database(dsn) for dsn in owned])
         applied = await migrate(settings)
         if applied:
             self._say(f"Applied {len(applied)} migrations")
