@@ -17,6 +17,7 @@ from amana.operate import access_commands as access
 from amana.operate import eligibility
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
+from amana.operate.privacy import commands as privacy
 from amana.operate.terminal import (
     DATA_DIR,
     EXIT_CANNOT,
@@ -197,6 +198,7 @@ app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
 app.add_typer(imports.group(_given), name="transfers")
 app.add_typer(policies.group(_given), name="policy")
+app.add_typer(privacy.group(_running), name="privacy")
 app.add_typer(access.tenants(_running), name="tenant")
 app.add_typer(access.keys(_running), name="key")
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,11 @@ from litestar import Litestar
 
 from amana.eligibility import consumer, customers
 from amana.eligibility.cache import CHANNEL, AssessmentCache
+from amana.eligibility.erasing import Eraser
+from amana.eligibility.erasure_store import holds_clear_text
 from amana.eligibility.flow import Flow
 from amana.eligibility.http import ROUTES
-from amana.eligibility.jobs import tell_starts_forever
+from amana.eligibility.jobs import erase_forever, tell_starts_forever
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.standings import Ledger
@@ -25,7 +28,7 @@ from amana.infra.cache import Cache
 from amana.infra.channel import listen
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve as serve_http
-from amana.infra.postgres import open_pool
+from amana.infra.postgres import Pool, open_pool, reading
 from amana.infra.settings import Settings
 from amana.vault.vault import Vault
 
@@ -45,6 +48,7 @@ def build(settings: Settings) -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool = await open_pool(settings.eligibility_database_url, "eligibility", settings.pool_connections)
+        await _refuse_clear_text(pool)
         cache = Cache(settings.redis_url)
         assessments = _assessments(cache, settings)
         async with HttpClient() as client:
@@ -52,8 +56,9 @@ def build(settings: Settings) -> Litestar:
             vault = Vault.of(settings)
             flow = Flow(pool, ledger, assessments, Policies(pool), vault)
             app.state.flow = flow
+            app.state.eraser = eraser = Eraser(flow, timedelta(days=settings.retention_days))
             app.state.outbox_pool = pool
-            jobs = [asyncio.create_task(job) for job in _jobs(flow, settings.redis_url)]
+            jobs = [asyncio.create_task(job) for job in _jobs(eraser, settings.redis_url)]
             persons = partial(customers.same_person, pool)
             async with _consuming(settings.kafka_bootstrap, assessments, persons):
                 yield
@@ -81,13 +86,26 @@ def _assessments(server: Cache, settings: Settings) -> AssessmentCache:
     return AssessmentCache(server, memory, settings.assessment_ttl_ms)
 
 
-def _jobs(flow: Flow, redis_url: str) -> Iterator[Coroutine[Any, Any, None]]:
+def _jobs(eraser: Eraser, redis_url: str) -> Iterator[Coroutine[Any, Any, None]]:
     """What runs beside the requests, until it is cancelled."""
+    flow = eraser.flow
+    yield erase_forever(eraser)
     yield tell_starts_forever(flow.pool)
     yield flow.policies.keep_recent()
     yield validate_forever(flow)
     if redis_url:
         yield _listening(redis_url, flow.cache)
+
+
+class ClearText(Exception):
+    """Rows of an older version may hold personal data in clear."""
+
+
+async def _refuse_clear_text(pool: Pool) -> None:
+    """Persons are found by what is made when rows are sealed: before that, debts would be overlooked."""
+    async with reading(pool) as connection:
+        if await holds_clear_text(connection):
+            raise ClearText("rows of an older version are here in clear: run `amana privacy encrypt` first")
 
 
 async def serve(settings: Settings) -> None:

@@ -99,7 +99,7 @@ class Flow:
         self.vault = vault
         self.cache = cache
         self.policies = policies
-        self._ledger = ledger
+        self.ledger = ledger
         whole = (DatabaseUnavailable, UpstreamUnavailable)
         run = bisecting(self._run, whole)  # type: ignore[misc]  # mypy solves no union inside a union
         self._checks: Collector[Check, Result] = Collector(
@@ -216,7 +216,7 @@ class Flow:
             groups.setdefault((check.tenant, check.currency), []).append(at)
         replies = await asyncio.gather(
             *(
-                self._ledger.persons(*group, [_person(checks[at], customers) for at in members])
+                self.ledger.persons(*group, [_person(checks[at], customers) for at in members])
                 for group, members in groups.items()
             ),
             return_exceptions=True,

@@ -200,7 +200,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """An offer and the newest decision on it: its own, or one made when it was looked at again.
 
-    `standing` and `override_id` are those of the decision that made it, whose id it has.
+    `standing` and `override_id` are those of the decision that made it, whose id it has; `processing` the customer's.
     """
 
     offer_id: UUID
@@ -214,6 +214,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     newest: Look
     standing: Standing
     override_id: UUID | None
+    processing: Processing
 
     @property
     def decision_id(self) -> UUID:

@@ -10,6 +10,7 @@ from amana.domain.book import Asked, Json
 from amana.domain.commitments import Words
 from amana.domain.money import Currency
 from amana.domain.pricing import Price
+from amana.domain.privacy import Processing
 from amana.domain.review import AppealState, OverrideTerms, ResolutionOutcome, ReviewKind, Standing
 from amana.eligibility.records import Look
 
@@ -102,7 +103,8 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True):
 class OverrideOffer(msgspec.Struct, frozen=True, kw_only=True):
     """The offer of an approving override, and the newest decision that looked at it, if one did.
 
-    `decision_id` is the decision that was overridden; `standing` and `override_id` are its.
+    `decision_id` is the decision that was overridden; `standing` and `override_id` are its,
+    `processing` is the customer's.
     """
 
     offer_id: UUID
@@ -116,6 +118,7 @@ class OverrideOffer(msgspec.Struct, frozen=True, kw_only=True):
     expired: bool
     standing: Standing
     override_id: UUID | None
+    processing: Processing
     newest: Look | None
 
     @property

@@ -7,6 +7,7 @@ import msgspec
 from amana.domain.decision import Assessment
 from amana.domain.money import Currency
 from amana.domain.policy import Outcome
+from amana.domain.privacy import Processing
 from amana.domain.review import AppealState, Case, OverrideTerms, ReviewKind, Standing
 from amana.eligibility.review_records import UNREVIEWED, Appeal, Draft, OverrideOffer, Review, Stands, stored
 from amana.eligibility.store import look, network_of
@@ -150,6 +151,7 @@ async def find_override_offer(connection: Connection, tenant: int, offer_id: UUI
         expired=row["expired"],
         standing=Standing(row["standing"]),
         override_id=row["override_id"],
+        processing=Processing(row["processing"]),
         newest=None if row["newest_id"] is None else look(row),
     )
 

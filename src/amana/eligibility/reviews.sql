@@ -109,6 +109,7 @@ LIMIT $4;
 -- An override's offer with the newest decision on it, if any, and how old that is, by the one clock.
 SELECT r.review_id, r.decision_id, d.customer, d.product, d.currency, d.inputs, r.terms, r.expires_at,
        r.expires_at <= clock_timestamp() AS expired, s.standing, s.override_id,
+       (SELECT processing FROM customers c WHERE c.tenant = d.tenant AND c.customer = d.customer) AS processing,
        newest.decision_id AS newest_id, newest.as_of, newest.assessment AS newest_assessment,
        newest.decision AS newest_decision, newest.decided_at,
        (extract(epoch FROM clock_timestamp() - newest.decided_at) * 1000)::bigint AS age_ms

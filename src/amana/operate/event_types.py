@@ -67,12 +67,40 @@ EVENTS = (
         "customer facts_version block code until",
     ),
     EventType(
+        "CustomerErased",
+        "eligibility",
+        "customer",
+        "The customer's key was destroyed: nothing personal is left of them, in no backup either.",
+        "customer facts_version erasure",
+    ),
+    EventType(
+        "CustomerErasurePlanned",
+        "eligibility",
+        "erasure",
+        "When a customer is due to be erased became known, or is another; null while something is owed.",
+        "customer erasure due_at",
+    ),
+    EventType(
+        "CustomerExported",
+        "eligibility",
+        "export",
+        "A copy of all that is known of a customer was handed to the caller.",
+        "customer export",
+    ),
+    EventType(
         "CustomerFactsRecorded",
         "eligibility",
         "customer",
         "What is known of a customer changed: the lender's record or another source's word. Which parts are known, not "
         "what they say; `blocked` is the record's own. A consent is said: given, or refused and withdrawn.",
         "customer facts_version kyc_tier blocked known consents?",
+    ),
+    EventType(
+        "CustomerRestricted",
+        "eligibility",
+        "customer",
+        "A customer is to be erased: from now on their data is kept, and used for nothing but what they owe.",
+        "customer facts_version erasure reason",
     ),
     EventType(
         "DecisionAppealed",

@@ -30,6 +30,7 @@ from amana.infra.migrate import MigrationError, database_of, ensure_database, mi
 from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.settings import Settings, to_environ
 from amana.operate.home import Home, explain
+from amana.operate.privacy.encrypting import encrypt
 
 DATABASE = "amana"
 SERVICES = ("eligibility", "transactions", "audit", "relay")
@@ -218,6 +219,7 @@ class Stack:
         applied = await migrate(settings)
         if applied:
             self._say(f"Applied {len(applied)} migrations")
+        await encrypt(settings, self._say)
         await provision.ensure_internal_key(settings.owner_database_url, settings.internal_key)
 
     async def start_services(self) -> None:
