@@ -165,7 +165,7 @@ async def test_another_key_file_opens_nothing_and_says_so(
 ) -> None:
     ada = (tenant, uuid4())
     await process().ensure([ada])
-    with pytest.raises(KeysUnavailable, match="does not open|has no version"):
+    with pytest.raises(KeysUnavailable, match=r"does not open|has no version"):
         await process(ensure_key_file(tmp_path / "another" / "keys.json")).keys([ada])
 
 
@@ -180,6 +180,7 @@ async def test_a_wrapped_key_that_is_moved_to_another_customer_does_not_open(
     )  # fmt: skip
     with pytest.raises(KeysUnavailable, match="does not open"):
         await process().keys([obi])
+    await process().destroy(*obi)
 
 
 async def test_a_rotation_keeps_every_key_and_ends_what_old_files_and_backups_open(
