@@ -17,13 +17,14 @@ from amana.domain.account_commands import open_account, set_credit_line
 from amana.domain.book import Book, Kind
 from amana.domain.decision import DecisionInputs, assess, compile_policy, decide
 from amana.domain.events import MAX_INTEGER
-from amana.domain.facts import FACTS, CustomerRecord, CustomerStanding, facts_of
+from amana.domain.facts import FACTS, CustomerStanding, facts_of
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
 from amana.domain.money import Currency
 from amana.domain.policy import policy_from
 from amana.domain.policy_life import PolicyLife
 from amana.domain.privacy import ErasureReason
+from amana.domain.record import CustomerRecord
 from amana.domain.review import ReviewKind, Standing
 from amana.domain.sources import Consent, Consents, Said
 from amana.domain.transfer import Notes

@@ -10,17 +10,9 @@ import pytest
 from tests.domain.policy_model import GOOD, shipped
 
 from amana.domain.decision import Assessment, DecisionInputs, canonical, compile_policy, replay
-from amana.domain.facts import (
-    FACTS,
-    CustomerRecord,
-    CustomerStanding,
-    Employment,
-    Source,
-    fact_faults,
-    facts_of,
-    whole_years,
-)
+from amana.domain.facts import FACTS, CustomerStanding, Source, fact_faults, facts_of, whole_years
 from amana.domain.money import MAX_AMOUNT
+from amana.domain.record import CustomerRecord, Employment
 from amana.domain.sources import BureauSummary, Consent, Consents, Said, TopUps
 
 AT = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)  # already 2 March in Lagos

@@ -6,9 +6,10 @@ from uuid import UUID
 import pytest
 
 from amana.domain.customer import Change, Known, changed
-from amana.domain.facts import CustomerRecord, CustomerStanding
+from amana.domain.facts import CustomerStanding
 from amana.domain.privacy import AT_ONCE, Processing, end_of_retention, refuse_processing
 from amana.domain.reasons import Reason
+from amana.domain.record import CustomerRecord
 from amana.domain.transfer import Refused
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -68,7 +68,7 @@ async def test_a_changed_birth_date_decides_nothing_and_fails_nobody_else(
     status, answer = await lender.send("POST", "/v1/eligibility/checks:batch", {"checks": items})
     assert status == 200, answer
     broken, decided = answer["results"]
-    assert (broken["refusal"]["code"], broken["check"]) == ("internal", None)
+    assert (broken["refusal"]["reason"], broken["check"]) == ("internal", None)
     assert decided["check"]["outcome"] == "approve"
 
 

@@ -14,8 +14,9 @@ from amana.infra.key_file import ensure_key_file
 from amana.infra.sealing import SealingKey
 from amana.infra.settings import Settings
 from amana.vault import remembered
+from amana.vault.numbers import Number, tokens
 from amana.vault.rotation import drop, rewrap, rotate
-from amana.vault.vault import KeysUnavailable, Number, Vault
+from amana.vault.vault import KeysUnavailable, Vault
 
 HERE = b"here"
 _tenants = count(900_000)
@@ -105,29 +106,29 @@ async def test_who_never_had_a_key_gets_none_after_an_erasure(process: Callable[
 
 async def test_a_number_has_one_token_whoever_has_it(process: Callable[..., Vault], tenant: int) -> None:
     numbers = [Number(tenant, uuid4(), "bvn", "22212345678") for _ in range(5)]
-    found = [tokens for one in numbers for tokens in (await process().tokens([one])).values()]
-    at_once = await asyncio.gather(*(process().tokens([one]) for one in numbers))
-    assert {*found, *(token for tokens in at_once for token in tokens.values())} == {found[0]}
+    found = [token for one in numbers for token in (await tokens(process(), [one])).values()]
+    at_once = await asyncio.gather(*(tokens(process(), [one]) for one in numbers))
+    assert {*found, *(token for made in at_once for token in made.values())} == {found[0]}
     others = [
         Number(tenant, numbers[0].customer, "nin", "22212345678"),
         Number(tenant, numbers[0].customer, "bvn", "22212345679"),
         Number(next(_tenants), numbers[0].customer, "bvn", "22212345678"),
     ]
-    assert found[0] not in (await process().tokens(others)).values()
-    assert len(set((await process().tokens(others)).values())) == 3
+    assert found[0] not in (await tokens(process(), others)).values()
+    assert len(set((await tokens(process(), others)).values())) == 3
 
 
 async def test_a_number_is_forgotten_with_the_last_who_had_it(
     process: Callable[..., Vault], tenant: int, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     ada, obi = (Number(tenant, uuid4(), "bvn", "22212345678") for _ in range(2))
-    token = (await process().tokens([ada, obi]))[ada]
+    token = (await tokens(process(), [ada, obi]))[ada]
     await process().destroy(tenant, ada.customer)
-    assert (await process().tokens([obi]))[obi] == token
+    assert (await tokens(process(), [obi]))[obi] == token
     await process().destroy(tenant, obi.customer)
     assert await database.fetchval("SELECT count(*) FROM numbers WHERE tenant = $1", tenant) == 0
     third = Number(tenant, uuid4(), "bvn", "22212345678")
-    assert (await process().tokens([third]))[third] != token
+    assert (await tokens(process(), [third]))[third] != token
 
 
 async def test_a_number_that_is_taken_while_it_is_forgotten_stays_whole(
@@ -136,10 +137,10 @@ async def test_a_number_that_is_taken_while_it_is_forgotten_stays_whole(
     for _ in range(10):
         text = str(uuid4().int)[:11]
         leaves, comes = (Number(tenant, uuid4(), "bvn", text) for _ in range(2))
-        await process().tokens([leaves])
-        _, tokens = await asyncio.gather(process().destroy(tenant, leaves.customer), process().tokens([comes]))
+        await tokens(process(), [leaves])
+        _, made = await asyncio.gather(process().destroy(tenant, leaves.customer), tokens(process(), [comes]))
         again = Number(tenant, uuid4(), "bvn", text)
-        assert (await process().tokens([again]))[again] == tokens[comes]
+        assert (await tokens(process(), [again]))[again] == made[comes]
         await process().destroy(tenant, again.customer)
     assert await database.fetchval("SELECT count(*) FROM numbers WHERE tenant = $1", tenant) == 10
 
@@ -190,9 +191,9 @@ async def test_a_rotation_keeps_every_key_and_ends_what_old_files_and_backups_op
     before = shutil.copy(path, tmp_path / "before.json")
     ada, obi = (tenant, uuid4()), (tenant, uuid4())
     running = process()
-    keys = await running.ensure([ada])
-    assert keys[ada] is not None
-    sealed = keys[ada].seal(b"secret", HERE)
+    key = (await running.ensure([ada]))[ada]
+    assert key is not None
+    sealed = key.seal(b"secret", HERE)
     owner = process(owner=True)
     version = (await rotate(owner, path)).current
     assert (await running.ensure([obi]))[obi] is not None  # the file is read again by itself

@@ -14,9 +14,9 @@ from datetime import datetime
 import msgspec
 
 from amana.domain.events import utc_text
-from amana.domain.facts import CustomerRecord
 from amana.domain.privacy import Processing, refuse_processing
 from amana.domain.reasons import Reason
+from amana.domain.record import CustomerRecord
 from amana.domain.sources import BureauSummary, Consents, Said, TopUps
 from amana.domain.transfer import Refused
 

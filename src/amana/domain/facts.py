@@ -17,6 +17,7 @@ import msgspec
 
 from amana.domain.lending import business_date
 from amana.domain.money import MAX_AMOUNT
+from amana.domain.record import Employment, Profile
 from amana.domain.sources import NOTHING_SAID, Said
 
 FactValue: TypeAlias = bool | int | str | None
@@ -38,17 +39,6 @@ class Source(StrEnum):
     BUREAU = "bureau"
     TOPUPS = "topups"
     CONSENTS = "consents"
-
-
-class Employment(StrEnum):
-    """How a customer earns a living."""
-
-    PERMANENT = "permanent"
-    CONTRACT = "contract"
-    SELF_EMPLOYED = "self_employed"
-    STUDENT = "student"
-    UNEMPLOYED = "unemployed"
-    RETIRED = "retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,50 +85,6 @@ FACTS: dict[str, FactSpec] = {
         FactSpec("consent_recovery", Kind.BOOLEAN, Source.CONSENTS, nullable=True),
     )
 }
-
-
-class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What the lender recorded about a customer; income in kobo. Holds personal data: it never enters an event.
-
-    `bvn` and `nin` are 11 digits, `nuban` (an account at the bank of `bank_code`) 10, `phone` is in E.164.
-    """
-
-    kyc_tier: int
-    birth_date: date | None = None
-    employment: Employment | None = None
-    monthly_income: int | None = None
-    bank_code: str | None = None
-    nuban: str | None = None
-    phone: str | None = None
-    bvn: str | None = None
-    nin: str | None = None
-    blocked: bool = False
-
-    def profile(self) -> "Profile":
-        """What decisions see of it."""
-        return Profile(
-            kyc_tier=self.kyc_tier,
-            birth_date=self.birth_date,
-            employment=self.employment,
-            monthly_income=self.monthly_income,
-            bank_known=self.bank_code is not None,
-            bvn_known=self.bvn is not None,
-            nin_known=self.nin is not None,
-            blocked=self.blocked,
-        )
-
-
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What decisions see of a customer's record. Of what identifies them: the birth date, for the age."""
-
-    kyc_tier: int
-    birth_date: date | None
-    employment: Employment | None
-    monthly_income: int | None
-    bank_known: bool
-    bvn_known: bool
-    nin_known: bool
-    blocked: bool
 
 
 class CustomerStanding(msgspec.Struct, frozen=True, kw_only=True):

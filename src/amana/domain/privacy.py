@@ -9,7 +9,7 @@ used for nothing but what they owe. It is destroyed when no law keeps it any lon
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from amana.domain.facts import CustomerStanding
@@ -62,5 +62,11 @@ def end_of_retention(
         if standing.loans_open or standing.exposure > 0:
             return None
         if standing.last_closed_on is not None:
-            ends.append(datetime.combine(standing.last_closed_on + timedelta(days=1), time(), tzinfo=LAGOS))
+            ends.append(_end_of(standing.last_closed_on))
     return max(ends).astimezone(UTC) + retention if ends else AT_ONCE
+
+
+def _end_of(day: date) -> datetime:
+    """When a business day is over."""
+    following = day + timedelta(days=1)
+    return datetime(following.year, following.month, following.day, tzinfo=LAGOS)

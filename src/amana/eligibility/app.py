@@ -104,8 +104,10 @@ class ClearText(Exception):
 async def _refuse_clear_text(pool: Pool) -> None:
     """Persons are found by what is made when rows are sealed: before that, debts would be overlooked."""
     async with reading(pool) as connection:
-        if await holds_clear_text(connection):
-            raise ClearText("rows of an older version are here in clear: run `amana privacy encrypt` first")
+        holds = await holds_clear_text(connection)
+    if holds:
+        await pool.close()
+        raise ClearText("rows of an older version are here in clear: run `amana privacy encrypt` first")
 
 
 async def serve(settings: Settings) -> None:

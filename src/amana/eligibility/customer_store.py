@@ -5,9 +5,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from amana.domain.customer import Known
-from amana.domain.facts import Employment, Profile
 from amana.domain.persons import LINKED_MAX
 from amana.domain.privacy import Processing
+from amana.domain.record import Employment, Profile
 from amana.domain.sources import BureauSummary, Consent, Consents, Said, TopUps
 from amana.eligibility.records import Customer, Kept, Key, Sealed
 from amana.infra.postgres import Connection, Record

@@ -13,9 +13,9 @@ from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from amana.domain.customer import Change, Known, changed
-from amana.domain.facts import CustomerRecord
 from amana.domain.privacy import Processing, refuse_processing
 from amana.domain.reasons import Reason
+from amana.domain.record import CustomerRecord
 from amana.domain.transfer import Refused
 from amana.eligibility import customer_store
 from amana.eligibility.customer_store import Written
@@ -28,7 +28,7 @@ from amana.infra import clock
 from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, RunAgain, in_transaction, reading
 from amana.infra.sealing import SealingKey
-from amana.vault.vault import Number
+from amana.vault.numbers import Number, tokens
 
 FORGET_AT_ONCE = 8
 """Cached customers dropped at a time: a share of the cache's connections, for checks need one within 50 ms."""
@@ -135,7 +135,7 @@ async def _seals(flow: Flow, tenant: int, wanted: Collection[Key], items: Sequen
         if change.record is not None and keys[tenant, customer] is not None
         for number in numbers_of((tenant, customer), change.record)
     ]
-    return _Seals(keys, await flow.vault.tokens(set(numbers)))
+    return _Seals(keys, await tokens(flow.vault, set(numbers)))
 
 
 def _opened(key: SealingKey | None, where: Key, kept: Kept) -> Known:
@@ -150,8 +150,8 @@ def _opened(key: SealingKey | None, where: Key, kept: Kept) -> Known:
 def _written(key: Key, known: Known, seals: _Seals) -> Written:
     sealing = seals.keys[key]
     assert sealing is not None, "who was erased is refused before"
-    tokens = {number.kind: seals.tokens[number] for number in numbers_of(key, known.record)}
-    return Written(key, known, seal_record(sealing, key, known.record), tokens.get("bvn"), tokens.get("nin"))
+    own = {number.kind: seals.tokens[number] for number in numbers_of(key, known.record)}
+    return Written(key, known, seal_record(sealing, key, known.record), own.get("bvn"), own.get("nin"))
 
 
 class _Planned(NamedTuple):

@@ -55,7 +55,7 @@ LIMIT $1;
 
 -- name: page_erased
 -- Customers who were erased, in the order of their keys, from after the one named.
-SELECT tenant, customer, erasure_id, reason, requested_by
+SELECT tenant, erasure_id, customer, reason, requested_by, requested_at, version, due_at, destroyed_at
 FROM erasures
 WHERE destroyed_at IS NOT NULL AND (tenant, customer) > ($1, $2)
 ORDER BY tenant, customer

@@ -7,10 +7,10 @@ from uuid import UUID
 import msgspec
 
 from amana.domain.decision import Assessment, CompiledPolicy, Decision, DecisionInputs
-from amana.domain.facts import Profile
 from amana.domain.money import Currency
 from amana.domain.pricing import Price, Terms
 from amana.domain.privacy import Processing
+from amana.domain.record import Profile
 from amana.domain.review import Standing
 from amana.domain.sources import Said
 

@@ -12,12 +12,13 @@ from uuid import UUID
 import msgspec
 
 from amana.domain.commitments import Words
-from amana.domain.facts import CustomerRecord, Profile
 from amana.domain.privacy import Processing
+from amana.domain.record import CustomerRecord, Profile
 from amana.eligibility.records import Customer, Key, Sealed
 from amana.eligibility.review_records import Review
 from amana.infra.sealing import SealingKey
-from amana.vault.vault import KeysUnavailable, Number, Vault
+from amana.vault.numbers import Number
+from amana.vault.vault import KeysUnavailable, Vault
 
 BIRTH, IDENTITY = "customers.birth", "customers.identity"
 PLACED, LIFTED = "blocks.placed", "blocks.lifted"

@@ -5,17 +5,17 @@
 A service without a key file or without this database goes on: what needs a key is `KeysUnavailable`, which is a 503,
 and works again when both are there. Opened keys are kept in memory for `KEPT_S` at most, and for `KEPT_MAX` customers.
 
-Numbers that make a person are looked up by a keyed hash here and known by a random token everywhere else.
+Numbers that make a person are in `numbers.py`.
 """
 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
-from uuid import UUID, uuid4
+from typing import TypeAlias
+from uuid import UUID
 
 from amana.infra.key_file import KeyFile, KeyFileError, read_key_file
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction, open_pool, reading
@@ -39,15 +39,6 @@ Work: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 class KeysUnavailable(DatabaseUnavailable):
     """No key can be had now: the database of keys does not answer, or the key file is absent or too old."""
-
-
-class Number(NamedTuple):
-    """A number that makes a person, of a customer. `kind` is `bvn` or `nin`."""
-
-    tenant: int
-    customer: UUID
-    kind: str
-    text: str
 
 
 class Vault:
@@ -121,32 +112,6 @@ class Vault:
             found |= await self.keys(missing)
         if any(key not in found for key in wanted):
             raise KeysUnavailable("the key file's current version was dropped: bring the new file here")
-        return found
-
-    async def tokens(self, numbers: Collection[Number]) -> dict[Number, UUID]:
-        """What stands for each number in the main database: the same token for whoever has it. Raises
-        `KeysUnavailable`."""
-        if not numbers:
-            return {}
-        hidden = {number: self._hidden(number) for number in numbers}
-        found: dict[Number, UUID] = {}
-
-        async def work(connection: Connection) -> None:
-            known = await connection.fetch(SQL["find_used"], *_used(hidden))
-            by_use = {(row["tenant"], row["customer"], row["kind"], row["hidden"]): row["token"] for row in known}
-            uses = {number: (*number[:3], at) for number, at in hidden.items()}
-            found.update({number: by_use[use] for number, use in uses.items() if use in by_use})
-            new = {number: at for number, at in hidden.items() if number not in found}
-            if not new:
-                return
-            tenants, kinds, hashes, customers = _used(new)
-            drawn = [uuid4() for _ in new]
-            made = await connection.fetch(SQL["ensure_numbers"], tenants, kinds, hashes, drawn)
-            by_number = {(row["tenant"], row["kind"], row["hidden"]): row["token"] for row in made}
-            await connection.execute(SQL["insert_uses"], tenants, kinds, hashes, customers)
-            found.update({n: by_number[n.tenant, n.kind, h] for n, h in new.items()})
-
-        await self.transaction(work)
         return found
 
     async def destroy(self, tenant: int, customer: UUID) -> None:
@@ -235,9 +200,6 @@ class Vault:
         until_s, opened = self._kept.get(key, (0.0, None))
         return opened if time.monotonic() < until_s else None
 
-    def _hidden(self, number: Number) -> bytes:
-        return self.file().hidden(f"{number.tenant}/{number.kind}/{number.text}".encode())
-
 
 def wrapping(key: Key, version: int) -> bytes:
     """The place that a wrapped key is bound to."""
@@ -247,13 +209,3 @@ def wrapping(key: Key, version: int) -> bytes:
 def _columns(keys: Iterable[Key]) -> tuple[list[int], list[UUID]]:
     listed = list(keys)
     return [tenant for tenant, _ in listed], [customer for _, customer in listed]
-
-
-def _used(hidden: Mapping[Number, bytes]) -> tuple[list[int], list[str], list[bytes], list[UUID]]:
-    listed = list(hidden)
-    return (
-        [number.tenant for number in listed],
-        [number.kind for number in listed],
-        list(hidden.values()),
-        [number.customer for number in listed],
-    )

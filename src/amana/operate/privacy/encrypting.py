@@ -9,7 +9,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from amana.domain.commitments import Words
-from amana.domain.facts import CustomerRecord
+from amana.domain.record import CustomerRecord
 from amana.eligibility.erasure_store import holds_clear_text
 from amana.eligibility.records import Key, Sealed
 from amana.eligibility.sealed import LIFTED, PLACED, numbers_of, seal_record, seal_text, seal_words
@@ -17,6 +17,7 @@ from amana.infra.postgres import Connection, Record, open_pool, reading
 from amana.infra.sealing import SealingKey
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
+from amana.vault.numbers import tokens
 from amana.vault.vault import Vault
 
 SQL = load_queries("amana.operate.privacy", "encrypt.sql")
@@ -78,14 +79,14 @@ async def _seal_all(connection: Connection, vault: Vault, say: Callable[[str], N
 async def _seal_customers(connection: Connection, vault: Vault, keys: Keys, rows: Sequence[Record]) -> None:
     records = {(row["tenant"], row["customer"]): _record(row) for row in rows}
     living = {where: record for where, record in records.items() if keys[where] is not None}
-    tokens = await vault.tokens({number for where, record in living.items() for number in numbers_of(where, record)})
+    made = await tokens(vault, {number for where, record in living.items() for number in numbers_of(where, record)})
     columns: list[tuple[object, ...]] = []
     for row in rows:
         where = row["tenant"], row["customer"]
         key, record, sealed, own = keys[where], records[where], Sealed(), dict[str, UUID]()
         if key is not None:
             sealed = seal_record(key, where, record)
-            own = {number.kind: tokens[number] for number in numbers_of(where, record)}
+            own = {number.kind: made[number] for number in numbers_of(where, record)}
         bank_known = key is not None and record.bank_code is not None
         columns.append((*where, row["facts_version"], *sealed, bank_known, own.get("bvn"), own.get("nin")))
     await connection.execute(SQL["seal_customers"], *_turned(columns))
