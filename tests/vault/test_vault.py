@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
@@ -16,7 +17,7 @@ from amana.infra.settings import Settings
 from amana.vault import remembered
 from amana.vault.numbers import Number, tokens
 from amana.vault.rotation import drop, rewrap, rotate
-from amana.vault.vault import KeysUnavailable, Vault
+from amana.vault.vault import LOOK_UP_S, KeysUnavailable, Vault
 
 HERE = b"here"
 _tenants = count(900_000)
@@ -241,6 +242,27 @@ async def test_the_first_request_to_erase_is_remembered(process: Callable[..., V
     assert found == customers
     (again,) = await remembered.page(vault, (tenant, UUID(int=0)), 1)
     assert again.destroyed_at is not None
+
+
+async def test_a_database_that_never_answers_holds_nobody_up(settings: Settings, tenant: int) -> None:
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(5)
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    vault = Vault(f"postgresql://amana_eligibility:x@127.0.0.1:{port}/keys", settings.privacy_key_file)
+    begun = time.monotonic()
+    with pytest.raises(KeysUnavailable, match="no answer"):
+        await vault.keys([(tenant, uuid4())])
+    took_s = time.monotonic() - begun
+    assert took_s < 3 * LOOK_UP_S
+    for _ in range(100):
+        with pytest.raises(KeysUnavailable, match="a moment ago"):
+            await vault.keys([(tenant, uuid4())])
+        if time.monotonic() - begun > took_s + 0.04:
+            break
+    server.close()
 
 
 FORBIDDEN = """

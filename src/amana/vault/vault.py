@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
 
+from amana.infra.breaker import Backoff, Breaker
 from amana.infra.key_file import KeyFile, KeyFileError, read_key_file
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction, open_pool, reading
 from amana.infra.sealing import SealBroken, SealingKey, new_key
@@ -27,6 +28,10 @@ POOL_CONNECTIONS = 4
 KEPT_MAX = 100_000
 """Opened keys in memory, about 300 bytes each."""
 KEPT_S = 60.0
+LOOK_UP_S = 1.0
+"""For reading keys: checks wait for it. After a failure nobody asks again for up to `PAUSE_MAX_S`."""
+WRITE_S = 10.0
+PAUSE_MAX_S = 1.0
 ENSURE_ATTEMPTS = 2
 """The second one after a version of the key file was dropped and the file read again."""
 
@@ -49,6 +54,7 @@ class Vault:
         self._path = path
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
+        self._breaker = Breaker(Backoff(max_s=PAUSE_MAX_S))
         self._file: KeyFile | None = None
         self._stamp: tuple[int, ...] = ()
         self._kept: OrderedDict[Key, tuple[float, SealingKey]] = OrderedDict()
@@ -59,15 +65,12 @@ class Vault:
         return cls(settings.keys_database_url, settings.privacy_key_file)
 
     async def pool(self) -> Pool:
-        """The pool, opened on first use. Raises `KeysUnavailable`; the next call tries again."""
+        """The pool, opened on first use. Raises `DatabaseUnavailable`; the next call tries again."""
         if not self._dsn:
             raise KeysUnavailable("no database of keys: AMANA_KEYS_DATABASE_URL is not set")
         async with self._opening:
             if self._pool is None:
-                try:
-                    self._pool = await open_pool(self._dsn, "vault", POOL_CONNECTIONS)
-                except DatabaseUnavailable as error:
-                    raise KeysUnavailable(f"the database of keys: {error}") from error
+                self._pool = await open_pool(self._dsn, "vault", POOL_CONNECTIONS)
             return self._pool
 
     async def close(self) -> None:
@@ -135,23 +138,28 @@ class Vault:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for statements outside a transaction. Raises `KeysUnavailable`."""
-        pool = await self.pool()
-        try:
-            async with reading(pool) as connection:
-                yield connection
-        except KeysUnavailable:
-            raise
-        except DatabaseUnavailable as error:
-            raise KeysUnavailable(f"the database of keys: {error}") from error
+        async with self._answering(LOOK_UP_S), reading(await self.pool()) as connection:
+            yield connection
 
     async def transaction(self, work: Work) -> None:
         """Runs `work`, which may be run again, in one transaction. Raises `KeysUnavailable`."""
-        try:
+        async with self._answering(WRITE_S):
             await in_transaction(await self.pool(), work)
+
+    @asynccontextmanager
+    async def _answering(self, timeout_s: float) -> AsyncIterator[None]:
+        """A database that does not answer is asked again a little later, so that nobody queues up behind it."""
+        if self._breaker.wait_s() > 0:
+            raise KeysUnavailable("the database of keys did not answer a moment ago")
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield
         except KeysUnavailable:
             raise
-        except DatabaseUnavailable as error:
-            raise KeysUnavailable(f"the database of keys: {error}", outcome_known=True) from error
+        except (DatabaseUnavailable, TimeoutError) as error:
+            self._breaker.failed()
+            raise KeysUnavailable(f"the database of keys: {error or 'no answer'}") from error
+        self._breaker.worked()
 
     def file(self) -> KeyFile:
         """The key file as it is now on the disk. Raises `KeysUnavailable`."""
