@@ -18,6 +18,7 @@ from amana.eligibility.http import ROUTES
 from amana.eligibility.jobs import erase_forever, tell_starts_forever
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
+from amana.eligibility.quotes import Quotes
 from amana.eligibility.standings import Ledger
 from amana.eligibility.validator import validate_forever
 from amana.gateway.edge import build_app
@@ -27,7 +28,7 @@ from amana.gateway.store import KeyStore
 from amana.infra.cache import Cache
 from amana.infra.channel import listen
 from amana.infra.http import HttpClient
-from amana.infra.http_server import serve as serve_http
+from amana.infra.http_server import serve_as_set
 from amana.infra.postgres import Pool, open_pool, reading
 from amana.infra.settings import Settings
 from amana.vault.vault import Vault
@@ -56,6 +57,7 @@ def build(settings: Settings) -> Litestar:
             vault = Vault.of(settings)
             flow = Flow(pool, ledger, assessments, Policies(pool), vault)
             app.state.flow = flow
+            app.state.quotes = Quotes(flow)
             app.state.eraser = eraser = Eraser(flow, timedelta(days=settings.retention_days))
             app.state.outbox_pool = pool
             jobs = [asyncio.create_task(job) for job in _jobs(eraser, settings.redis_url)]
@@ -112,9 +114,7 @@ async def _refuse_clear_text(pool: Pool) -> None:
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM."""
-    await serve_http(
-        build(settings), settings.listen_host, settings.listen_port, drain_pause_s=settings.drain_pause_ms / 1000
-    )
+    await serve_as_set(build(settings), settings)
 
 
 async def _listening(url: str, cache: AssessmentCache) -> None:
