@@ -11,6 +11,7 @@ import pytest
 from tests.eligibility.conftest import GOOD_STANDING, RECORD, Lender
 from tests.eligibility.standings_server import StandingsServer
 
+from amana.domain.money import Currency
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.erasing import Eraser
 from amana.eligibility.flow import Flow
@@ -23,6 +24,7 @@ from amana.infra.cache import Cache
 from amana.infra.http import HttpClient
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
+from amana.operate.prequalify.pages import Reader
 from amana.vault.vault import Vault
 
 IDENTITY = {"bvn": "22212345678", "nin": "70123456789", "bank_code": "011", "nuban": "0000014579"}
@@ -92,9 +94,10 @@ async def test_each_step_is_an_event_without_anything_personal(lender: Lender, d
     _, done = await erase(lender, ada, "not_needed")
     told = (await events(database, ada))[1:]
     erasure = done["id"]
+    assert datetime.fromisoformat(told[1][1]["due_at"]) == datetime.fromisoformat(done["requested_at"])
     assert told == [
         ("CustomerRestricted", {"customer": ada, "facts_version": 2, "erasure": erasure, "reason": "not_needed"}),
-        ("CustomerErasurePlanned", {"customer": ada, "erasure": erasure, "due_at": "1970-01-01T00:00:00.000000Z"}),
+        ("CustomerErasurePlanned", {"customer": ada, "erasure": erasure, "due_at": told[1][1]["due_at"]}),
         ("CustomerErased", {"customer": ada, "facts_version": 3, "erasure": erasure}),
     ]
 
@@ -117,6 +120,7 @@ async def test_whom_the_law_keeps_is_restricted_at_once_and_destroyed_later(
     assert await code(lender, "PUT", f"/v1/customers/{good}", RECORD | {"phone": None}) == "customer_restricted"
     clerk = await create_key(settings.owner_database_url, lender.tenant, ["customers:write", "customers:identity"])
     assert await code(lender, "GET", f"/v1/customers/{good}", key=clerk) == "customer_restricted"
+    assert await code(lender, "GET", f"/v1/customers/{good}/blocks", key=clerk) == "customer_restricted"
     status, view = await lender.send("GET", f"/v1/customers/{good}")
     assert (status, view["phone"]) == (200, "+2348031234567")
     assert (await lender.send("GET", f"/v1/customers/{good}/erasures"))[1]["due_at"] == asked["due_at"]
@@ -173,6 +177,34 @@ async def test_a_customer_is_erased_once(lender: Lender, database: Any) -> None:
     assert (status, other["code"], other["figures"]) == (409, "id_conflict", {"field": "customer"})
     types = [type_ for type_, _ in await events(database, ada)]
     assert types.count("CustomerErased") == types.count("CustomerRestricted") == 1
+
+
+async def test_one_id_for_two_customers_at_once_erases_one(lender: Lender) -> None:
+    customers, id_ = [await lender.customer() for _ in range(2)], str(uuid4())
+    answers = await asyncio.gather(*(erase(lender, customer, id_=id_) for customer in customers))
+    assert sorted(status for status, _ in answers) == [200, 409]
+    assert sorted([(await lender.ask(customer))[0] for customer in customers]) == [200, 409]
+
+
+async def test_an_erased_customer_in_a_batch_is_one_refused_item(lender: Lender) -> None:
+    ada, obi = await lender.customer(), await lender.customer()
+    await erase(lender, ada)
+    items = [{"customer": one, "record": RECORD | {"kyc_tier": 1}} for one in (ada, obi)]
+    _, answer = await lender.send("POST", "/v1/customers:batch", {"customers": items})
+    assert [(one["status"], one["reason"]) for one in answer["results"]] == [
+        ("refused", "customer_erased"),
+        ("recorded", None),
+    ]
+
+
+async def test_who_is_to_be_erased_is_in_no_list_of_offers(lender: Lender, good: str, flow: Flow) -> None:
+    ada = await lender.customer()
+    await lender.check(ada, id=str(uuid4()))
+    await erase(lender, ada)
+    reader = Reader(flow.pool, flow.vault, flow.ledger, lender.tenant, Currency.NGN)
+    pages = [page async for page in reader.pages(None)]
+    assert [str(one) for page in pages for one in page.decidable] == [good]
+    assert await reader.count(None) == 1
 
 
 async def test_requests_at_once_erase_once(lender: Lender, database: Any) -> None:

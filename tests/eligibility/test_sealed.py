@@ -1,5 +1,6 @@
 """What identifies a customer is sealed in its place: moved or changed it is an error, and without keys it is a 503."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -61,15 +62,9 @@ async def test_a_changed_birth_date_decides_nothing_and_fails_nobody_else(
         " WHERE customer = $1",
         UUID(ada),
     )
-    items = [
-        {"id": str(uuid4()), "customer": one, "product": "nano", "amount": 1_000_000, "currency": "NGN"}
-        for one in (ada, good)
-    ]
-    status, answer = await lender.send("POST", "/v1/eligibility/checks:batch", {"checks": items})
-    assert status == 200, answer
-    broken, decided = answer["results"]
-    assert (broken["refusal"]["reason"], broken["check"]) == ("internal", None)
-    assert decided["check"]["outcome"] == "approve"
+    broken, decided = await asyncio.gather(*(lender.ask(one, id=str(uuid4())) for one in (ada, good)))
+    assert (broken[0], broken[1]["code"]) == (500, "internal")
+    assert (decided[0], decided[1]["outcome"]) == (200, "approve")
 
 
 async def test_without_the_key_file_what_needs_no_key_goes_on(

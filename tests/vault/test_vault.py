@@ -231,6 +231,8 @@ async def test_the_first_request_to_erase_is_remembered(process: Callable[..., V
     for customer in customers:
         first, second = uuid4(), uuid4()
         known = await remembered.remember(vault, (tenant, customer), first, "not_needed", "key")
+        assert known is not None
+        assert await remembered.remember(vault, (tenant, uuid4()), first, "not_needed", "key") is None
         assert (known.erasure_id, known.destroyed_at) == (first, None)
         assert await remembered.remember(vault, (tenant, customer), second, "unlawful", "other") == known
     await vault.destroy(tenant, customers[0])

@@ -101,12 +101,15 @@ async def lift(flow: Flow, caller: Caller, customer: UUID, code: str, id_: UUID,
     return await _for_person(flow, caller, customer, work)
 
 
-async def newest(flow: Flow, tenant: int, customer: UUID) -> list[Block] | Refused:
-    """The customer's newest blocks, those that bind no longer too."""
+async def newest(flow: Flow, tenant: int, customer: UUID, *, restricted: bool) -> list[Block] | Refused:
+    """The customer's newest blocks, those that bind no longer too. `restricted`: also of one who is to be erased."""
     where = (tenant, customer)
     async with reading(flow.pool) as connection:
-        if not await customer_store.find_customers(connection, [where]):
+        known = (await customer_store.find_customers(connection, [where])).get(where)
+        if known is None:
             return Refused(Reason.CUSTOMER_NOT_FOUND)
+        if known.processing is Processing.RESTRICTED and not restricted:
+            return Refused(Reason.CUSTOMER_RESTRICTED)
         found = await block_store.list_blocks(connection, tenant, customer, BLOCKS_MAX)
     key = (await flow.vault.keys([where])).get(where) if found else None
     return [open_block(key, where, block) for block in found]

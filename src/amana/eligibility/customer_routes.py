@@ -95,8 +95,9 @@ async def block_customer(caller: Caller, state: State, customer_id: UUID, data: 
 
 @get("/v1/customers/{customer_id:uuid}/blocks", opt={"scope": "customers:write"}, tags=["Customers"])
 async def list_blocks(caller: Caller, state: State, customer_id: UUID) -> BlockList:
-    """A customer's newest blocks, in force or not."""
-    found = await blocks.newest(state.flow, caller.tenant, customer_id)
+    """A customer's newest blocks, in force or not. Of who is to be erased only with the scope `privacy:read`."""
+    may_read = caller.may(MAY_READ_RESTRICTED)
+    found = await blocks.newest(state.flow, caller.tenant, customer_id, restricted=may_read)
     if isinstance(found, Refusal):
         raise requests.as_problem(found)
     return BlockList(blocks=[views.block_view(block) for block in found])

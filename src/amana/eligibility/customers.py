@@ -92,10 +92,9 @@ async def find(flow: Flow, tenant: int, customer: UUID, *, restricted: bool) -> 
     refused = refuse_processing(found.processing)
     if refused is not None and not (restricted and found.processing is Processing.RESTRICTED):
         return refused
-    key = (await flow.vault.ensure([where]))[where]
-    if key is None:
-        return Refused(Reason.CUSTOMER_ERASED)
-    return Found(found, open_record(key, where, found.record, found.sealed))
+    key = (await flow.vault.keys([where])).get(where) if any(found.sealed) else None
+    record = open_record(key, where, found.record, found.sealed)
+    return Refused(Reason.CUSTOMER_ERASED) if record is None else Found(found, record)
 
 
 async def linked(connection: Connection, keys: Collection[Key]) -> set[Key]:
@@ -140,10 +139,10 @@ async def _seals(flow: Flow, tenant: int, wanted: Collection[Key], items: Sequen
 
 def _opened(key: SealingKey | None, where: Key, kept: Kept) -> Known:
     """What is known of a customer; of one whose key is gone, that they were erased."""
-    if key is None:
+    record = open_record(key, where, kept.profile, kept.sealed)
+    if key is None or record is None:
         gone = CustomerRecord(kyc_tier=kept.profile.kyc_tier)
         return Known(version=kept.version, record=gone, processing=Processing.ERASED)
-    record = open_record(key, where, kept.profile, kept.sealed)
     return Known(version=kept.version, record=record, said=kept.said, processing=kept.processing)
 
 

@@ -72,6 +72,8 @@ async def request(eraser: Eraser, caller: Caller, customer: UUID, id_: UUID, rea
     if processing is None:
         return Refused(Reason.CUSTOMER_NOT_FOUND)
     known = await remembered.remember(flow.vault, where, id_, reason, caller.key_id)
+    if known is None:
+        return Refused(Reason.ID_CONFLICT, {"field": "customer"})
     await restrict(flow, known, caller.trace)
     await advance(eraser, where)
     async with reading(flow.pool) as connection:
@@ -129,11 +131,12 @@ async def advance(eraser: Eraser, where: Key) -> None:
         erasure, is_due = locked
         if erasure.destroyed_at is not None:
             return False
-        is_new = erasure.version == 0 or erasure.due_at != due_at
+        due = None if due_at is None else max(due_at, erasure.requested_at)
+        is_new = erasure.version == 0 or erasure.due_at != due
         version = erasure.version + is_new
-        await erasure_store.plan_erasure(connection, where, version, due_at, LOOK_AGAIN_S)
+        await erasure_store.plan_erasure(connection, where, version, due, LOOK_AGAIN_S)
         if is_new:
-            planned = msgspec.structs.replace(erasure, version=version, due_at=due_at)
+            planned = msgspec.structs.replace(erasure, version=version, due_at=due)
             await append(connection, [erasure_planned(planned, clock.now())])
         return is_due
 

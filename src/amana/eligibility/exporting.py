@@ -45,7 +45,7 @@ async def export(flow: Flow, caller: Caller, customer: UUID, before: UUID | None
     found = await customers.find(flow, *where, restricted=True)
     if isinstance(found, Refused):
         return found
-    placed = await blocks.newest(flow, *where)
+    placed = await blocks.newest(flow, *where, restricted=True)
     if isinstance(placed, Refused):
         return placed
     async with reading(flow.pool) as connection:

@@ -60,14 +60,16 @@ def seal_record(key: SealingKey, where: Key, record: CustomerRecord) -> Sealed:
     return Sealed(birth, identity)
 
 
-def open_record(key: SealingKey, where: Key, profile: Profile, sealed: Sealed) -> CustomerRecord:
-    """The whole record. Raises `SealBroken`."""
+def open_record(key: SealingKey | None, where: Key, profile: Profile, sealed: Sealed) -> CustomerRecord | None:
+    """The whole record; None where something is sealed and the key is gone. Raises `SealBroken`."""
+    if key is None and any(sealed):
+        return None
     said = _Identity()
-    if sealed.identity is not None:
+    if key is not None and sealed.identity is not None:
         said = _identity.decode(key.open(sealed.identity, _context(where, IDENTITY)))
     return CustomerRecord(
         kyc_tier=profile.kyc_tier,
-        birth_date=_birth(key, where, sealed),
+        birth_date=None if key is None else _birth(key, where, sealed),
         employment=profile.employment,
         monthly_income=profile.monthly_income,
         blocked=profile.blocked,

@@ -72,10 +72,10 @@ WHERE numbers.tenant = $1 AND numbers.kind = locked.kind AND numbers.hidden = lo
       WHERE use.tenant = numbers.tenant AND use.kind = numbers.kind AND use.hidden = numbers.hidden);
 
 -- name: insert_erasure
--- Remembers a request to erase; the first one for a customer stays.
+-- Remembers a request to erase; the first one for a customer stays, and the first one under an id.
 INSERT INTO erasures (tenant, customer, erasure_id, reason, requested_by, requested_at)
 VALUES ($1, $2, $3, $4, $5, clock_timestamp())
-ON CONFLICT (tenant, customer) DO NOTHING;
+ON CONFLICT DO NOTHING;
 
 -- name: find_erasure
 -- The request to erase a customer.

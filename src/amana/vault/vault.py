@@ -158,7 +158,7 @@ class Vault:
             raise
         except (DatabaseUnavailable, TimeoutError) as error:
             self._breaker.failed()
-            raise KeysUnavailable(f"the database of keys: {error or 'no answer'}") from error
+            raise KeysUnavailable(f"the database of keys: {str(error) or 'no answer'}") from error
         self._breaker.worked()
 
     def file(self) -> KeyFile:

@@ -62,6 +62,9 @@ CREATE TABLE vault.erasures (
     PRIMARY KEY (tenant, customer)
 );
 
+-- One request an id: the same id for two customers at once is told here, before anything is done.
+CREATE UNIQUE INDEX erasures_by_id ON vault.erasures (tenant, erasure_id);
+
 GRANT USAGE ON SCHEMA vault TO amana_eligibility;
 GRANT SELECT, INSERT ON vault.keks, vault.data_keys, vault.numbers, vault.number_uses, vault.erasures
     TO amana_eligibility;

@@ -26,9 +26,12 @@ class Services:
         self._http = http
         self._urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
         self._headers = {"Authorization": f"Bearer {settings.api_key}"}
+        self._has_key = bool(settings.api_key)
 
     async def send(self, method: str, service: str, path: str, body: object = None, **query: object) -> dict[str, Any]:
         """The answer where it is a success. Raises `PrivacyRefused`."""
+        if not self._has_key:
+            raise PrivacyRefused("AMANA_API_KEY is not set: the services are asked as a lender's program asks them")
         asked = {name: str(value) for name, value in query.items() if value is not None}
         url = f"{self._urls[service].rstrip('/')}{path}" + (f"?{urlencode(asked)}" if asked else "")
         sent = None if body is None else msgspec.json.encode(body)
