@@ -1,6 +1,5 @@
 """What identifies a customer is sealed in its place: moved or changed it is an error, and without keys it is a 503."""
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -51,20 +50,6 @@ async def test_what_was_sealed_as_one_thing_does_not_open_as_another(
     ada = await lender.customer(**IDENTITY)
     await database.execute("UPDATE customers SET birth_sealed = identity_sealed WHERE customer = $1", UUID(ada))
     assert await read(lender, ada) == (500, "internal")
-
-
-async def test_a_changed_birth_date_decides_nothing_and_fails_nobody_else(
-    lender: Lender, good: str, ledger: StandingsServer, database: "asyncpg.Connection[asyncpg.Record]"
-) -> None:
-    ada = await lender.customer()
-    await database.execute(
-        "UPDATE customers SET birth_sealed = set_byte(birth_sealed, 20, 255 - get_byte(birth_sealed, 20))"
-        " WHERE customer = $1",
-        UUID(ada),
-    )
-    broken, decided = await asyncio.gather(*(lender.ask(one, id=str(uuid4())) for one in (ada, good)))
-    assert (broken[0], broken[1]["code"]) == (500, "internal")
-    assert (decided[0], decided[1]["outcome"]) == (200, "approve")
 
 
 async def test_without_the_key_file_what_needs_no_key_goes_on(
