@@ -1,5 +1,6 @@
 """A customer's data over HTTP: restricted while they owe, what they owe is repaid, and the log still verifies."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,20 @@ from amana.infra.settings import Settings
 from amana.operate.privacy.client import PrivacyRefused, export
 from amana.operate.stack import Stack
 
+SEALED_WITHIN_S = 30.0
 IDENTITY: dict[str, Any] = {"bvn": "22212345678", "nuban": "0000014579", "bank_code": "011", "phone": "0803 123 4567"}
 
 
 async def erase(lender: Lender, customer: UUID) -> dict[str, Any]:
     body = {"id": uuid4(), "reason": "customer_request"}
     return await lender.must("POST", "eligibility", f"/v1/customers/{customer}/erasures", body)
+
+
+async def until_sealed(lender: Lender, event: str) -> None:
+    """Waits for the checkpoint that covers an event."""
+    async with asyncio.timeout(SEALED_WITHIN_S):
+        while (await lender.get("audit", f"/v1/audit/events/{event}/proof"))[0] != 200:  # noqa: ASYNC110  over HTTP
+            await asyncio.sleep(0.1)
 
 
 def asking(platform: Stack, lender: Lender) -> Settings:
@@ -45,14 +54,15 @@ async def test_the_log_verifies_after_an_erasure_and_says_that_it_was(lender: Le
     ada = await lender.customer(**IDENTITY)
     asked = await erase(lender, ada)
     assert asked["state"] == "erased"
-    report = await run_verify(platform.settings)
-    assert report.ok, report.told()
     connection = await asyncpg.connect(
         platform.settings.owner_database_url, server_settings={"search_path": "eligibility"}
     )
     rows = await connection.fetch("SELECT type, body FROM outbox WHERE aggregate_id = $1 ORDER BY seq", ada)
     await connection.close()
     assert [row["type"] for row in rows] == ["CustomerFactsRecorded", "CustomerRestricted", "CustomerErased"]
+    await until_sealed(lender, json.loads(rows[-1]["body"])["event_id"])
+    report = await run_verify(platform.settings)
+    assert report.ok, report.told()
     for secret in ("22212345678", "0000014579", "8031234567"):
         assert not [row for row in rows if secret in row["body"].decode()]
 
