@@ -48,18 +48,15 @@ def build(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        pool = await open_pool(settings.eligibility_database_url, "eligibility", settings.pool_connections)
-        await _refuse_clear_text(pool)
+        pool = await _open(settings)
         cache = Cache(settings.redis_url)
         assessments = _assessments(cache, settings)
         async with HttpClient() as client:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
             vault = Vault.of(settings)
             flow = Flow(pool, ledger, assessments, Policies(pool), vault)
-            app.state.flow = flow
-            app.state.quotes = Quotes(flow)
-            app.state.eraser = eraser = Eraser(flow, timedelta(days=settings.retention_days))
-            app.state.outbox_pool = pool
+            eraser = Eraser(flow, timedelta(days=settings.retention_days))
+            app.state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "outbox_pool": pool})
             jobs = [asyncio.create_task(job) for job in _jobs(eraser, settings.redis_url)]
             persons = partial(customers.same_person, pool)
             async with _consuming(settings.kafka_bootstrap, assessments, persons):
@@ -103,13 +100,15 @@ class ClearText(Exception):
     """Rows of an older version may hold personal data in clear."""
 
 
-async def _refuse_clear_text(pool: Pool) -> None:
-    """Persons are found by what is made when rows are sealed: before that, debts would be overlooked."""
+async def _open(settings: Settings) -> Pool:
+    """The pool, where nothing is in clear: persons are found by what sealing makes, so debts would be overlooked."""
+    pool = await open_pool(settings.eligibility_database_url, "eligibility", settings.pool_connections)
     async with reading(pool) as connection:
         holds = await holds_clear_text(connection)
     if holds:
         await pool.close()
         raise ClearText("rows of an older version are here in clear: run `amana privacy encrypt` first")
+    return pool
 
 
 async def serve(settings: Settings) -> None:
