@@ -18,6 +18,8 @@ from amana.operate import eligibility
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
 from amana.operate.privacy import commands as privacy
+from amana.operate.replay import commands as replays
+from amana.operate.streams import commands as streams
 from amana.operate.terminal import (
     DATA_DIR,
     EXIT_CANNOT,
@@ -62,6 +64,7 @@ class Service(StrEnum):
     TRANSACTIONS = "transactions"
     AUDIT = "audit"
     RELAY = "relay"
+    NOTIFICATIONS = "notifications"
 
 
 @app.callback()
@@ -194,8 +197,10 @@ def _running(data_dir: Path) -> Settings:
     return msgspec.structs.replace(found, api_key=given.api_key or found.api_key)
 
 
+app.command("replay")(replays.command(_running))
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
+app.add_typer(streams.group(_running), name="events")
 app.add_typer(imports.group(_given), name="transfers")
 app.add_typer(policies.group(_given), name="policy")
 app.add_typer(privacy.group(_running), name="privacy")

@@ -14,7 +14,7 @@ from litestar import Litestar
 
 from amana.audit import meters
 from amana.audit.checkpoint import Signer
-from amana.audit.consumer import GROUP, TOPICS, Puller, Source, consume
+from amana.audit.consumer import GROUP, TOPICS, Puller, consume
 from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder, load_key
 from amana.audit.http import ROUTES
 from amana.audit.leaf import STREAMS
@@ -23,6 +23,7 @@ from amana.audit.store import Store
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
+from amana.gateway.source import Source
 from amana.gateway.store import KeyStore
 from amana.infra.breaker import pause
 from amana.infra.http import HttpClient, UpstreamUnavailable

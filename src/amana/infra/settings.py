@@ -26,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     transactions_database_url: str = ""
     audit_database_url: str = ""
     relay_database_url: str = ""
+    notifications_database_url: str = ""
     gateway_database_url: str = ""
     keys_database_url: str = ""
     redis_url: str = ""
@@ -35,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     eligibility_url: str = "http://127.0.0.1:7801"
     transactions_url: str = "http://127.0.0.1:7802"
     audit_url: str = "http://127.0.0.1:7803"
+    notifications_url: str = "http://127.0.0.1:7805"
     listen_host: str = "127.0.0.1"
     listen_port: int = 0
     listen_shared: int = 0

@@ -18,6 +18,7 @@ from amana.eligibility.http import ROUTES as ELIGIBILITY_ROUTES
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
+from amana.notifications.http import ROUTES as NOTIFICATIONS_ROUTES
 from amana.operate.event_types import EVENTS
 from amana.operate.fact_meanings import FACT_MEANINGS
 from amana.transactions.http import ROUTES as TRANSACTIONS_ROUTES
@@ -26,13 +27,14 @@ MADE = "<!-- Made from the code; `AMANA_TEST_REGENERATE=1 .venv/bin/python -m py
 
 
 SETTINGS = {
-    "owner_database_url": "Main database, as the role that owns it: `amana migrate`, keys and tenants, `reconcile`.",
+    "owner_database_url": "Main database, as the role that owns it: `migrate`, keys, tenants, `reconcile`, `replay`.",
     "owner_audit_database_url": "Audit's database, as the role that owns it.",
     "owner_keys_database_url": "Database of customers' keys, as the role that owns it. In no backup of the main one.",
     "eligibility_database_url": "Main database as `amana_eligibility`.",
     "transactions_database_url": "Main database as `amana_transactions`.",
     "audit_database_url": "Audit's database as `amana_audit`.",
     "relay_database_url": "Main database as `amana_relay`.",
+    "notifications_database_url": "Main database as `amana_notifications`.",
     "gateway_database_url": "Main database as any service role: where a service looks up API keys.",
     "keys_database_url": "The database of customers' keys as `amana_eligibility`.",
     "redis_url": "Redis or Valkey for cached assessments and quotas. Empty: nothing is cached, quotas are local.",
@@ -42,6 +44,7 @@ SETTINGS = {
     "eligibility_url": "Where other services reach eligibility.",
     "transactions_url": "Where other services reach transactions.",
     "audit_url": "Where tools reach audit.",
+    "notifications_url": "Where tools reach notifications.",
     "listen_host": "The address that a service listens on.",
     "listen_port": "The port that a service listens on; 0 is any free one.",
     "listen_shared": "Not 0: other processes of the same service and user listen at the port too, and the kernel deals "
@@ -72,6 +75,8 @@ SCOPES = {
     "internal": "Calls between services, for the tenant named in `Amana-Tenant`. Only the platform's own key has it.",
     "loans:read": "Loans and repayments.",
     "loans:write": "Book loans, record and reverse repayments.",
+    "notifications:read": "What borrowers are and were to be told.",
+    "notifications:send": "Claim notification requests and report what came of them: a sender's key.",
     "policies:approve": "Approve policies that another key drafted, withdraw and read them.",
     "policies:write": "Draft, withdraw and read policies.",
     "privacy:read": "Read a customer who is to be erased, take a copy of all that is known of one, see erasures.",
@@ -85,6 +90,7 @@ ROUTES: tuple[tuple[str, Sequence[ControllerRouterHandler]], ...] = (
     ("eligibility", ELIGIBILITY_ROUTES),
     ("transactions", TRANSACTIONS_ROUTES),
     ("audit", AUDIT_ROUTES),
+    ("notifications", NOTIFICATIONS_ROUTES),
 )
 
 
