@@ -12,7 +12,7 @@ import typer
 import uvloop
 
 from amana.bench import commands as bench
-from amana.infra.settings import Settings, SettingsError, load_settings
+from amana.infra.settings import Settings, SettingsError, check_kafka, load_settings
 from amana.operate import access_commands as access
 from amana.operate import eligibility
 from amana.operate import policy_commands as policies
@@ -180,9 +180,11 @@ def main() -> None:
 
 def _given() -> Settings:
     try:
-        return load_settings(os.environ)
+        settings = load_settings(os.environ)
+        check_kafka(settings)
     except SettingsError as error:
         cannot(str(error), error)
+    return settings
 
 
 def _running(data_dir: Path) -> Settings:

@@ -28,7 +28,7 @@ from amana.gateway.store import KeyStore
 from amana.infra.breaker import pause
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import serve_as_set
-from amana.infra.kafka import Consumer
+from amana.infra.kafka import Brokers, Consumer
 from amana.infra.postgres import DatabaseUnavailable, open_pool
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
@@ -86,7 +86,7 @@ def _steps(
 
     def steps(stop: asyncio.Event) -> dict[str, Step]:
         async def consume_step() -> float:
-            await consume(store, Consumer(settings.kafka_bootstrap, GROUP, TOPICS), stop)
+            await consume(store, Consumer(Brokers.of(settings), GROUP, TOPICS), stop)
             return 0.0
 
         made: dict[str, Step] = {"consume": consume_step} if settings.kafka_bootstrap else {}
