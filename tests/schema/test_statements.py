@@ -28,6 +28,9 @@ class Use(NamedTuple):
 
 
 USES = (
+    Use("audit/irregularities.sql", "audit_database_url", "audit"),
+    Use("audit/metrics/leaves.sql", "audit_database_url", "audit"),
+    Use("audit/metrics/queries.sql", "metrics_database_url", "timescale"),
     Use("audit/queries.sql", "audit_database_url", "audit"),
     Use("bench/queries.sql", "owner_database_url", "public"),
     Use("bench/naive.sql", "owner_database_url", "pg_temp", first="make_"),
@@ -42,12 +45,15 @@ USES = (
     Use("gateway/queries.sql", "owner_database_url", "gateway"),
     Use("infra/consuming/queries.sql", "notifications_database_url", "notifications"),
     Use("infra/embedded/postgres.sql", "owner_database_url", "public"),
+    Use("infra/latencies.sql", "metrics_database_url", "timescale"),
+    Use("infra/lazy_pool.sql", "metrics_database_url", "timescale"),
     Use("infra/migrate.sql", "owner_database_url", "public"),
     Use("infra/outbox.sql", "eligibility_database_url", "eligibility"),
     Use("infra/outbox.sql", "transactions_database_url", "transactions"),
     Use("infra/relay.sql", "relay_database_url", "eligibility"),
     Use("infra/relay.sql", "relay_database_url", "transactions"),
     Use("operate/privacy/encrypt.sql", "owner_database_url", "eligibility"),
+    Use("operate/metrics.sql", "owner_metrics_database_url", "timescale"),
     Use("notifications/queries.sql", "notifications_database_url", "notifications"),
     Use("operate/prequalify/prequalify.sql", "eligibility_database_url", "eligibility"),
     Use("operate/replay/live.sql", "owner_database_url", "public"),

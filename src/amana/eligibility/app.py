@@ -30,6 +30,7 @@ from amana.infra.channel import listen
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Brokers
+from amana.infra.latencies import latencies_told
 from amana.infra.postgres import Pool, open_pool, reading
 from amana.infra.settings import Settings
 from amana.vault.vault import Vault
@@ -60,7 +61,10 @@ def build(settings: Settings) -> Litestar:
             app.state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "outbox_pool": pool})
             jobs = [asyncio.create_task(job) for job in _jobs(eraser, settings.redis_url)]
             persons = partial(customers.same_person, pool)
-            async with _consuming(Brokers.of(settings), assessments, persons):
+            async with (
+                _consuming(Brokers.of(settings), assessments, persons),
+                latencies_told(settings.metrics_database_url, "eligibility"),
+            ):
                 yield
             for job in jobs:
                 job.cancel()

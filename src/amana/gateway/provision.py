@@ -27,6 +27,7 @@ ALL_SCOPES = (
     "eligibility:check",
     "loans:read",
     "loans:write",
+    "metrics:read",
     "notifications:read",
     "notifications:send",
     "policies:approve",

@@ -25,9 +25,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     owner_database_url: str = ""
     owner_audit_database_url: str = ""
     owner_keys_database_url: str = ""
+    owner_metrics_database_url: str = ""
     eligibility_database_url: str = ""
     transactions_database_url: str = ""
     audit_database_url: str = ""
+    metrics_database_url: str = ""
     relay_database_url: str = ""
     notifications_database_url: str = ""
     gateway_database_url: str = ""
@@ -55,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     privacy_key_file: str = ""
     retention_days: int = 1_827
     audit_origin: str = "amana.example/audit"
+    audit_archive_dir: str = ""
     ledger_shards: int = 1
     pool_connections: int = 8
     assessment_ttl_ms: int = 5_000

@@ -26,7 +26,15 @@ from amana.infra.embedded.ports import LOOPBACK, exchange, find_free, is_free, r
 from amana.infra.embedded.postgres import Postgres
 from amana.infra.embedded.process import Process, ServerError
 from amana.infra.embedded.valkey import Valkey
-from amana.infra.migrate import MigrationError, database_of, ensure_database, migrate, with_database, with_role
+from amana.infra.migrate import (
+    MigrationError,
+    database_of,
+    ensure_database,
+    migrate,
+    migrate_metrics,
+    with_database,
+    with_role,
+)
 from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.settings import Settings, to_environ
 from amana.operate.home import Home, explain
@@ -190,10 +198,11 @@ class Stack:
             owner = self.postgres.owner_url(DATABASE)
         owner_audit = given.owner_audit_database_url or with_database(owner, f"{database_of(owner)}_audit")
         owner_keys = given.owner_keys_database_url or with_database(owner, f"{database_of(owner)}_keys")
+        owner_metrics = given.owner_metrics_database_url or with_database(owner_audit, f"{database_of(owner)}_metrics")
+        homes = {**dict.fromkeys(ALL_SERVICES, owner), "audit": owner_audit, "metrics": owner_metrics}
         roles = {
-            f"{name}_database_url": getattr(given, f"{name}_database_url")
-            or service_url(owner_audit if name == "audit" else owner, owner, f"amana_{name}")
-            for name in ALL_SERVICES
+            f"{name}_database_url": getattr(given, f"{name}_database_url") or service_url(home, owner, f"amana_{name}")
+            for name, home in homes.items()
         }
         return msgspec.structs.replace(
             given,
@@ -202,6 +211,7 @@ class Stack:
             owner_keys_database_url=owner_keys,
             keys_database_url=given.keys_database_url
             or with_database(roles["eligibility_database_url"], database_of(owner_keys)),
+            owner_metrics_database_url=owner_metrics,
             **roles,
             gateway_database_url=given.gateway_database_url or roles["relay_database_url"],
             redis_url=self.valkey.url if self.valkey else given.redis_url,
@@ -224,6 +234,11 @@ class Stack:
         )
         await together([ensure_database(dsn) for dsn in owned])
         applied = await migrate(settings)
+        try:
+            await ensure_database(settings.owner_metrics_database_url)
+            applied += await migrate_metrics(settings)
+        except DatabaseUnavailable as error:
+            self._say(f"The metrics database does not answer; metrics wait for it, everything else goes on: {error}")
         if applied:
             self._say(f"Applied {len(applied)} migrations")
         await encrypt(settings, self._say)
