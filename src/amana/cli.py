@@ -19,6 +19,7 @@ from amana.operate import eligibility
 from amana.operate import metrics_commands as metrics
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
+from amana.operate.privacy import commands as privacy
 from amana.operate.replay import commands as replays
 from amana.operate.streams import commands as streams
 from amana.operate.terminal import (
@@ -194,6 +195,7 @@ app.add_typer(streams.group(_running), name="events")
 app.add_typer(imports.group(_given), name="transfers")
 app.add_typer(metrics.group(_running), name="metrics")
 app.add_typer(policies.group(_given), name="policy")
+app.add_typer(privacy.group(_running), name="privacy")
 app.add_typer(access.tenants(_running), name="tenant")
 app.add_typer(access.keys(_running), name="key")
 

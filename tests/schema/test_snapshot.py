@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from tests.golden import check_golden
 
-from amana.infra.migrate import AUDIT_SCHEMAS, MAIN_SCHEMAS, METRICS_SCHEMAS
+from amana.infra.migrate import AUDIT_SCHEMAS, KEYS_SCHEMAS, MAIN_SCHEMAS, METRICS_SCHEMAS
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
 
@@ -18,11 +18,10 @@ KEYS_OF_THE_STREAM = {"outbox_pkey", "positions_pkey", "positions_seq_key", "str
 """Order is one thing for all tenants."""
 
 
-@pytest.mark.parametrize("schema", (*MAIN_SCHEMAS, *AUDIT_SCHEMAS))
+@pytest.mark.parametrize("schema", (*MAIN_SCHEMAS, *AUDIT_SCHEMAS, *KEYS_SCHEMAS))
 async def test_the_snapshot_is_the_sum_of_the_migrations(fresh: Settings, schema: str) -> None:
-    await check_snapshot(
-        fresh.owner_audit_database_url if schema in AUDIT_SCHEMAS else fresh.owner_database_url, schema
-    )
+    dsn = fresh.owner_audit_database_url if schema in AUDIT_SCHEMAS else fresh.owner_database_url
+    await check_snapshot(fresh.owner_keys_database_url if schema in KEYS_SCHEMAS else dsn, schema)
 
 
 @pytest.mark.parametrize("schema", METRICS_SCHEMAS)

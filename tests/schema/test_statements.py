@@ -36,6 +36,7 @@ USES = (
     Use("bench/naive.sql", "owner_database_url", "pg_temp", first="make_"),
     Use("eligibility/policies.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/customers.sql", "eligibility_database_url", "eligibility"),
+    Use("eligibility/privacy.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/queries.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/reviews.sql", "eligibility_database_url", "eligibility"),
     Use("gateway/queries.sql", "eligibility_database_url", "gateway", "find_key"),
@@ -51,6 +52,7 @@ USES = (
     Use("infra/outbox.sql", "transactions_database_url", "transactions"),
     Use("infra/relay.sql", "relay_database_url", "eligibility"),
     Use("infra/relay.sql", "relay_database_url", "transactions"),
+    Use("operate/privacy/encrypt.sql", "owner_database_url", "eligibility"),
     Use("operate/metrics.sql", "owner_metrics_database_url", "timescale"),
     Use("notifications/queries.sql", "notifications_database_url", "notifications"),
     Use("operate/prequalify/prequalify.sql", "eligibility_database_url", "eligibility"),
@@ -61,11 +63,12 @@ USES = (
     Use("operate/replay/scratch.sql", "owner_database_url", "public", first="make_"),
     Use("operate/reconcile.sql", "owner_database_url", "public"),
     Use("operate/reconcile.sql", "owner_audit_database_url", "public"),
+    Use("vault/queries.sql", "owner_keys_database_url", "vault"),
     Use("transactions/queries.sql", "transactions_database_url", "transactions"),
 )
 EITHER = {"operate/reconcile.sql", "operate/replay/log.sql"}
 """Files whose statements each run in one of the places, not in all."""
-NOT_PLANNED = ("CREATE TABLE", "CREATE UNLOGGED TABLE", "CREATE FUNCTION")
+NOT_PLANNED = ("CREATE TABLE", "CREATE UNLOGGED TABLE", "CREATE FUNCTION", "ALTER TABLE")
 """What EXPLAIN does not take: it is parsed only."""
 
 

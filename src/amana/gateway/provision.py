@@ -32,6 +32,8 @@ ALL_SCOPES = (
     "notifications:send",
     "policies:approve",
     "policies:write",
+    "privacy:read",
+    "privacy:write",
     "tape:import",
     "transfers:force",
     "transfers:write",

@@ -23,6 +23,7 @@ from amana.infra.sql import load_queries
 
 MAIN_SCHEMAS = ("gateway", "eligibility", "transactions", "notifications")
 AUDIT_SCHEMAS = ("audit",)
+KEYS_SCHEMAS = ("vault",)
 METRICS_SCHEMAS = ("timescale",)
 LOCK_TIMEOUT_MS = 60_000
 """How long to wait for another runner, or for a lock that a migration needs."""
@@ -55,15 +56,20 @@ class Migration(NamedTuple):
 
 
 async def migrate(settings: Settings, source: Traversable | None = None) -> list[str]:
-    """Bring the main and the audit database up to date; the labels of the files applied now, in order.
+    """Bring the databases up to date; the labels of the files applied now, in order. Keys' only where it is named.
 
     `source` is a folder of migrations other than the shipped one. Raises `MigrationError`, and `DatabaseUnavailable`
     when a server does not answer.
     """
     folder, roles = source or files("amana").joinpath("migrations"), role_urls(settings)
+    of_keys: list[str] = []
+    if settings.owner_keys_database_url:
+        eligibility = {"amana_eligibility": settings.keys_database_url}
+        of_keys = await _migrate_one(settings.owner_keys_database_url, eligibility, KEYS_SCHEMAS, folder)
     return [
         *await _migrate_one(settings.owner_database_url, roles, MAIN_SCHEMAS, folder),
         *await _migrate_one(settings.owner_audit_database_url, roles, AUDIT_SCHEMAS, folder),
+        *of_keys,
     ]
 
 
