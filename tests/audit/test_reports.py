@@ -19,9 +19,9 @@ from amana.audit.checkpoint import open_note, parse_verifier_key
 from amana.audit.register import COLUMNS, csv_line, month_bounds, register_row
 from amana.audit.store import StoredEvent
 from amana.audit.telling import tell
+from amana.domain.event_types import CATALOGUE
 from amana.domain.events import Aggregate
 from amana.infra.settings import Settings
-from amana.operate.event_types import EVENTS
 from amana.wire.problems import Refused
 
 CUSTOMER = named("customer")
@@ -201,6 +201,6 @@ def test_a_register_row_has_the_columns_and_takes_an_event_of_any_shape() -> Non
     assert (row["position"], row["outcome"], row["reasons"]) == (4, None, "")
 
 
-@pytest.mark.parametrize("type_", [*sorted({event.name for event in EVENTS}), "SomethingNew"])
+@pytest.mark.parametrize("type_", [*sorted({event.name for event in CATALOGUE.types}), "SomethingNew"])
 def test_every_event_is_told_in_a_sentence_even_one_that_lacks_its_fields(type_: str) -> None:
     assert re.fullmatch(r"[A-Z].*\.", tell(type_, {}))

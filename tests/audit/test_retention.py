@@ -14,9 +14,9 @@ from amana.audit.postings import PARTITION_SEGMENTS, SEGMENT_LEAVES
 from amana.audit.retention import ELSE, KINDS, PARTITION_LEAVES, report_retention, years_before
 from amana.audit.store import Store
 from amana.audit.verify import run_verify
+from amana.domain.event_types import CATALOGUE
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
-from amana.operate.event_types import EVENTS
 
 NOW = datetime(2031, 11, 3, 9, 4, 30, tzinfo=UTC)
 """Five years after the fourth event of the story, and half a minute."""
@@ -47,7 +47,7 @@ async def test_what_is_past_its_retention_is_counted_by_kind_with_the_rule_that_
 def test_every_type_of_event_is_of_one_kind_or_of_the_rest() -> None:
     kinds = [(kind.stream, type_) for kind in KINDS for type_ in kind.types]
     assert len(kinds) == len(set(kinds))
-    assert set(kinds) <= {(event.stream, event.name) for event in EVENTS}
+    assert set(kinds) <= {(event.stream, event.name) for event in CATALOGUE.types}
     assert ELSE not in {kind.name for kind in KINDS}
 
 

@@ -16,17 +16,22 @@ from amana.domain.account import Account
 from amana.domain.account_commands import open_account, set_credit_line
 from amana.domain.book import Book, Kind
 from amana.domain.decision import DecisionInputs, assess, compile_policy, decide
+from amana.domain.event_kinds import ABSENT
+from amana.domain.event_types import CATALOGUE
 from amana.domain.events import MAX_INTEGER
-from amana.domain.facts import FACTS, CustomerRecord, CustomerStanding, facts_of
+from amana.domain.facts import FACTS, CustomerStanding, facts_of
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
 from amana.domain.money import Currency
 from amana.domain.policy import policy_from
 from amana.domain.policy_life import PolicyLife
+from amana.domain.privacy import ErasureReason
+from amana.domain.record import CustomerRecord
 from amana.domain.review import ReviewKind, Standing
 from amana.domain.sources import Consent, Consents, Said
 from amana.domain.transfer import Notes
 from amana.domain.transfer_commands import expire_holds
+from amana.eligibility.erasure_store import Erasure
 from amana.eligibility.events import (
     customer_block_lifted,
     customer_blocked,
@@ -35,18 +40,22 @@ from amana.eligibility.events import (
 )
 from amana.eligibility.policy_events import Said as PolicySaid
 from amana.eligibility.policy_events import approved, drafted, published, retired, withdrawn
+from amana.eligibility.privacy_events import customer_erased, customer_exported, customer_restricted, erasure_planned
 from amana.eligibility.records import Block, Check, Made
 from amana.eligibility.review_events import reviewed
 from amana.eligibility.review_records import Review
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
-from amana.operate.event_types import EVENTS
 from amana.operate.fact_meanings import FACT_MEANINGS
 from amana.operate.reference import SCOPES, SETTINGS, pages, routes
 
-FIELDS = {event.name: {name.rstrip("?") for name in event.data.split()} for event in EVENTS}
-OPTIONAL = {event.name: {name[:-1] for name in event.data.split() if name.endswith("?")} for event in EVENTS}
+EVENTS = CATALOGUE.types
+FIELDS = {event.name: {field.encode_name for field in msgspec.structs.fields(event.data)} for event in EVENTS}
+OPTIONAL = {
+    event.name: {field.encode_name for field in msgspec.structs.fields(event.data) if field.default is ABSENT}
+    for event in EVENTS
+}
 """Fields that are there only where they are set."""
 
 
@@ -69,7 +78,7 @@ def test_every_fact_is_explained() -> None:
     assert set(FACT_MEANINGS) == set(FACTS)
 
 
-def test_every_event_type_that_the_code_writes_is_explained() -> None:
+def test_every_event_type_that_the_code_writes_is_declared_and_every_declared_one_written() -> None:
     camel_case = re.compile(r"(?:[A-Z][a-z]+){2,}")
     written = {
         node.value
@@ -146,7 +155,7 @@ def decision() -> Made:
         last_closed_on=None,
         as_of=NOW,
     )
-    facts = facts_of(CustomerRecord(kyc_tier=1), NOW, 1, standing, NOW)
+    facts = facts_of(CustomerRecord(kyc_tier=1).profile(), NOW, 1, standing, NOW)
     assessment = assess(policy, facts, NOW)
     inputs = DecisionInputs(
         facts=facts,
@@ -193,6 +202,17 @@ BLOCK = Block(
 )
 
 
+ERASURE = Erasure(
+    tenant=TENANT,
+    erasure_id=id_for("erasure"),
+    customer=id_for("ada"),
+    reason=ErasureReason.CUSTOMER_REQUEST,
+    requested_by="key",
+    requested_at=NOW,
+    version=1,
+)
+
+
 def reviews() -> list[Review]:
     """One of each kind."""
     asked = {
@@ -232,6 +252,10 @@ def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None
         customer_blocked(TENANT, BLOCK, 2, NOW, ""),
         customer_block_lifted(TENANT, ada, 3, "fraud_suspected", [BLOCK.block_id], NOW, "key", ""),
         *(reviewed(review, case(), "") for review in reviews()),
+        customer_restricted(ERASURE, 4, NOW, ""),
+        erasure_planned(ERASURE, NOW),
+        customer_erased(ERASURE, 5, NOW),
+        customer_exported((TENANT, ada), NOW, "key", ""),
     ]
     told = [(row.type, json.loads(row.body)["data"]) for row in rows] + policy_life()
     assert {type_ for type_, _ in told} == {event.name for event in EVENTS if event.stream == "eligibility"}

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from amana.domain.event_types import CATALOGUE, VERSIONS
 from amana.domain.events import Aggregate, Event, event_bytes
 from amana.domain.projection.exposures import ExposureRow, limit, owe
 from amana.domain.projection.folds import FOLDS, NO_EFFECT, UnknownEvent, fold_of, read
 from amana.domain.projection.state import State
-from amana.operate.event_types import EVENTS
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 TILL, PURSE = UUID(int=1 << 12), UUID(int=2 << 12)
@@ -19,7 +19,9 @@ TILL, PURSE = UUID(int=1 << 12), UUID(int=2 << 12)
 
 def tell(state: State, type_: str, data: dict[str, Any], *, position: int = 0, of_version: int = 1) -> None:
     """Folds one event."""
-    subject = UUID(str(data.get("account") or data.get("loan") or data.get("hold") or data.get("transfer")))
+    subject = UUID(
+        str(data.get("account") or data.get("loan") or data.get("hold") or data.get("transfer") or data["customer"])
+    )
     occurred_at = data.pop("occurred_at", NOW)
     event = Event(uuid4(), 7, type_, of_version, occurred_at, Aggregate("thing", subject, 1), "k", "", data)
     fold = fold_of(type_)
@@ -46,12 +48,12 @@ def moved(state: State, kind: str, amount: int, debit: tuple[int, ...], credit: 
 
 
 def test_every_type_of_event_has_a_fold_or_is_said_to_have_no_effect() -> None:
-    assert FOLDS.keys() | NO_EFFECT == {event.name for event in EVENTS}
+    assert FOLDS.keys() | NO_EFFECT == VERSIONS.keys()
     assert not FOLDS.keys() & NO_EFFECT
 
 
 def test_every_field_that_a_fold_must_have_is_one_that_the_event_is_declared_with() -> None:
-    declared = {event.name: set(event.data.replace("?", "").split()) for event in EVENTS}
+    declared = {type_.name: set(type_.data.__struct_fields__) for type_ in CATALOGUE.types}
     for name, fold in FOLDS.items():
         data = fold.decode.__self__.type.__args__[0]  # type: ignore[attr-defined]  # a bound method of the decoder
         assert (
@@ -133,3 +135,15 @@ def test_exposures_follow_from_what_each_loan_owes_alone() -> None:
     assert (exposure.credit_limit, exposure.owed, exposure.loans_open) == (5_000, 700, 1)
     owe(exposure, 0, 1_300)  # a repayment was taken back
     assert (exposure.owed, exposure.loans_open) == (2_000, 2)
+
+
+def test_of_an_erased_customer_the_row_says_nothing_any_more() -> None:
+    state, ada = State(1), uuid4()
+    facts = {"customer": str(ada), "facts_version": 1, "kyc_tier": 2, "blocked": False}
+    tell(state, "CustomerFactsRecorded", facts | {"known": ["bvn", "phone"], "consents": {"terms": True}}, position=1)
+    (row,) = state.customers.values()
+    assert (row.known, row.consent_terms) == (["bvn"], True)  # no row tells a phone without its key
+    tell(state, "CustomerRestricted", {"customer": str(ada), "facts_version": 2}, position=2)
+    assert row.known == ["bvn"]
+    tell(state, "CustomerErased", {"customer": str(ada), "facts_version": 3}, position=3)
+    assert (row.facts_version, row.known, row.consent_terms, row.kyc_tier) == (3, [], None, 2)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from amana.audit.leaf import ACCESSES, read_leaf
 from amana.audit.store import Store
+from amana.domain.event_types import VERSIONS
 from amana.domain.events import Aggregate, Event, event_bytes
 from amana.domain.ids import uuid7
 from amana.gateway.caller import Caller
@@ -111,7 +112,7 @@ def _event(caller: Caller, route: str, asked: Mapping[str, Any], rows: int | Non
         event_id=access,
         tenant=caller.tenant,
         type="AuditRead",
-        version=1,
+        version=VERSIONS["AuditRead"],
         occurred_at=clock.now(),
         aggregate=Aggregate("access", access, 1),
         actor=caller.key_id,

@@ -1,4 +1,5 @@
-"""Composes the audit service: settings → key and pools → store → loops (consume, pull, seal, index) → routes.
+"""Composes the audit service: settings → key and pools → store → loops (consume, pull, seal, publish, watch, index, and
+write who read) → routes.
 
 The loops run beside the routes for as long as the application does. None of them ends on an error: what is away is
 tried again, and what is broken is logged and shown in the metrics while everything else goes on. Without a broker in
@@ -8,21 +9,26 @@ the settings events come from the sources alone.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import NamedTuple
 
 from litestar import Litestar
 
 from amana.audit import meters
 from amana.audit.accesses import WRITE_EVERY_S, AccessLog
-from amana.audit.checkpoint import Signer
 from amana.audit.consumer import GROUP, TOPICS, Puller, consume
-from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder, load_key
+from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
 from amana.audit.index_store import Index
 from amana.audit.indexer import Indexer
 from amana.audit.leaf import LOGS, STREAMS
+from amana.audit.metrics.http import ROUTES as METRICS_ROUTES
+from amana.audit.metrics.loops import metrics_steps
+from amana.audit.metrics.store import MetricsStore
+from amana.audit.places import CustodyError
 from amana.audit.sealer import STEP_LEAVES_MAX, LogBroken, Sealer
 from amana.audit.store import Store
+from amana.audit.tile_routes import TILE_ROUTES
+from amana.audit.witness import Witness
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
@@ -31,7 +37,8 @@ from amana.gateway.store import KeyStore
 from amana.infra.breaker import pause
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import serve_as_set
-from amana.infra.kafka import Consumer
+from amana.infra.kafka import Brokers, Consumer
+from amana.infra.latencies import latencies_told
 from amana.infra.postgres import DatabaseUnavailable, open_pool
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
@@ -58,7 +65,9 @@ def build(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        signers = make_signers(settings)
+        custody = Custody.of(settings)
+        for stream in LOGS:
+            custody.keys(stream)
         pool = await open_pool(settings.audit_database_url, "audit", settings.pool_connections)
         search_pool = await open_pool(settings.audit_database_url, "audit", SEARCH_CONNECTIONS, batches=True)
         store, index = Store(pool), Index(search_pool)
@@ -66,17 +75,30 @@ def build(settings: Settings) -> Litestar:
         app.state.store = store
         app.state.index = index
         app.state.accesses = accesses
-        app.state.verifier_keys = {stream: signer.key for stream, signer in signers.items()}
-        steps = _steps(settings, store, signers, client := HttpClient())
-        async with client, _running(_with_search(steps, store, index, accesses)):
-            yield
-            await accesses.close()
+        app.state.custody = custody
+        app.state.refusals = {}
+        app.state.metrics = metrics = MetricsStore(settings.metrics_database_url)
+        witnesses = _witnesses(settings, custody)
+        async with HttpClient() as client, latencies_told(settings.metrics_database_url, "audit"):
+            work = _Work(settings, store, custody, client, witnesses, app.state.refusals)
+
+            def steps(stop: asyncio.Event) -> dict[str, Step]:
+                feeding = metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
+                return work.steps(stop) | _search_steps(store, index, accesses) | feeding
+
+            async with _running(steps):
+                yield
+                await accesses.close()
+        for witness in witnesses.values():
+            await witness.close()
+        await metrics.close()
         await search_pool.close()
         await pool.close()
 
     keys = KeyRing(KeyStore(settings.gateway_database_url))
     quotas = Quotas.of(settings, "audit")
-    return build_app(service="audit", routes=ROUTES, keys=keys, quotas=quotas, lifespan=[lifespan])
+    routes = (*ROUTES, *TILE_ROUTES, *METRICS_ROUTES)
+    return build_app(service="audit", routes=routes, keys=keys, quotas=quotas, lifespan=[lifespan])
 
 
 async def serve(settings: Settings) -> None:
@@ -84,53 +106,77 @@ async def serve(settings: Settings) -> None:
     await serve_as_set(build(settings), settings)
 
 
-def make_signers(settings: Settings) -> dict[str, Signer]:
-    """What signs each stream. Raises `CustodyError` without a usable key."""
-    private = load_key(Path(settings.audit_key_file))
-    return {stream: Signer(f"{settings.audit_origin}/{stream}", private) for stream in LOGS}
+def _witnesses(settings: Settings, custody: Custody) -> dict[str, Witness]:
+    """The broker as a witness of each stream; none without a broker."""
+    brokers = Brokers.of(settings)
+    return {stream: Witness(brokers, stream, custody) for stream in LOGS} if brokers.bootstrap else {}
 
 
-def _steps(
-    settings: Settings, store: Store, signers: dict[str, Signer], client: HttpClient
-) -> Callable[[asyncio.Event], dict[str, Step]]:
-    """The loops by name, each as its step."""
-    urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
-    folder = checkpoint_folder(Path(settings.audit_key_file))
+class _Work(NamedTuple):
+    """What the loops work with. `refusals` says, by stream, why nothing is signed."""
 
-    def steps(stop: asyncio.Event) -> dict[str, Step]:
+    settings: Settings
+    store: Store
+    custody: Custody
+    client: HttpClient
+    witnesses: dict[str, Witness]
+    refusals: dict[str, str]
+
+    def steps(self, stop: asyncio.Event) -> dict[str, Step]:
+        """The loops by name, each as its step."""
+        settings = self.settings
+        urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
+
         async def consume_step() -> float:
-            await consume(store, Consumer(settings.kafka_bootstrap, GROUP, TOPICS), stop)
+            await consume(self.store, Consumer(Brokers.of(settings), GROUP, TOPICS), stop)
             return 0.0
 
         made: dict[str, Step] = {"consume": consume_step} if settings.kafka_bootstrap else {}
         for stream in STREAMS:
-            source = Source(stream, urls[stream], settings.internal_key, client)
-            made[f"pull {stream}"] = Puller(source, store).pull
+            source = Source(stream, urls[stream], settings.internal_key, self.client)
+            made[f"pull {stream}"] = Puller(source, self.store).pull
         for stream in LOGS:
-            sealer = Sealer(stream, store, signers[stream], CheckpointFile(folder, stream))
-            made[f"seal {stream}"] = _seal_step(sealer, store)
+            made[f"seal {stream}"] = self._seal_step(Sealer(stream, self.store, self.custody))
+        for stream, witness in self.witnesses.items():
+            made[f"publish {stream}"], made[f"watch {stream}"] = witness.publish, witness.watch
         return made
 
-    return steps
+    def _seal_step(self, sealer: Sealer) -> Step:
+        stream, store, witness = sealer.stream, self.store, self.witnesses.get(sealer.stream)
+
+        async def step() -> float:
+            if witness:
+                await witness.first_look()
+            try:
+                sealed = await sealer.seal()
+            except (LogBroken, CustodyError) as error:
+                self.refusals[stream] = str(error)
+                meters.REFUSING.labels(stream).set(1)
+                raise
+            self.refusals.pop(stream, None)
+            meters.REFUSING.labels(stream).set(0)
+            if sealed == STEP_LEAVES_MAX:
+                return 0.0
+            meters.all_sealed(stream)
+            async with store.rows() as rows:
+                given = max(await rows.highest_position(stream), await rows.source_last(stream) or -1) + 1
+                missing = await rows.missing(stream, sealer.size, max(given, sealer.size))
+            meters.UNSEALED.labels(stream).set(given - sealer.size)
+            meters.MISSING.labels(stream).set(missing)
+            return SEAL_EVERY_S
+
+        return step
 
 
-def _with_search(
-    steps: Callable[[asyncio.Event], dict[str, Step]], store: Store, index: Index, accesses: AccessLog
-) -> Callable[[asyncio.Event], dict[str, Step]]:
-    """The loops of the log, and those that make it searchable and write who read it."""
+def _search_steps(store: Store, index: Index, accesses: AccessLog) -> dict[str, Step]:
+    """The loops that make the log searchable and write who read it."""
 
     async def write_accesses() -> float:
         await accesses.flush()
         return WRITE_EVERY_S
 
-    def more(stop: asyncio.Event) -> dict[str, Step]:
-        made = steps(stop)
-        made["record accesses"] = write_accesses
-        for stream in LOGS:
-            made[f"index {stream}"] = _index_step(Indexer(stream, index), store)
-        return made
-
-    return more
+    indexing = {f"index {stream}": _index_step(Indexer(stream, index), store) for stream in LOGS}
+    return {"record accesses": write_accesses, **indexing}
 
 
 def _index_step(indexer: Indexer, store: Store) -> Step:
@@ -141,27 +187,6 @@ def _index_step(indexer: Indexer, store: Store) -> Step:
             received = await rows.highest_position(indexer.stream) + 1
         meters.UNINDEXED.labels(indexer.stream).set(max(0, received - indexer.size))
         return INDEX_EVERY_S
-
-    return step
-
-
-def _seal_step(sealer: Sealer, store: Store) -> Step:
-    stream = sealer.stream
-
-    async def step() -> float:
-        try:
-            sealed = await sealer.seal()
-        except (LogBroken, CustodyError):
-            meters.REFUSING.labels(stream).set(1)
-            raise
-        meters.REFUSING.labels(stream).set(0)
-        if sealed == STEP_LEAVES_MAX:
-            return 0.0
-        meters.all_sealed(stream)
-        async with store.rows() as rows:
-            given = max(await rows.highest_position(stream), await rows.source_last(stream) or -1) + 1
-        meters.UNSEALED.labels(stream).set(given - sealer.size)
-        return SEAL_EVERY_S
 
     return step
 

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Mapping
 from uuid import UUID
 
-from amana.audit.checkpoint import VerifierKey
 from amana.audit.index_store import Extent, Index
+from amana.audit.keys import StreamKeys
 from amana.audit.leaf import STREAMS
 from amana.audit.report import POLICY_STEPS, Gathered
 from amana.audit.search import search
@@ -18,7 +18,7 @@ REPORT_EVENTS_MAX = 10_000
 """Events in one report: thirty a week, for six years."""
 POLICY_EVENTS_MAX = 2_000
 
-Keys = Mapping[str, VerifierKey]
+Keys = Mapping[str, StreamKeys]
 
 
 async def gather(store: Store, index: Index, keys: Keys, tenant: int, customer: UUID) -> Gathered:
@@ -30,7 +30,7 @@ async def gather(store: Store, index: Index, keys: Keys, tenant: int, customer: 
     async with index.rows() as index_rows:
         extents = await index_rows.indexed_to(STREAMS)
     async with store.rows() as rows:
-        log = [await _log_state(rows, stream, extents[stream], keys) for stream in STREAMS]
+        log = [await _log_state(rows, stream, extents[stream], keys[stream]) for stream in STREAMS]
     complete = not more and all(state.searched == state.received for state in log)
     return Gathered(found, policy_events, {state.stream: state.size for state in log}, log, complete)
 
@@ -57,7 +57,8 @@ async def _up_to(index: Index, question: Question, maximum: int) -> tuple[list[S
     return found, False
 
 
-async def _log_state(rows: Rows, stream: str, extent: Extent, keys: Keys) -> LogState:
+async def _log_state(rows: Rows, stream: str, extent: Extent, keys: StreamKeys) -> LogState:
+    """`verifier_key` is the one that signed the note: not always the one in use."""
     newest = await rows.newest_checkpoint(stream)
     return LogState(
         stream=stream,
@@ -65,5 +66,5 @@ async def _log_state(rows: Rows, stream: str, extent: Extent, keys: Keys) -> Log
         received=max(extent.size, await rows.highest_position(stream) + 1),
         size=newest.size if newest else 0,
         note=newest.note if newest else None,
-        verifier_key=str(keys[stream]),
+        verifier_key=str(keys.key_of(newest.note) if newest else keys.current),
     )

@@ -2,8 +2,9 @@
 nothing of others. Every read is itself recorded (`accesses`).
 """
 
+import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from litestar import get
@@ -12,8 +13,10 @@ from litestar.params import Parameter
 from litestar.types import ControllerRouterHandler
 
 from amana.audit import reports_http, search_http
-from amana.audit.flow import InclusionProof, prove
-from amana.audit.leaf import ACCESSES, LOGS, STREAMS
+from amana.audit.flow import InclusionProof, OutOfRange, prove
+from amana.audit.keys import StreamKeys
+from amana.audit.leaf import ACCESSES, LOGS
+from amana.audit.status import LogName, list_irregularities, list_streams
 from amana.audit.store import Rows, StoredCheckpoint, StoredEvent
 from amana.audit.tree import consistency_proof
 from amana.audit.views import event_view, sealed_sizes
@@ -25,29 +28,31 @@ from amana.wire.audit import (
     CheckpointView,
     ConsistencyProofView,
     InclusionProofView,
+    ReplacedKey,
     StreamKey,
-    StreamStatus,
-    StreamStatuses,
 )
 from amana.wire.problems import FieldError, Refused
 
-StreamName = Literal["eligibility", "transactions", "accesses"]
 READ = {"scope": "audit:read"}
+LogSize = Annotated[int, Parameter(ge=0, le=2**53 - 1, description="Leaves.")]
 
 
 @get("/v1/audit/key", opt=READ, tags=["Audit"])
 async def get_key(caller: Caller, state: State) -> AuditKeys:
-    """The verifier key of each stream."""
-    keys = [StreamKey(stream=stream, verifier_key=str(state.verifier_keys[stream])) for stream in LOGS]
-    await state.accesses.record(caller, "/v1/audit/key", {}, len(keys), at_once=False)
-    return AuditKeys(keys=keys)
+    """The verifier keys of each stream, and how each key was replaced by the next."""
+    found = [await asyncio.to_thread(state.custody.keys, stream) for stream in LOGS]
+    rotations = await asyncio.to_thread(state.custody.rotations)
+    await state.accesses.record(caller, "/v1/audit/key", {}, len(found), at_once=False)
+    return AuditKeys(
+        keys=[_stream_key(stream, keys) for stream, keys in zip(LOGS, found, strict=True)], rotations=rotations
+    )
 
 
 @get("/v1/audit/checkpoints/latest", opt=READ, tags=["Audit"])
-async def get_latest_checkpoint(caller: Caller, state: State, stream: StreamName) -> CheckpointView:
+async def get_latest_checkpoint(caller: Caller, state: State, stream: LogName) -> CheckpointView:
     """The newest signed checkpoint of a stream."""
     async with state.store.rows() as rows:
-        newest = await _newest(rows, stream)
+        newest = await newest_checkpoint(rows, stream)
     asked = {"stream": stream}
     await state.accesses.record(caller, "/v1/audit/checkpoints/latest", asked, 1, at_once=False)
     return CheckpointView(
@@ -56,30 +61,33 @@ async def get_latest_checkpoint(caller: Caller, state: State, stream: StreamName
         root=newest.root.hex(),
         note=newest.note,
         signed_at=newest.signed_at,
-        verifier_key=str(state.verifier_keys[stream]),
+        verifier_key=_verifier_key(state, stream, newest.note),
     )
 
 
 @get("/v1/audit/checkpoints/consistency", opt=READ, tags=["Audit"])
 async def get_consistency_proof(
-    caller: Caller, state: State, stream: StreamName, old_size: Annotated[int, Parameter(ge=0, le=2**53 - 1)]
+    caller: Caller, state: State, stream: LogName, old_size: LogSize, new_size: LogSize | None = None
 ) -> ConsistencyProofView:
-    """Proof that the newest checkpoint's log begins with the log of `old_size` leaves that you saw signed before."""
+    """Proof that the log of `new_size` leaves, or else the newest checkpoint's, begins with that of `old_size` leaves.
+
+    Check it against the roots of two checkpoints that you saw signed.
+    """
     async with state.store.rows() as rows:
-        newest = await _newest(rows, stream)
-        if old_size > newest.size:
-            detail = f"The log has {newest.size} leaves."
-            raise Refused(Reason.VALIDATION, errors=[FieldError("?old_size", "out_of_range", detail)])
-        hashes = await consistency_proof(rows, stream, old_size, newest.size)
-    asked = {"stream": stream, "old_size": old_size}
+        newest = await newest_checkpoint(rows, stream)
+        new = newest.size if new_size is None else new_size
+        _require_at_most("?new_size", new, newest.size, f"The log has {newest.size} leaves.")
+        _require_at_most("?old_size", old_size, new, f"The newer log has {new} leaves.")
+        hashes = await consistency_proof(rows, stream, old_size, new)
+    asked = {"stream": stream, "old_size": old_size, "new_size": new_size}
     await state.accesses.record(caller, "/v1/audit/checkpoints/consistency", asked, 1, at_once=False)
     return ConsistencyProofView(
         stream=stream,
         old_size=old_size,
-        new_size=newest.size,
+        new_size=new,
         hashes=[part.hex() for part in hashes],
         checkpoint=newest.note,
-        verifier_key=str(state.verifier_keys[stream]),
+        verifier_key=_verifier_key(state, stream, newest.note),
     )
 
 
@@ -94,31 +102,22 @@ async def get_event(caller: Caller, state: State, event_id: UUID) -> AuditEventV
 
 
 @get("/v1/audit/events/{event_id:uuid}/proof", opt=READ, tags=["Audit"])
-async def get_proof(caller: Caller, state: State, event_id: UUID) -> InclusionProofView:
-    """Proof that an event is in the log, under the newest signed checkpoint."""
-    found = await prove(state.store, caller.tenant, event_id)
-    event = _shown(caller, found.event if isinstance(found, InclusionProof) else found)
-    if not isinstance(found, InclusionProof):
-        raise Refused(Reason.NOT_SEALED)
-    await state.accesses.record(caller, "/v1/audit/events/{id}/proof", {"event": event_id}, 1, at_once=True)
+async def get_proof(
+    caller: Caller, state: State, event_id: UUID, tree_size: LogSize | None = None
+) -> InclusionProofView:
+    """Proof that an event is in the log of the newest checkpoint, or in that of its first `tree_size` leaves."""
+    proof = _proof(caller, await prove(state.store, caller.tenant, event_id, tree_size))
+    asked = {"event": event_id, "tree_size": tree_size}
+    await state.accesses.record(caller, "/v1/audit/events/{id}/proof", asked, 1, at_once=True)
     return InclusionProofView(
-        stream=event.stream,
-        position=event.position,
-        tree_size=found.checkpoint.size,
-        leaf_hash=found.leaf_hash.hex(),
-        hashes=[part.hex() for part in found.hashes],
-        checkpoint=found.checkpoint.note,
-        verifier_key=str(state.verifier_keys[event.stream]),
+        stream=proof.event.stream,
+        position=proof.event.position,
+        tree_size=proof.tree_size,
+        leaf_hash=proof.leaf_hash.hex(),
+        hashes=[part.hex() for part in proof.hashes],
+        checkpoint=proof.checkpoint.note,
+        verifier_key=_verifier_key(state, proof.event.stream, proof.checkpoint.note),
     )
-
-
-@get("/v1/audit/streams", opt={"scope": "internal"}, tags=["Internal"])
-async def list_streams(state: State) -> StreamStatuses:
-    """How far each stream is received and sealed."""
-    async with state.index.rows() as index_rows:
-        indexed = await index_rows.indexed_to(STREAMS)
-    async with state.store.rows() as rows:
-        return StreamStatuses(streams=[await _status(rows, stream, indexed[stream].size) for stream in STREAMS])
 
 
 ROUTES: Sequence[ControllerRouterHandler] = (
@@ -128,6 +127,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     get_event,
     get_proof,
     list_streams,
+    list_irregularities,
     *search_http.ROUTES,
     *reports_http.ROUTES,
 )
@@ -140,20 +140,39 @@ def _shown(caller: Caller, event: StoredEvent | None) -> StoredEvent:
     return event
 
 
-async def _newest(rows: Rows, stream: str) -> StoredCheckpoint:
+def _proof(caller: Caller, found: InclusionProof | OutOfRange | StoredEvent | None) -> InclusionProof:
+    """The proof, if there is one of an event that the caller may see."""
+    _shown(caller, found.event if isinstance(found, InclusionProof | OutOfRange) else found)
+    match found:
+        case InclusionProof():
+            return found
+        case OutOfRange(_, least, most):
+            detail = f"The event is in logs of {least} to {most} leaves."
+            raise Refused(Reason.VALIDATION, errors=[FieldError("?tree_size", "out_of_range", detail)])
+    raise Refused(Reason.NOT_SEALED)
+
+
+def _require_at_most(pointer: str, size: int, most: int, detail: str) -> None:
+    if size > most:
+        raise Refused(Reason.VALIDATION, errors=[FieldError(pointer, "out_of_range", detail)])
+
+
+def _stream_key(stream: str, keys: StreamKeys) -> StreamKey:
+    return StreamKey(
+        stream=stream,
+        verifier_key=str(keys.current),
+        replaced=[ReplacedKey(verifier_key=str(key), signed_until=keys.until[key.public]) for key in keys.keys[:-1]],
+    )
+
+
+def _verifier_key(state: State, stream: str, note: str) -> str:
+    """The key that signed a note of ours: not always the one in use."""
+    return str(state.custody.keys(stream).key_of(note))
+
+
+async def newest_checkpoint(rows: Rows, stream: str) -> StoredCheckpoint:
+    """The newest checkpoint of a stream; refused as not found where there is none."""
     newest = await rows.newest_checkpoint(stream)
     if newest is None:
         raise Refused(Reason.NOT_FOUND, "Nothing of this stream was sealed yet.")
     return newest
-
-
-async def _status(rows: Rows, stream: str, indexed: int) -> StreamStatus:
-    newest = await rows.newest_checkpoint(stream)
-    return StreamStatus(
-        stream=stream,
-        received=await rows.highest_position(stream),
-        source_last=await rows.source_last(stream),
-        sealed_size=newest.size if newest else 0,
-        indexed_size=indexed,
-        checkpoint=newest.note if newest else None,
-    )

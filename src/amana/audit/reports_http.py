@@ -1,5 +1,6 @@
 """The routes for compliance: the report on one customer, and the register of a month."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -13,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 
 from amana.audit.gather import events_of, gather
 from amana.audit.index_store import Index
+from amana.audit.leaf import STREAMS
 from amana.audit.register import COLUMNS, TYPES, Totals, csv_line, month_bounds, register_row
 from amana.audit.report import make_report
 from amana.audit.report_page import CONTENT_SECURITY_POLICY, report_page
@@ -87,7 +89,8 @@ ROUTES: Sequence[ControllerRouterHandler] = (get_report, get_report_page, get_re
 
 async def _report(caller: Caller, state: State, customer: UUID, route: str) -> CustomerReport:
     """The report, once it is recorded that it was read. A customer of whom the log has nothing is not found."""
-    gathered = await gather(state.store, state.index, state.verifier_keys, caller.tenant, customer)
+    keys = {stream: await asyncio.to_thread(state.custody.keys, stream) for stream in STREAMS}
+    gathered = await gather(state.store, state.index, keys, caller.tenant, customer)
     await state.accesses.record(caller, route, {"customer": customer}, len(gathered.events), at_once=True)
     if not gathered.events:
         raise Refused(Reason.NOT_FOUND)

@@ -10,7 +10,8 @@ from amana.infra.settings import Settings
 from amana.operate.terminal import EXIT_CANNOT, complain, console, finish, report_place, run
 
 SECONDS_MAX, RUNS_MAX, ACCOUNTS_MAX, TRANSFERS_MAX = 60.0, 20, 1_000_000, 1_000_000_000
-CUSTOMERS_MAX, ROWS_MAX, EVENTS_MAX = 1_000_000, 10_000_000, 100_000_000
+LEAVES_MAX = 100_000_000
+CUSTOMERS_MAX, ROWS_MAX, EVENTS_MAX = 1_000_000, 10_000_000, 1_000_000
 SEED = 20260101
 
 Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
@@ -21,7 +22,9 @@ Customers = Annotated[int, typer.Option(help="How many customers there are.", mi
 Only = Annotated[list[str] | None, typer.Option(help="A path or peer, or its beginning, such as P5.hot; repeat it.")]
 To = Annotated[int, typer.Option(help="How many transfers to go to.", min=1_000, max=TRANSFERS_MAX)]
 Keep = Annotated[Path | None, typer.Option(help="Keep the data in this folder; else it is removed.")]
+Events = Annotated[int, typer.Option(help="How many events the backlog has.", min=1_000, max=EVENTS_MAX)]
 Rows = Annotated[int, typer.Option(help="How many customers the table has.", min=5_000, max=ROWS_MAX)]
+Leaves = Annotated[int, typer.Option(help="How many leaves the log gets.", min=1_000, max=LEAVES_MAX)]
 Seed = Annotated[int, typer.Option(help="Which accounts and amounts are drawn.", min=0)]
 
 
@@ -96,7 +99,7 @@ def eligibility(
 def search(
     context: typer.Context,
     report: Report = None,
-    events: Annotated[int, typer.Option(help="How many events the log has.", min=10_000, max=EVENTS_MAX)] = 200_000,
+    events: Annotated[int, typer.Option(help="How many events the log has.", min=10_000, max=LEAVES_MAX)] = 200_000,
     rate: Annotated[float, typer.Option(help="Questions a second.", min=1, max=1_000)] = 40.0,
     seconds: Seconds = 5.0,
     runs: Runs = 3,
@@ -107,6 +110,24 @@ def search(
 
     options = Options(events=events, rate=rate, seconds=seconds, runs=runs, seed=seed)
     finish(run(run_audit_queries(console, context.obj(), options)), report)
+
+
+@bench.command()
+def events(
+    context: typer.Context,
+    report: Report = None,
+    seconds: Seconds = 5.0,
+    runs: Runs = 3,
+    events: Events = 100_000,
+    seed: Seed = SEED,
+    only: Only = None,
+) -> None:
+    """The relay from committed events to the broker's acknowledgement (P8), beside the client library alone."""
+    from amana.bench.events import PATHS, Options, run_events
+
+    _require_known(only, PATHS)
+    options = Options(seconds=seconds, runs=runs, events=events, seed=seed, only=tuple(only or ()))
+    finish(run(run_events(console, context.obj(), options)), report)
 
 
 @bench.command()
@@ -121,6 +142,27 @@ def policy(
     from amana.bench.policy import Options, run_policy
 
     finish(run_policy(console, Options(seconds=seconds, runs=runs, rows=rows, seed=seed)), report)
+
+
+@bench.command()
+def audit(
+    context: typer.Context,
+    report: Report = None,
+    leaves: Leaves = 300_000,
+    runs: Runs = 3,
+    seed: Seed = SEED,
+    only: Only = None,
+) -> None:
+    """The audit log: receiving, sealing, exporting and verifying it, and the bytes of an event (P9)."""
+    from amana.bench.audit import PATHS, run_audit
+    from amana.bench.audit_ground import Options
+    from amana.bench.site import QUIET
+    from amana.infra.telemetry import configure_logging
+
+    _require_known(only, PATHS)
+    configure_logging("bench", QUIET)  # what seals runs in this process
+    options = Options(leaves=leaves, runs=runs, seed=seed)
+    finish(run(run_audit(console, context.obj(), options, tuple(only or ()))), report)
 
 
 def _require_known(only: list[str] | None, paths: tuple[str, ...]) -> None:

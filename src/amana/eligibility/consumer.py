@@ -17,7 +17,7 @@ import msgspec
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.records import Key
 from amana.infra.consuming.light import Highest, run_light
-from amana.infra.kafka import Consumer, Message
+from amana.infra.kafka import Bootstrap, Consumer, Message
 from amana.infra.telemetry import logger
 
 TOPIC = "amana.transactions.events"
@@ -68,7 +68,9 @@ class Invalidation:
         return named | others
 
 
-async def run(bootstrap: str, cache: AssessmentCache, stop: asyncio.Event, persons: Persons = nobody_else) -> None:
+async def run(
+    bootstrap: Bootstrap, cache: AssessmentCache, stop: asyncio.Event, persons: Persons = nobody_else
+) -> None:
     """Consumes until `stop` is set; a broker that is away is waited for."""
     invalidation = Invalidation(cache, persons)
     await run_light(GROUP, Consumer(bootstrap, GROUP, [TOPIC]), invalidation.handle, stop)

@@ -1,4 +1,4 @@
-"""Finds a decision with all that is known of it: the policy that made it, how it stands, its reviews."""
+"""Finds a decision with all that is known of it: the policy that made it, how it stands, its reviews in words."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -8,6 +8,7 @@ from amana.eligibility import review_store, store
 from amana.eligibility.flow import Flow
 from amana.eligibility.records import Recorded
 from amana.eligibility.review_records import Review, Stands
+from amana.eligibility.sealed import open_review
 from amana.infra.postgres import Connection, reading
 
 REVIEWS_SHOWN = 100
@@ -23,8 +24,11 @@ class Explained(NamedTuple):
     reviews: list[Review]
 
 
-async def explain(flow: Flow, tenant: int, id_: UUID) -> Explained | None:
-    """The decision with this id, or the one that an approving override with this id overrode: a loan names either."""
+async def explain(flow: Flow, tenant: int, id_: UUID, *, with_words: bool) -> Explained | None:
+    """The decision with this id, or the one that an approving override with this id overrode: a loan names either.
+
+    `with_words`: with what people wrote, which needs the customer's key. Raises `DatabaseUnavailable`.
+    """
     async with reading(flow.pool) as connection:
         found = await _find(connection, tenant, id_)
         if found is None:
@@ -34,6 +38,10 @@ async def explain(flow: Flow, tenant: int, id_: UUID) -> Explained | None:
         reviews = await review_store.list_reviews(connection, tenant, first, REVIEWS_SHOWN)
         version = found.assessment.policy_version
         policy = await flow.policies.version(connection, tenant, found.product, version)
+    if with_words and any(review.sealed for review in reviews):
+        where = tenant, found.customer
+        key = (await flow.vault.keys([where])).get(where)
+        reviews = [open_review(review, where, key) for review in reviews]
     return Explained(found, policy, stands, reviews)
 
 

@@ -5,8 +5,8 @@ calls run in the order in which they were made.
 
 A consumer joins its group where the brokers coordinate groups (`kafka_groups` finds out): partitions are shared among
 the members, moved cooperatively, a few at a time, and what is done of those that are taken away is committed before.
-Tried with Apache Kafka 4.3. Elsewhere each member reads every partition. Either way a batch may come again, to whom it
-came or to another: whoever handles it drops duplicates by (stream, position).
+The tests run on Apache Kafka 4.3 too (`make test-kafka`). Elsewhere each member reads every partition. Either way a
+batch may come again, to whom it came or to another: whoever handles it drops duplicates by (stream, position).
 
 What has been seen of the embedded broker (Tansu 0.6, memory only), and what we do about it:
 - Headers, the idempotent producer and committed offsets work. A restarted broker has neither topics, nor offsets, nor
@@ -27,15 +27,35 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple
 
 import confluent_kafka
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from amana.infra.breaker import Backoff, pause
-from amana.infra.kafka_client import ADMIN_TIMEOUT_S, KafkaUnavailable, Worker, common, ensure_topics
+from amana.infra.kafka_client import (
+    ADMIN_TIMEOUT_S,
+    TOPIC_PARTITIONS,
+    Bootstrap,
+    Brokers,
+    KafkaUnavailable,
+    Worker,
+    common,
+    describe_topics,
+    ensure_topics,
+)
 from amana.infra.kafka_groups import coordinates_groups
 from amana.infra.kafka_producer import Producer, Record, Sent
 
-__all__ = ["Consumer", "KafkaUnavailable", "Message", "Producer", "Record", "Sent", "ensure_topics"]
+__all__ = [
+    "TOPIC_PARTITIONS",
+    "Bootstrap",
+    "Brokers",
+    "Consumer",
+    "KafkaUnavailable",
+    "Message",
+    "Producer",
+    "Record",
+    "Sent",
+    "ensure_topics",
+]
 
 FETCH_KBYTES_MAX = 16 * 1024
 """What a consumer may hold in memory, fetched but not yet asked for."""
@@ -69,7 +89,7 @@ class Consumer:
     offsets when the topic is still the same one, at the beginning when the broker came back with a new one.
     """
 
-    def __init__(self, bootstrap: str, group: str, topics: Sequence[str]) -> None:
+    def __init__(self, bootstrap: Bootstrap, group: str, topics: Sequence[str]) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._topics = list(topics)
@@ -128,7 +148,7 @@ class Consumer:
         return [_message(message) for message in received]
 
     def _open(self) -> confluent_kafka.Consumer:
-        partitions, incarnations = _describe(self._bootstrap, self._topics)
+        partitions, incarnations = describe_topics(self._bootstrap, self._topics)
         if self._joins is None:
             self._joins = coordinates_groups(self._bootstrap)
         client = confluent_kafka.Consumer(
@@ -201,21 +221,6 @@ class Consumer:
         if self._client is not None:
             self._client.close()
             self._client = None
-
-
-def _describe(bootstrap: str, topics: list[str]) -> tuple[list[TopicPartition], dict[str, str]]:
-    """Every partition of `topics`, and each topic's id, which is new when a topic is made anew."""
-    admin = AdminClient(common(bootstrap))
-    partitions: list[TopicPartition] = []
-    incarnations: dict[str, str] = {}
-    for topic, answer in admin.describe_topics(TopicCollection(topics), request_timeout=ADMIN_TIMEOUT_S).items():
-        try:
-            description = answer.result()
-        except KafkaException as error:
-            raise KafkaUnavailable(f"topic {topic}: {error}") from error
-        partitions += [TopicPartition(topic, partition.id) for partition in description.partitions]
-        incarnations[topic] = str(description.topic_id)
-    return partitions, incarnations
 
 
 def _message(message: confluent_kafka.Message) -> Message:

@@ -9,12 +9,12 @@ answer is no: then every member reads everything, which costs more and loses not
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]  # public, not in __all__
 
-from amana.infra.kafka_client import ADMIN_TIMEOUT_S, KafkaUnavailable, common
+from amana.infra.kafka_client import ADMIN_TIMEOUT_S, Bootstrap, KafkaUnavailable, common
 
 TELLING_SETTING = "group.initial.rebalance.delay.ms"
 
 
-def coordinates_groups(bootstrap: str) -> bool:
+def coordinates_groups(bootstrap: Bootstrap) -> bool:
     """Asks one broker. Blocks; raises `KafkaUnavailable` when none answers."""
     admin = AdminClient(common(bootstrap))
     try:

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+KAFKA_PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
+KAFKA_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
 
 class SettingsError(ValueError):
     """A setting has a value that can't be used; the message names the variable."""
@@ -21,16 +24,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     owner_database_url: str = ""
     owner_audit_database_url: str = ""
+    owner_keys_database_url: str = ""
+    owner_metrics_database_url: str = ""
     eligibility_database_url: str = ""
     transactions_database_url: str = ""
     audit_database_url: str = ""
+    metrics_database_url: str = ""
     relay_database_url: str = ""
     notifications_database_url: str = ""
     gateway_database_url: str = ""
+    keys_database_url: str = ""
     redis_url: str = ""
     quota_default_rate: int = 0
     quota_replicas: int = 1
     kafka_bootstrap: str = ""
+    kafka_security_protocol: str = "plaintext"
+    kafka_sasl_mechanism: str = ""
+    kafka_username: str = ""
+    kafka_password: str = ""
+    kafka_ca_file: str = ""
+    relay_events_per_s: int = 25_000
     eligibility_url: str = "http://127.0.0.1:7801"
     transactions_url: str = "http://127.0.0.1:7802"
     audit_url: str = "http://127.0.0.1:7803"
@@ -41,8 +54,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     internal_key: str = ""
     api_key: str = ""
     audit_key_file: str = ""
+    privacy_key_file: str = ""
+    retention_days: int = 1_827
     audit_origin: str = "amana.example/audit"
     retention_years: int = 5
+    audit_archive_dir: str = ""
     ledger_shards: int = 1
     pool_connections: int = 8
     assessment_ttl_ms: int = 5_000
@@ -71,11 +87,31 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("AMANA_ASSESSMENTS_IN_MEMORY must be between 1 and 10000000")
     if not 5 <= settings.retention_years <= 100:
         raise SettingsError("AMANA_RETENTION_YEARS must be between 5 and 100")
+    if settings.retention_days > 36_525:
+        raise SettingsError("AMANA_RETENTION_DAYS must be between 0 and 36525")
+    if not 100 <= settings.relay_events_per_s <= 1_000_000:
+        raise SettingsError("AMANA_RELAY_EVENTS_PER_S must be between 100 and 1000000")
     if settings.quota_default_rate > 1_000_000:
         raise SettingsError("AMANA_QUOTA_DEFAULT_RATE must be between 0 and 1000000")
     if not 1 <= settings.quota_replicas <= 10_000:
         raise SettingsError("AMANA_QUOTA_REPLICAS must be between 1 and 10000")
     return settings
+
+
+def check_kafka(settings: Settings) -> None:
+    """Refuses a way to speak to brokers whose settings don't fit together: `SettingsError`, without the password."""
+    protocol, mechanism = settings.kafka_security_protocol, settings.kafka_sasl_mechanism
+    if protocol not in KAFKA_PROTOCOLS:
+        raise SettingsError(f"AMANA_KAFKA_SECURITY_PROTOCOL must be one of {', '.join(KAFKA_PROTOCOLS)}")
+    signs_in = protocol.startswith("sasl_")
+    if signs_in and mechanism not in KAFKA_MECHANISMS:
+        raise SettingsError(f"AMANA_KAFKA_SASL_MECHANISM must be one of {', '.join(KAFKA_MECHANISMS)}")
+    for name in ("kafka_sasl_mechanism", "kafka_username", "kafka_password"):
+        if signs_in != bool(getattr(settings, name)):
+            how = "needs" if signs_in else "does not use"
+            raise SettingsError(f"AMANA_KAFKA_SECURITY_PROTOCOL {protocol} {how} AMANA_{name.upper()}")
+    if settings.kafka_ca_file and not protocol.endswith("ssl"):
+        raise SettingsError(f"AMANA_KAFKA_SECURITY_PROTOCOL {protocol} does not use AMANA_KAFKA_CA_FILE")
 
 
 def to_environ(settings: Settings) -> dict[str, str]:

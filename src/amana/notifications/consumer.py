@@ -10,6 +10,7 @@ from amana.gateway.source import Source
 from amana.infra.consuming.runtime import Runtime
 from amana.infra.consuming.taking import Taker
 from amana.infra.http import HttpClient
+from amana.infra.kafka import Brokers
 from amana.infra.postgres import Connection, Pool
 from amana.infra.publisher import topic_of
 from amana.infra.settings import Settings
@@ -34,4 +35,4 @@ def make_runtime(settings: Settings, pool: Pool, client: HttpClient) -> Runtime:
     """The consumer of the settings."""
     urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
     sources = [Source(stream, urls[stream], settings.internal_key, client) for stream in STREAMS]
-    return Runtime(make_taker(pool), settings.kafka_bootstrap, [topic_of(stream) for stream in STREAMS], sources)
+    return Runtime(make_taker(pool), Brokers.of(settings), [topic_of(stream) for stream in STREAMS], sources)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.operate.replay.conftest import Database, Replaying
 
-from amana.operate.event_types import EVENTS
+from amana.domain.event_types import VERSIONS
 from amana.operate.replay.options import Log
 from amana.operate.replay.tables import TABLES
 from amana.operate.stack import Stack
@@ -21,7 +21,7 @@ async def test_a_day_with_every_kind_of_event_is_rebuilt_row_by_row(replaying: R
     written = await database.fetch(
         "SELECT DISTINCT type FROM (SELECT type FROM transactions.outbox UNION SELECT type FROM eligibility.outbox) o"
     )
-    assert {row["type"] for row in written} == {event.name for event in EVENTS}
+    assert {row["type"] for row in written} == VERSIONS.keys() - {"AuditRead"}  # which the audit service alone writes
 
 
 @pytest.mark.parametrize("log", list(Log))

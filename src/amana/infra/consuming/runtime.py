@@ -21,7 +21,7 @@ from amana.infra.consuming.planning import State
 from amana.infra.consuming.store import KeptLetter
 from amana.infra.consuming.taking import TAKE_MAX, Full, Taker
 from amana.infra.http import UpstreamUnavailable
-from amana.infra.kafka import Consumer, KafkaUnavailable, Message, Producer, Record, ensure_topics
+from amana.infra.kafka import Bootstrap, Consumer, KafkaUnavailable, Message, Producer, Record, ensure_topics
 from amana.infra.postgres import Connection, DatabaseUnavailable, in_transaction, reading
 from amana.infra.telemetry import logger
 
@@ -64,7 +64,7 @@ class Source(Protocol):
 class Runtime:
     """Runs one consumer: `await run(stop)`. `started` once every stream has a beginning."""
 
-    def __init__(self, taker: Taker, bootstrap: str, topics: Sequence[str], sources: Sequence[Source]) -> None:
+    def __init__(self, taker: Taker, bootstrap: Bootstrap, topics: Sequence[str], sources: Sequence[Source]) -> None:
         self.name = taker.name
         self.taker = taker
         self.letters = Letters(taker)

@@ -1,0 +1,215 @@
+"""The events of eligibility, declared: customers, decisions, what people did about them, policies."""
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from amana.domain.decision import RuleState
+from amana.domain.event_kinds import ABSENT, Absent, Count, Data, Digest, EventType, Instant, Whole
+from amana.domain.facts import FactValue, Source
+from amana.domain.policy import Outcome
+from amana.domain.pricing import Price, Terms
+from amana.domain.privacy import ErasureReason
+from amana.domain.review import OverrideOutcome, OverrideTerms, ResolutionOutcome, Standing
+
+
+class CustomerBlockLifted(Data, frozen=True):
+    """Blocks on a customer were lifted: all that were in force under the code."""
+
+    customer: UUID
+    facts_version: Count
+    code: str
+    blocks: list[UUID]
+
+
+class CustomerBlocked(Data, frozen=True):
+    """A block was placed on a customer. When its time is over it binds no longer, without an event."""
+
+    customer: UUID
+    facts_version: Count
+    block: UUID
+    code: str
+    until: Instant | None
+
+
+class CustomerErased(Data, frozen=True):
+    """The customer's key was destroyed: nothing personal is left of them, in no backup either."""
+
+    customer: UUID
+    facts_version: Count
+    erasure: UUID
+
+
+class CustomerErasurePlanned(Data, frozen=True):
+    """When a customer is due to be erased became known, or is another; null while something is owed."""
+
+    customer: UUID
+    erasure: UUID
+    due_at: Instant | None
+
+
+class CustomerExported(Data, frozen=True):
+    """A copy of all that is known of a customer was handed to the caller."""
+
+    customer: UUID
+    export: UUID
+
+
+class CustomerRestricted(Data, frozen=True):
+    """A customer is to be erased: from now on their data is kept, and used for nothing but what they owe."""
+
+    customer: UUID
+    facts_version: Count
+    erasure: UUID
+    reason: ErasureReason
+
+
+class CustomerFactsRecorded(Data, frozen=True):
+    """What is known of a customer changed: the lender's record or another source's word. Which parts are known, not
+    what they say; `blocked` is the record's own. A consent is said: given, or refused and withdrawn."""
+
+    customer: UUID
+    facts_version: Count
+    kyc_tier: Whole
+    blocked: bool
+    known: list[str]
+    consents: dict[str, bool] | Absent = ABSENT
+
+
+class KnownFact(Struct, frozen=True, kw_only=True):
+    """A fact, who says so, and as of when."""
+
+    value: FactValue
+    source: Source
+    as_of: Instant
+
+
+class NamedPolicy(Struct, frozen=True, kw_only=True):
+    """A version of a policy. The hash names its document."""
+
+    name: str
+    version: Count
+    hash: Digest
+
+
+class DecisionMade(Data, frozen=True):
+    """A decision was computed: the question, the facts, every rule, the limit, the outcome."""
+
+    customer: UUID
+    product: str
+    currency: str
+    amount: Count
+    term_days: Count | None
+    terms: Terms | None
+    request_to_borrow: bool
+    offer_id: UUID | None
+    as_of: Instant
+    as_of_past: bool
+    facts: dict[str, KnownFact]
+    facts_version: Count
+    policy: NamedPolicy
+    rules: dict[str, RuleState]
+    points: dict[str, Whole]
+    score: Whole
+    band: str
+    caps: dict[str, Whole | None]
+    exposure_cap: Whole
+    exposure: Whole
+    headroom: Whole
+    outcome: Outcome
+    limit: Count
+    price: Price | None
+    reasons: list[str]
+    network: str | Absent = ABSENT
+
+
+class _Reviewed(Data, frozen=True):
+    review: UUID
+    customer: UUID
+    product: str
+    standing: Standing
+    words: Digest
+
+
+class DecisionAppealed(_Reviewed, frozen=True):
+    """The customer contests a decision; it waits for a person."""
+
+
+class AppealResolved(_Reviewed, frozen=True):
+    """A person answered an appeal: the decision is `upheld`, or `changed` by the review that is named."""
+
+    appeal: UUID
+    outcome: ResolutionOutcome
+    changed_by: UUID | None
+
+
+class DecisionOverridden(_Reviewed, frozen=True):
+    """A person decided otherwise. `terms` are what an approval offers, until `expires_at`, under the review's id,
+    and the knock-outs that it overrules; null for a decline."""
+
+    outcome: OverrideOutcome
+    supersedes: UUID | None
+    terms: OverrideTerms | None
+    expires_at: Instant | None
+
+
+class DecisionReversed(_Reviewed, frozen=True):
+    """A decision was withdrawn for good, and with it the offers that are named, booked or not."""
+
+    withdrawn: list[UUID]
+
+
+class _OfPolicy(Data, frozen=True):
+    product: str
+    policy_version: Count
+    hash: Digest
+
+
+class PolicyApproved(_OfPolicy, frozen=True):
+    """A key approved a version that another key drafted. It decides from `valid_from` on, unless it is withdrawn."""
+
+    drafted_by: str
+    valid_from: Instant
+
+
+class PolicyDrafted(_OfPolicy, frozen=True):
+    """A version without fault was drafted. `restores`: the earlier version to whose document it rolls back."""
+
+    restores: Count | None
+
+
+class PolicyPublished(_OfPolicy, frozen=True):
+    """A version decides since `valid_from`, in place of the version `replaces`; the hash names its document."""
+
+    valid_from: Instant
+    replaces: Count | None
+
+
+class PolicyRetired(_OfPolicy, frozen=True):
+    """A version decides no longer, since another was published."""
+
+    replaced_by: Count
+
+
+class PolicyWithdrawn(_OfPolicy, frozen=True):
+    """A draft, or a version that was to start later, was taken back. It never decides."""
+
+
+STREAM = "eligibility"
+_ABOUT: dict[str, tuple[type[Data], ...]] = {
+    "customer": (
+        CustomerBlockLifted,
+        CustomerBlocked,
+        CustomerErased,
+        CustomerFactsRecorded,
+        CustomerRestricted,
+    ),
+    "erasure": (CustomerErasurePlanned,),
+    "export": (CustomerExported,),
+    "decision": (AppealResolved, DecisionAppealed, DecisionMade, DecisionOverridden, DecisionReversed),
+    "policy": (PolicyApproved, PolicyDrafted, PolicyPublished, PolicyRetired, PolicyWithdrawn),
+}
+
+ELIGIBILITY_EVENTS = tuple(
+    EventType(data.__name__, 1, STREAM, aggregate, data) for aggregate, types in _ABOUT.items() for data in types
+)
