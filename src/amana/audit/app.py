@@ -8,10 +8,11 @@ the settings events come from the sources alone.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from litestar import Litestar
+from litestar.datastructures import State
 
 from amana.audit import meters
 from amana.audit.accesses import WRITE_EVERY_S, AccessLog
@@ -53,6 +54,8 @@ STOP_TIMEOUT_S = 10.0
 
 Step = Callable[[], Awaitable[float]]
 """A bit of a loop's work; gives the seconds to wait before the next."""
+Steps = Callable[[asyncio.Event], dict[str, Step]]
+"""The loops by name, which are to end when the event is set."""
 
 log = logger("amana.audit.app")
 
@@ -65,35 +68,8 @@ def build(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        custody = Custody.of(settings)
-        for stream in LOGS:
-            custody.keys(stream)
-        pool = await open_pool(settings.audit_database_url, "audit", settings.pool_connections)
-        search_pool = await open_pool(settings.audit_database_url, "audit", SEARCH_CONNECTIONS, batches=True)
-        store, index = Store(pool), Index(search_pool)
-        accesses = AccessLog(store)
-        app.state.store = store
-        app.state.index = index
-        app.state.accesses = accesses
-        app.state.custody = custody
-        app.state.refusals = {}
-        app.state.metrics = metrics = MetricsStore(settings.metrics_database_url)
-        witnesses = _witnesses(settings, custody)
-        async with HttpClient() as client, latencies_told(settings.metrics_database_url, "audit"):
-            work = _Work(settings, store, custody, client, witnesses, app.state.refusals)
-
-            def steps(stop: asyncio.Event) -> dict[str, Step]:
-                feeding = metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
-                return work.steps(stop) | _search_steps(store, index, accesses) | feeding
-
-            async with _running(steps):
-                yield
-                await accesses.close()
-        for witness in witnesses.values():
-            await witness.close()
-        await metrics.close()
-        await search_pool.close()
-        await pool.close()
+        async with _opened(settings, app.state) as steps, _running(steps):
+            yield
 
     keys = KeyRing(KeyStore(settings.gateway_database_url))
     quotas = Quotas.of(settings, "audit")
@@ -104,6 +80,35 @@ def build(settings: Settings) -> Litestar:
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM."""
     await serve_as_set(build(settings), settings)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, state: State) -> AsyncIterator[Steps]:
+    """Opens what the routes find in `state` and the loops work with; gives the loops, and closes it all at the end."""
+    custody = Custody.of(settings)
+    for stream in LOGS:
+        custody.keys(stream)
+    async with AsyncExitStack() as opened:
+        pool = await open_pool(settings.audit_database_url, "audit", settings.pool_connections)
+        opened.push_async_callback(pool.close)
+        search_pool = await open_pool(settings.audit_database_url, "audit", SEARCH_CONNECTIONS, batches=True)
+        opened.push_async_callback(search_pool.close)
+        store, index, metrics = Store(pool), Index(search_pool), MetricsStore(settings.metrics_database_url)
+        opened.push_async_callback(metrics.close)
+        accesses, witnesses, refusals = AccessLog(store), _witnesses(settings, custody), dict[str, str]()
+        for witness in witnesses.values():
+            opened.push_async_callback(witness.close)
+        opened.push_async_callback(accesses.close)
+        client = await opened.enter_async_context(HttpClient())
+        await opened.enter_async_context(latencies_told(settings.metrics_database_url, "audit"))
+        state.update(store=store, index=index, accesses=accesses, custody=custody, refusals=refusals, metrics=metrics)
+        work = _Work(settings, store, custody, client, witnesses, refusals)
+
+        def steps(stop: asyncio.Event) -> dict[str, Step]:
+            feeding = metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
+            return work.steps(stop) | _search_steps(store, index, accesses) | feeding
+
+        yield steps
 
 
 def _witnesses(settings: Settings, custody: Custody) -> dict[str, Witness]:
@@ -192,7 +197,7 @@ def _index_step(indexer: Indexer, store: Store) -> Step:
 
 
 @asynccontextmanager
-async def _running(steps: Callable[[asyncio.Event], dict[str, Step]]) -> AsyncIterator[None]:
+async def _running(steps: Steps) -> AsyncIterator[None]:
     """Runs the loops around the block; at its end they are asked to stop, and after a while made to."""
     stop = asyncio.Event()
     tasks = [asyncio.create_task(_loop(name, step, stop), name=name) for name, step in steps(stop).items()]
