@@ -2,21 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import reduce
 from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
 import pytest
 from litestar.handlers import HTTPRouteHandler
-from tests.audit.reading import Lab, lab, lenders
+from tests.audit.reading import Lab, Reader, lab, lenders
 from tests.audit.test_service import until
 from tests.audit.trail import Trail, named
+from tests.declared import faults
 
 from amana.audit import accesses
 from amana.audit.accesses import AccessLog
 from amana.audit.http import ROUTES
 from amana.audit.leaf import ACCESSES
 from amana.audit.store import Store, StoredLeaf
+from amana.audit.tile_routes import TILE_ROUTES
 from amana.audit.verify import run_verify
 from amana.gateway.caller import Caller
 from amana.infra.collector import Overloaded
@@ -24,8 +27,8 @@ from amana.infra.postgres import DatabaseUnavailable, open_pool
 from amana.infra.settings import Settings
 
 CALLER = Caller(tenant=1, key_id="reader", scopes=frozenset(), trace="a" * 32, request_id="r")
-NOT_RECORDED = {"/v1/audit/streams"}
-"""Sizes of streams, for other services: nobody's events."""
+NOT_RECORDED = {"/v1/audit/streams", "/v1/audit/streams/{stream:str}/irregularities"}
+"""Sizes of streams and what was wrong at which places, for who runs the platform: nobody's events."""
 
 
 @pytest.fixture
@@ -69,6 +72,7 @@ async def test_every_read_is_recorded_with_who_asked_what_and_how_much_was_shown
     assert seen[3]["asked"] == {"customer": str(customer), "type": "DecisionMade", "order": "newest"}
     assert [access["rows"] for access in seen] == [1, 1, 1, len(page["events"])]
     assert all(len(access["trace"]) == 32 for access in seen)
+    assert faults((leaf.leaf.body for leaf in await recorded(store)), ACCESSES) == []
     of_customer = (await auditor.ok(f"accesses?customer={customer}"))["accesses"]
     assert [access["event_id"] for access in of_customer] == [seen[3]["event_id"]]
 
@@ -94,26 +98,35 @@ async def test_a_key_of_the_log_does_not_see_who_reads_it_and_nobody_sees_anothe
     access = (await auditor.ok("accesses"))["accesses"][0]
     assert (await reader.get("accesses"))[0] == 403
     assert (await auditor.get("events"))[0] == 403
-    for path in ("events/{}", "events/{}/proof"):
+    for path in ("events/{}", "events/{}/proof", "events/{}/proof?tree_size=1000000"):
         assert (await reader.get(path.format(access["event_id"])))[0] == 404
     theirs = (await stranger.ok("accesses"))["accesses"]
     assert access["event_id"] not in {seen["event_id"] for seen in theirs}
 
 
-async def test_no_route_that_a_lenders_key_may_read_goes_unrecorded(served: Lab, store: Store) -> None:
+async def test_no_route_that_shows_the_log_goes_unrecorded(served: Lab, store: Store) -> None:
     reader = await served.reader("audit:read", "audit:accesses")
+    platform = Reader(served.client, served.url, 0, served.settings.internal_key)
     shown = (await reader.ok("events?stream=eligibility&limit=1"))["events"][0]
     event, customer = shown["event_id"], msgspec.json.decode(shown["body"])["data"]["customer"]
     queries = {
         "/v1/audit/checkpoints/latest": "?stream=eligibility",
         "/v1/audit/checkpoints/consistency": "?stream=eligibility&old_size=1",
     }
-    paths = {path for route in ROUTES if isinstance(route, HTTPRouteHandler) for path in route.paths}
+    values = {
+        "{event_id:uuid}": event,
+        "{customer:uuid}": customer,
+        "{month:str}": "2026-03",
+        "{stream:str}": "eligibility",
+        "{level:str}": "0",
+        "{place:path}": "000.p/40",
+    }
+    paths = {path for route in (*ROUTES, *TILE_ROUTES) if isinstance(route, HTTPRouteHandler) for path in route.paths}
     for path in sorted(paths - NOT_RECORDED):
         before = len(await recorded(store))
-        asked = path.replace("{event_id:uuid}", event).replace("{customer:uuid}", customer)
-        asked = asked.replace("{month:str}", "2026-03").removeprefix("/v1/audit/")
-        assert (await reader.reply(asked + queries.get(path, ""))).status == 200, path
+        asked = reduce(lambda text, name: text.replace(name, values[name]), values, path.removeprefix("/v1/audit/"))
+        by = platform if "/entries/" in path else reader
+        assert (await by.reply(asked + queries.get(path, ""))).status == 200, path
 
         async def one_more(before: int = before) -> bool:
             return len(await recorded(store)) == before + 1
