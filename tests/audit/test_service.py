@@ -462,12 +462,16 @@ async def test_a_sealer_that_refuses_says_why(service: Service) -> None:
 
 async def test_a_key_that_is_replaced_is_told_with_the_one_before_it(service: Service) -> None:
     before = {key["stream"]: key["verifier_key"] for key in (await service.ok("key"))["keys"]}
-    rotate_key(Custody.of(service.settings), datetime(2026, 3, 1, tzinfo=UTC))
+    custody = Custody.of(service.settings)
+    rotate_key(custody, datetime(2026, 3, 1, tzinfo=UTC))
+    (reads_signed,) = custody.keys("accesses").until.values()
+    signed_until = {**COUNTS, "accesses": reads_signed}
     answer = await service.ok("key")
+    assert {key["stream"] for key in answer["keys"]} == signed_until.keys()
     for key in answer["keys"]:
         stream = key["stream"]
         assert key["verifier_key"] != before[stream]
-        assert key["replaced"] == [{"verifier_key": before[stream], "signed_until": COUNTS[stream]}]
+        assert key["replaced"] == [{"verifier_key": before[stream], "signed_until": signed_until[stream]}]
     assert len(answer["rotations"]) == 1
     newest = await service.ok("checkpoints/latest?stream=transactions")  # signed before
     assert newest["verifier_key"] == before["transactions"]
