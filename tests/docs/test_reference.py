@@ -8,13 +8,14 @@ from uuid import UUID
 import msgspec
 import pytest
 from tests.domain.ledger import NOW, TENANT, after_s, asked, book_with, change, id_for, post, set_clock
+from tests.domain.lender import Lender
 from tests.domain.review_cases import case
 from tests.golden import check_golden
 from tests.style.source import ROOT, SRC, python_files, tree
 
 from amana.domain.account import Account
 from amana.domain.account_commands import open_account, set_credit_line
-from amana.domain.book import Book, Kind
+from amana.domain.book import Book, Draft, Kind
 from amana.domain.decision import DecisionInputs, assess, compile_policy, decide
 from amana.domain.events import MAX_INTEGER
 from amana.domain.facts import FACTS, CustomerRecord, CustomerStanding, facts_of
@@ -117,8 +118,26 @@ def history() -> Book:
     return book
 
 
+def undone() -> list[Draft]:
+    """A loan that a reversed decision almost undid, and then did, with a hold; and an offer that it closed."""
+    booked = Lender().run("""
+        Mon 09:30  line    may owe 20000               => done
+            09:31  loan    lend 10000 fee 1500         => owes 11500 open
+            09:32  payout  hold bank -> shop 600       => moved 600
+            09:33  ask     withdraw                    => reversing
+            09:34  leave   abandon                     => done
+            09:35  ask2    withdraw payout             => reversing
+            09:36  undo    reverse to funding          => returned 0
+    """)
+    unbooked = Lender().run("""
+        Mon 09:30  line    may owe 20000               => done
+            09:33  ask     withdraw                    => unbooked
+    """)
+    return [*booked.book.drafts, *unbooked.book.drafts]
+
+
 def test_the_events_of_the_ledger_have_the_fields_that_the_page_lists() -> None:
-    drafts = history().drafts
+    drafts = [*history().drafts, *undone()]
     assert {draft.type for draft in drafts} == {event.name for event in EVENTS if event.stream == "transactions"}
     seen: dict[str, set[str]] = {}
     for draft in drafts:

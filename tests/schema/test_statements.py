@@ -49,6 +49,7 @@ USES = (
     Use("operate/reconcile.sql", "owner_database_url", "public"),
     Use("operate/reconcile.sql", "owner_audit_database_url", "public"),
     Use("transactions/queries.sql", "transactions_database_url", "transactions"),
+    Use("transactions/undoing.sql", "transactions_database_url", "transactions"),
 )
 EITHER = {"operate/reconcile.sql"}
 """Files whose statements each run in one of the places, not in all."""

@@ -75,7 +75,7 @@ def book_loan(book: Book, asked: Asked, loan: Loan, exposure_cap: int | None) ->
             assert loan.decision_id is not None
             book.offers_used[loan.tenant, loan.decision_id] = loan.id
         draft_postings(book, asked, book.posted[-len(legs) :])
-        _draft_loan(book, asked, loan, "LoanBooked", {**_terms(loan), "transfers": [str(leg.id) for leg in legs]})
+        draft_loan(book, asked, loan, "LoanBooked", {**_terms(loan), "transfers": [str(leg.id) for leg in legs]})
         return loan_view(loan)
 
     return once(book, asked, run)
@@ -101,8 +101,11 @@ def _refuse_booking(book: Book, asked: Asked, loan: Loan, exposure_cap: int | No
         return Refused(Reason.CREDIT_LINE_NOT_FOUND, {"customer": str(loan.customer), "currency": loan.currency})
     if loan.origin == LoanOrigin.OFFER:
         assert loan.decision_id is not None
-        used_by = book.offers_used.get((loan.tenant, loan.decision_id))
-        if used_by is not None:
+        offer = loan.tenant, loan.decision_id
+        if offer in book.offers_used:
+            used_by = book.offers_used[offer]
+            if used_by is None:
+                return Refused(Reason.DECISION_REVERSED, {"offer": str(loan.decision_id)})
             return Refused(Reason.OFFER_USED, {"loan": str(used_by)})
     due = loan.principal + loan.fee
     if due > MAX_AMOUNT:
@@ -143,10 +146,10 @@ def repay_loan(book: Book, asked: Asked, loan_id: UUID, amount: int, inferred: b
         book.repayments[asked.key] = repayment
         book.new_repayments.append(repayment)
         draft_postings(book, asked, book.posted[-len(legs) :])
-        _draft_loan(book, asked, loan, "RepaymentReceived", _repayment_data(repayment))
+        draft_loan(book, asked, loan, "RepaymentReceived", _repayment_data(repayment))
         if was_open and not loan.outstanding:
             loan.version += 1
-            _draft_loan(book, asked, loan, "LoanClosed", {"effective_at": utc_text(effective_at)})
+            draft_loan(book, asked, loan, "LoanClosed", {"effective_at": utc_text(effective_at)})
         return repayment_view(repayment, loan)
 
     return once(book, asked, run)
@@ -185,13 +188,14 @@ def reverse_repayment(book: Book, asked: Asked, loan_id: UUID, repayment_id: UUI
         book.new_reversals.append(reversed_at)
         draft_postings(book, asked, book.posted[-len(legs) :])
         data = _repayment_data(repayment) | {"reversal": str(asked.id), "effective_at": utc_text(effective_at)}
-        _draft_loan(book, asked, loan, "RepaymentReversed", data)
+        draft_loan(book, asked, loan, "RepaymentReversed", data)
         return {"id": str(asked.id), **repayment_view(repayment, loan)}
 
     return once(book, asked, run)
 
 
-def _draft_loan(book: Book, asked: Asked, loan: Loan, type_: str, data: Json) -> None:
+def draft_loan(book: Book, asked: Asked, loan: Loan, type_: str, data: Json) -> None:
+    """The event of a loan at its version."""
     whole = {"loan": str(loan.id), "customer": str(loan.customer), "outstanding": loan.outstanding, **data}
     draft_event(book, asked, type_, Aggregate("loan", loan.id, loan.version), whole)
 
@@ -217,12 +221,14 @@ def loan_view(loan: Loan) -> Json:
         "id": str(loan.id),
         "customer": str(loan.customer),
         **_terms(loan),
-        "principal_outstanding": loan.principal - loan.principal_paid,
-        "fee_outstanding": loan.fee - loan.fee_paid,
+        "principal_outstanding": loan.principal_outstanding,
+        "fee_outstanding": loan.fee_outstanding,
         "outstanding": loan.outstanding,
         "status": loan.status,
         "closed_at": None if loan.closed_at is None else utc_text(loan.closed_at),
         "booked_at": utc_text(loan.booked_at),
+        "reversal": None if loan.reversal is None else str(loan.reversal),
+        "reversed_at": None if loan.reversed_at is None else utc_text(loan.reversed_at),
     }
 
 

@@ -131,7 +131,7 @@ EVENTS = (
         "transactions",
         "hold",
         "What was left of a hold was given back.",
-        f"{MOVEMENT} hold released notes?",
+        f"{MOVEMENT} hold released command? notes?",
     ),
     EventType(
         "LoanBooked",
@@ -147,6 +147,36 @@ EVENTS = (
         "loan",
         "A repayment left nothing outstanding. A reversed repayment opens the loan again.",
         "loan customer outstanding effective_at",
+    ),
+    EventType(
+        "LoanReversalAbandoned",
+        "transactions",
+        "loan",
+        "A loan is not undone after all: it goes on. `reversal` is that of its decision.",
+        "loan customer outstanding decision_id reversal",
+    ),
+    EventType(
+        "LoanReversalStarted",
+        "transactions",
+        "loan",
+        "The decision behind a loan is reversed, and the loan with it: it is `reversing` until its money has moved.",
+        "loan customer outstanding decision_id reversal",
+    ),
+    EventType(
+        "LoanReversed",
+        "transactions",
+        "loan",
+        "A loan was undone by opposite transfers, in one group, under the command `reversed_by`. Its `repayments` went "
+        "back with it, and what they had paid off, `returned`, to the customer's wallet.",
+        "loan customer outstanding decision_id effective_at effective_on repayments returned reversal reversed_by "
+        "transfers",
+    ),
+    EventType(
+        "OfferWithdrawn",
+        "transactions",
+        "offer",
+        "An offer that was never booked is closed, because its decision is reversed.",
+        "customer offer reversal",
     ),
     EventType(
         "PolicyApproved",

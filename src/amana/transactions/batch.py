@@ -13,14 +13,16 @@ from typing import Any, TypeVar
 
 from amana.domain.book import Answer, Book
 from amana.domain.events import Event, event_bytes
-from amana.domain.ids import uuid7
+from amana.domain.ids import derived_id, uuid7
 from amana.domain.transfer import Hold, Key, Movement
 from amana.domain.transfer_commands import expire_holds
 from amana.infra import clock
 from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection, RunAgain
+from amana.transactions import undoing_store
+from amana.transactions.needs import LOAN_LEGS, REPAYMENT_LEGS, Found, Needs
 from amana.transactions.store import Store, accounts_of
-from amana.transactions.work import Found, Needs, Unit
+from amana.transactions.work import Unit
 
 OVERDUE_MAX = 1_000
 """Overdue holds that a batch releases beside its work: about a quarter of the time that it has."""
@@ -59,10 +61,13 @@ class Batch:
     @staticmethod
     async def find_earlier(store: Store, connection: Connection, needs: Needs) -> Found:
         """What never changes of the originals, holds and loans that commands are about."""
+        loans = await store.find_loans(connection, needs.loans) if needs.loans else {}
+        if needs.withdrawals:
+            loans |= await undoing_store.find_loans_of_offers(connection, needs.withdrawals, store.shards)
         return Found(
             await store.find_transfers(connection, needs.originals) if needs.originals else {},
             await store.find_holds(connection, needs.holds) if needs.holds else {},
-            await store.find_loans(connection, needs.loans) if needs.loans else {},
+            loans,
         )
 
     async def _read(self, connection: Connection) -> Book:
@@ -110,6 +115,29 @@ class Batch:
             book.repayments = await store.find_repayments(connection, needs.repayments)
         if needs.offers:
             book.offers_used = await store.find_offers_used(connection, needs.offers)
+        if needs.withdrawals or needs.undone:
+            await self._read_undone(connection, needs, book)
+
+    async def _read_undone(self, connection: Connection, needs: Needs, book: Book) -> None:
+        """Loans that are to go back as a whole: with what was repaid, and every transfer of both."""
+        shards = self._store.shards
+        undone = set(needs.undone)
+        if needs.withdrawals:
+            loans = await undoing_store.find_loans_of_offers(connection, needs.withdrawals, shards)
+            undone |= loans.keys()
+            book.loans |= {key: loan for key, loan in loans.items() if key not in book.loans}
+        if not undone:
+            return
+        repayments = await undoing_store.find_repayments_of_loans(connection, undone, shards)
+        book.repayments |= {key: repayment for key, repayment in repayments.items() if key not in book.repayments}
+        legs = {
+            (tenant, derived_id(id_, leg))
+            for places, codes in ((needs.undone, LOAN_LEGS), (repayments.keys(), REPAYMENT_LEGS))
+            for tenant, id_ in places
+            for leg in codes
+        }
+        book.transfers |= await self._store.find_transfers(connection, legs)
+        book.reversed_amounts |= await self._store.find_reversed_amounts(connection, legs)
 
     async def _read_overdue(self, connection: Connection, needs: Needs, book: Book) -> None:
         """Adds the holds whose time is over where that could tell; all their accounts must be locked. A batch releases
@@ -180,6 +208,8 @@ class Batch:
             await store.insert_repayments(connection, book.new_repayments)
         if book.new_reversals:
             await store.reverse_repayments(connection, book.new_reversals)
+        if book.new_withdrawals:
+            await undoing_store.insert_withdrawals(connection, book.new_withdrawals, book.now, store.shards)
 
 
 def _accounts_of(hold: Hold) -> Iterator[Key]:

@@ -4,7 +4,7 @@ A `Unit` is what one request carries; its commands are answered in their order.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -14,67 +14,11 @@ from amana.domain import account_commands, loan_commands, transfer_commands
 from amana.domain.account import Account, exposure_account_id, wallet_account_id
 from amana.domain.book import Answer, Asked, Book, Kind, once
 from amana.domain.ids import derived_id
-from amana.domain.lending import Loan, loan_accounts
+from amana.domain.lending import Loan
 from amana.domain.order import Order
-from amana.domain.transfer import Hold, Key, Refused, Transfer
-
-REPAYMENT_LEGS = ("fee_repayment", "principal_repayment", "excess", "exposure_release")
-
-
-@dataclass(slots=True)
-class Needs:
-    """The keys of the rows that a batch must see. Accounts get locked, the rest is read after the locks.
-
-    What is held beyond its time is released first on the `accounts` on which it could tell: those with a limit or
-    floor, and those whose every figure counts (`exact`). `bystanders` are locked, but nothing is asked about them: so
-    what a batch releases does not spread from account to account.
-    """
-
-    ids: set[Key] = field(default_factory=set)
-    accounts: set[Key] = field(default_factory=set)
-    exact: set[Key] = field(default_factory=set)
-    bystanders: set[Key] = field(default_factory=set)
-    originals: set[Key] = field(default_factory=set)
-    holds: set[Key] = field(default_factory=set)
-    loans: set[Key] = field(default_factory=set)
-    repayments: set[Key] = field(default_factory=set)
-    offers: set[tuple[int, UUID, UUID]] = field(default_factory=set)
-    most: int = 0
-    """All that the batch could move, in minor units of whatever currency. What can't fill a counter with that need not
-    be exact for its counters' sake."""
-
-    @property
-    def is_about_earlier(self) -> bool:
-        """Whether a command names something earlier instead of its accounts."""
-        return bool(self.originals or self.holds or self.loans)
-
-    def claims(self) -> set[Key]:
-        """The ids, accounts and earlier things."""
-        return self.accounts.union(self.bystanders, self.ids, self.holds, self.originals, self.loans)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What never changes and so may be read before the locks: which accounts an original, hold or loan moves."""
-
-    transfers: dict[Key, Transfer]
-    holds: dict[Key, Hold]
-    loans: dict[Key, Loan]
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    asked: Asked
-
-    @property
-    def tenant(self) -> int:
-        """Whose it is."""
-        return self.asked.tenant
-
-    @property
-    def weight(self) -> int:
-        """How many commands it counts for."""
-        return 1
+from amana.domain.transfer import Refused
+from amana.transactions.needs import REPAYMENT_LEGS, Found, Needs, OneCommand, need_loan_accounts
+from amana.transactions.undoing import AbandonReversal, ReverseLoan, WithdrawOffer
 
 
 class PostOrders(Struct, frozen=True):
@@ -153,7 +97,7 @@ class ExpireHolds:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAccount(_Asked):
+class OpenAccount(OneCommand):
     """Opens an account; `build` makes it from the batch's clock."""
 
     build: Callable[[datetime], Account]
@@ -172,7 +116,7 @@ class OpenAccount(_Asked):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeAccount(_Asked):
+class ChangeAccount(OneCommand):
     """New bounds or a new state for one account."""
 
     account: UUID
@@ -193,7 +137,7 @@ class ChangeAccount(_Asked):
 
 
 @dataclass(frozen=True, slots=True)
-class SetCreditLine(_Asked):
+class SetCreditLine(OneCommand):
     """What a customer may owe in a currency."""
 
     customer: UUID
@@ -216,7 +160,7 @@ class SetCreditLine(_Asked):
 
 
 @dataclass(frozen=True, slots=True)
-class BookLoan(_Asked):
+class BookLoan(OneCommand):
     """A loan to book; `exposure_cap` comes from the fresh decision, None for an imported loan."""
 
     loan: Loan
@@ -232,7 +176,7 @@ class BookLoan(_Asked):
 
     def then(self, needs: Needs, found: Found, shards: int) -> None:
         """Every account of the loan; its own two do not exist yet."""
-        _need_loan_accounts(needs, self.loan, shards)
+        need_loan_accounts(needs, self.loan, shards)
 
     def run(self, book: Book) -> list[Answer]:
         """One answer."""
@@ -244,7 +188,7 @@ class BookLoan(_Asked):
 
 
 @dataclass(frozen=True, slots=True)
-class Repay(_Asked):
+class Repay(OneCommand):
     """Money received for a loan."""
 
     loan: UUID
@@ -262,7 +206,7 @@ class Repay(_Asked):
         """The lock on the loan's accounts is also the lock on the loan."""
         loan = found.loans.get((self.asked.tenant, self.loan))
         if loan is not None:
-            _need_loan_accounts(needs, loan, shards)
+            need_loan_accounts(needs, loan, shards)
 
     def run(self, book: Book) -> list[Answer]:
         """One answer."""
@@ -271,7 +215,7 @@ class Repay(_Asked):
 
 
 @dataclass(frozen=True, slots=True)
-class ReverseRepayment(_Asked):
+class ReverseRepayment(OneCommand):
     """A repayment to take back."""
 
     loan: UUID
@@ -290,7 +234,7 @@ class ReverseRepayment(_Asked):
         """The lock on the loan's accounts is also the lock on the loan."""
         loan = found.loans.get((self.asked.tenant, self.loan))
         if loan is not None:
-            _need_loan_accounts(needs, loan, shards)
+            need_loan_accounts(needs, loan, shards)
 
     def run(self, book: Book) -> list[Answer]:
         """One answer."""
@@ -299,7 +243,7 @@ class ReverseRepayment(_Asked):
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse(_Asked):
+class Refuse(OneCommand):
     """A command that was refused before it came to the ledger; the refusal sticks to its id like any other."""
 
     refused: Refused
@@ -325,12 +269,9 @@ Command = (
     | BookLoan
     | Repay
     | ReverseRepayment
+    | WithdrawOffer
+    | ReverseLoan
+    | AbandonReversal
     | Refuse
 )
 Unit = Sequence[Command]
-
-
-def _need_loan_accounts(needs: Needs, loan: Loan, shards: int) -> None:
-    a = loan_accounts(loan.tenant, loan.id, loan.customer, loan.currency, shards)
-    for account in (a.exposure, a.contra, a.principal, a.fee, a.funding, a.fee_income, a.wallet):
-        needs.accounts.add((loan.tenant, account))
