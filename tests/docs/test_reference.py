@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
@@ -17,10 +18,12 @@ from amana.domain.account import Account
 from amana.domain.account_commands import open_account, set_credit_line
 from amana.domain.book import Book, Draft, Kind
 from amana.domain.decision import DecisionInputs, assess, compile_policy, decide
+from amana.domain.decision_reversal import SagaState, Step, UndoTerms
 from amana.domain.events import MAX_INTEGER
 from amana.domain.facts import FACTS, CustomerRecord, CustomerStanding, facts_of
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
+from amana.domain.loan_reversal import Kept
 from amana.domain.money import Currency
 from amana.domain.policy import policy_from
 from amana.domain.policy_life import PolicyLife
@@ -37,10 +40,12 @@ from amana.eligibility.events import (
 from amana.eligibility.policy_events import Said as PolicySaid
 from amana.eligibility.policy_events import approved, drafted, published, retired, withdrawn
 from amana.eligibility.records import Block, Check, Made
-from amana.eligibility.review_events import reviewed
+from amana.eligibility.reversal_records import Saga
+from amana.eligibility.review_events import all_undone, reviewed, stuck
 from amana.eligibility.review_records import Review
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
+from amana.infra.outbox import OutboxRow
 from amana.infra.settings import Settings
 from amana.operate.event_types import EVENTS
 from amana.operate.fact_meanings import FACT_MEANINGS
@@ -219,6 +224,8 @@ def reviews() -> list[Review]:
         ReviewKind.APPEAL: {"decision": str(id_for("decision"))},
         ReviewKind.RESOLUTION: {"appeal": str(id_for("appeal"))},
         ReviewKind.REVERSAL: {"decision": str(id_for("decision"))},
+        ReviewKind.RESUMPTION: {"reversal": str(id_for("reversal"))},
+        ReviewKind.ABANDONMENT: {"reversal": str(id_for("reversal"))},
     }
     return [
         Review(
@@ -242,6 +249,29 @@ def reviews() -> list[Review]:
     ]
 
 
+def reversal() -> list[OutboxRow]:
+    """A reversal with an offer to undo: begun, stuck, and over."""
+    undo = UndoTerms(terms=None, kept=Kept.NOT_ASKED)
+    saga = Saga(
+        tenant=TENANT,
+        reversal_id=id_for("reversal"),
+        decision_id=id_for("decision"),
+        customer=id_for("ada"),
+        product="nano",
+        currency=Currency.NGN,
+        state=SagaState.RUNNING,
+        undo=undo,
+        attempts=1,
+        begun_at=NOW,
+        over_at=None,
+        age=timedelta(0),
+        steps=(Step(offer=id_for("offer")),),
+    )
+    [review] = [review for review in reviews() if review.kind is ReviewKind.REVERSAL]
+    begun = msgspec.structs.replace(review, standing=Standing.REVERSING, offers=(id_for("offer"),))
+    return [reviewed(begun, case(), "", undo), stuck(saga, 3, NOW), all_undone(saga, begun, 4, NOW)]
+
+
 def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None:
     ada, record = id_for("ada"), CustomerRecord(kyc_tier=1)
     asked = Said(consents=Consents(terms=Consent(given=True, at=NOW)))
@@ -251,6 +281,7 @@ def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None
         customer_blocked(TENANT, BLOCK, 2, NOW, ""),
         customer_block_lifted(TENANT, ada, 3, "fraud_suspected", [BLOCK.block_id], NOW, "key", ""),
         *(reviewed(review, case(), "") for review in reviews()),
+        *reversal(),
     ]
     told = [(row.type, json.loads(row.body)["data"]) for row in rows] + policy_life()
     assert {type_ for type_, _ in told} == {event.name for event in EVENTS if event.stream == "eligibility"}

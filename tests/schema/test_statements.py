@@ -34,6 +34,7 @@ USES = (
     Use("eligibility/policies.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/customers.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/queries.sql", "eligibility_database_url", "eligibility"),
+    Use("eligibility/reversals.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/reviews.sql", "eligibility_database_url", "eligibility"),
     Use("gateway/queries.sql", "eligibility_database_url", "gateway", "find_key"),
     Use("gateway/queries.sql", "transactions_database_url", "gateway", "find_key"),

@@ -42,10 +42,8 @@ class LoanOrigin(StrEnum):
 
 
 class LoanStatus(StrEnum):
-    """A closed loan owes nothing; a reversed repayment opens it again.
-
-    A loan that is `reversing` is owed and repaid as before, until its money moves; then it is `reversed` for ever.
-    """
+    """A closed loan owes nothing; a reversed repayment opens it again. One that is `reversing` is owed and repaid until
+    its money moves; then it is `reversed` for ever."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -60,11 +58,8 @@ def business_date(moment: datetime) -> date:
 
 @dataclass(slots=True)
 class Loan:
-    """A drawdown. Amounts in minor units; `effective_at` is the business instant of the disbursement.
-
-    `reversal` is the reversal of its decision that undoes it, from when that began; `reversed_by` the command that did,
-    at `reversed_at`.
-    """
+    """A drawdown. Amounts in minor units; `effective_at` is the business instant of the disbursement; `reversal` is the
+    one of its decision, from when it began to undo the loan; `reversed_by` the command that did."""
 
     tenant: int
     id: UUID

@@ -4,23 +4,13 @@
     reverse     all of the loan's money goes back in one linked group, and the loan is `reversed`
     abandon     a person gave up: the loan goes on as if nothing had been
 
-    reversal    exposure contra ← exposure          principal + fee     (the opposite of the booking,
-                fee income      ← fee rec.          fee                  naming each of its transfers)
-                funding         ← principal rec.    principal
-                fee rec.        ← funding           fee part            (for each repayment that stands, the opposite
-                principal rec.  ← funding           principal part       of what it paid off)
-                exposure        ← exposure contra   fee + principal part
-                funding         ← wallet            all that was paid   (it is the customer's again)
-                wallet          ← funding           principal           (where the customer has it, by the policy)
-
-Each line reads "debit ← credit". What was over of a repayment stands in the wallet already. While a loan is `reversing`
-it is owed and repaid as ever, so that no money is turned away; what comes after goes to the wallet whole, because
-nothing is owed. Open holds that name the offer or its loan as their reference are voided with it.
+While a loan is `reversing` it is owed and repaid as ever, so that no money is turned away; what comes after goes to
+the wallet whole, because nothing is owed. Holds that are open for the offer or its loan are voided with it. Which
+transfers a reversal is made of is in `loan_reversal_legs`.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
@@ -29,25 +19,16 @@ from msgspec import Struct
 from amana.domain.account import exposure_account_id
 from amana.domain.book import Answer, Asked, Book, Json, draft_event, draft_movement, draft_postings, once, wrong_shard
 from amana.domain.events import Aggregate, utc_text
-from amana.domain.ids import derived_id
-from amana.domain.lending import (
-    Loan,
-    Repayment,
-    booking_legs,
-    loan_accounts,
-    opposite,
-    repayment_legs,
-)
+from amana.domain.lending import Loan
 from amana.domain.loan_commands import draft_loan
-from amana.domain.policy import LoanReversal, OnRepaid, PrincipalFrom
+from amana.domain.loan_reversal_legs import reversal_group, standing_repayments, voids_of
+from amana.domain.policy import LoanReversal, OnRepaid
 from amana.domain.posting import change_hold, post_linked
 from amana.domain.reasons import Reason
-from amana.domain.transfer import HoldState, Key, Movement, Refused, Transfer
+from amana.domain.transfer import HoldState, Key, Refused, Transfer
 
 REPAYMENTS_MAX = 100
 """Of one loan that stand: all of them go back in one transaction."""
-REPAID_LEGS = ("fee_repayment", "principal_repayment", "exposure_release")
-RETURN_LEG, RECOVERY_LEG = "repayment_return", "principal_recovery"
 
 
 class OfferOutcome(StrEnum):
@@ -94,7 +75,7 @@ def withdraw_offer(book: Book, asked: Asked, wanted: Undoing) -> Answer:
         loan = _loan_of(book, (asked.tenant, wanted.offer))
         begun = loan is not None and loan.reversal == wanted.reversal
         kept = None if loan is None or begun else _kept_because(book, loan, wanted)
-        voids = [] if kept else _voids(book, asked, wanted.holds)
+        voids = [] if kept else voids_of(book, asked, wanted.holds)
         if failed := post_linked(book, voids):
             return failed[1]
         # From here nothing may fail.
@@ -126,7 +107,7 @@ def reverse_loan(
             return refused
         assert loan is not None, "it was refused else"
         repayments = standing_repayments(book, loan)
-        voids = _voids(book, asked, holds)
+        voids = voids_of(book, asked, holds)
         legs = reversal_group(loan, repayments, terms, asked.id, book.today, book.shards)
         if failed := post_linked(book, [*voids, *legs]):
             return failed[1]
@@ -169,52 +150,6 @@ def abandon_reversal(book: Book, asked: Asked, loan_id: UUID, reversal: UUID) ->
         return {"loan": str(loan.id), "status": loan.status}
 
     return once(book, asked, run)
-
-
-def standing_repayments(book: Book, loan: Loan) -> list[Repayment]:
-    """The repayments of a loan that were not taken back, in the order of their ids."""
-    return sorted(
-        (
-            repayment
-            for (tenant, _), repayment in book.repayments.items()
-            if (tenant, repayment.loan) == (loan.tenant, loan.id) and repayment.reversed_by is None
-        ),
-        key=lambda repayment: repayment.id,
-    )
-
-
-def reversal_group(
-    loan: Loan, repayments: Sequence[Repayment], terms: LoanReversal, command: UUID, on: date, shards: int
-) -> list[Transfer]:
-    """The linked group that undoes a loan.
-
-    The ledger's bounds hold where money is taken from somebody: from fee income, and from the customer's wallet.
-    """
-    accounts = loan_accounts(loan.tenant, loan.id, loan.customer, loan.currency, shards)
-    legs = [
-        opposite(leg, derived_id(command, leg.code), command, on, limited=leg.code == "fee")
-        for leg in booking_legs(loan, shards)
-    ]
-    for repayment in repayments:
-        legs += [
-            opposite(leg, derived_id(command, f"{leg.code}/{repayment.id}"), command, on)
-            for leg in repayment_legs(loan, repayment, shards)
-            if leg.code in REPAID_LEGS
-        ]
-
-    def more(code: str, debit: UUID, credit: UUID, amount: int, *, limited: bool) -> None:
-        id_ = derived_id(command, code)
-        legs.append(
-            Transfer(
-                loan.tenant, id_, debit, credit, amount, loan.currency, code, on, command=command, limit_applies=limited
-            )
-        )
-
-    if returned := sum(repayment.fee_part + repayment.principal_part for repayment in repayments):
-        more(RETURN_LEG, accounts.funding, accounts.wallet, returned, limited=False)
-    if terms.principal_from is PrincipalFrom.WALLET:
-        more(RECOVERY_LEG, accounts.wallet, accounts.funding, loan.principal, limited=True)
-    return legs
 
 
 def _loan_of(book: Book, offer: Key) -> Loan | None:
@@ -274,30 +209,6 @@ def _change(book: Book, asked: Asked, loan: Loan, type_: str, data: Json) -> Non
     loan.version += 1
     book.changed_loans.add((loan.tenant, loan.id))
     draft_loan(book, asked, loan, type_, data)
-
-
-def _voids(book: Book, asked: Asked, holds: Sequence[UUID]) -> list[Transfer]:
-    """What gives back the holds that are still open. An id follows from the hold's, so it lives beside it."""
-    found = [book.holds.get((asked.tenant, id_)) for id_ in holds]
-    return [
-        Transfer(
-            hold.tenant,
-            derived_id(hold.id, f"void/{asked.id}"),
-            hold.debit_account,
-            hold.credit_account,
-            hold.remaining,
-            hold.currency,
-            hold.code,
-            book.today,
-            Movement.VOID,
-            original=hold.id,
-            released=hold.remaining,
-            command=asked.id,
-            limit_applies=False,
-        )
-        for hold in found
-        if hold is not None and hold.state == HoldState.OPEN
-    ]
 
 
 def _settle_voids(book: Book, asked: Asked, voids: Sequence[Transfer]) -> None:

@@ -15,7 +15,9 @@ from amana.eligibility.http import ROUTES
 from amana.eligibility.jobs import tell_starts_forever
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
+from amana.eligibility.reversal_ledger import UndoingLedger
 from amana.eligibility.standings import Ledger
+from amana.eligibility.undoing import Undoing
 from amana.eligibility.validator import validate_forever
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
@@ -51,7 +53,9 @@ def build(settings: Settings) -> Litestar:
             flow = Flow(pool, ledger, assessments, Policies(pool))
             app.state.flow = flow
             app.state.outbox_pool = pool
-            jobs = [asyncio.create_task(job) for job in _jobs(flow, settings.redis_url)]
+            undoing = Undoing(pool, UndoingLedger(client, settings.transactions_url, settings.internal_key))
+            app.state.undoing = undoing
+            jobs = [asyncio.create_task(job) for job in (*_jobs(flow, settings.redis_url), undoing.run())]
             persons = partial(customers.same_person, pool)
             async with _consuming(settings.kafka_bootstrap, assessments, persons):
                 yield

@@ -4,9 +4,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from amana.domain.decision import CompiledPolicy
-from amana.eligibility import review_store, store
+from amana.eligibility import reversal_store, review_store, store
 from amana.eligibility.flow import Flow
 from amana.eligibility.records import Recorded
+from amana.eligibility.reversal_records import Saga
 from amana.eligibility.review_records import Review, Stands
 from amana.infra.postgres import Connection, reading
 
@@ -15,12 +16,14 @@ REVIEWS_SHOWN = 100
 
 
 class Explained(NamedTuple):
-    """A decision, its policy, how it stands, and its newest reviews in order."""
+    """A decision, its policy, how it stands, how many reviews it had, the newest of them in order, and its reversal."""
 
     found: Recorded
     policy: CompiledPolicy
     stands: Stands
     reviews: list[Review]
+    review_count: int
+    reversal: Saga | None
 
 
 async def explain(flow: Flow, tenant: int, id_: UUID) -> Explained | None:
@@ -32,9 +35,11 @@ async def explain(flow: Flow, tenant: int, id_: UUID) -> Explained | None:
         first = found.decision_id if found.offer_id is None else await _first(connection, tenant, found.offer_id)
         stands = await review_store.find_standing(connection, tenant, first)
         reviews = await review_store.list_reviews(connection, tenant, first, REVIEWS_SHOWN)
+        count = await review_store.count_reviews(connection, tenant, first)
+        reversal = await reversal_store.find_reversal_of(connection, tenant, first) if count else None
         version = found.assessment.policy_version
         policy = await flow.policies.version(connection, tenant, found.product, version)
-    return Explained(found, policy, stands, reviews)
+    return Explained(found, policy, stands, reviews, count, reversal)
 
 
 async def _find(connection: Connection, tenant: int, id_: UUID) -> Recorded | None:

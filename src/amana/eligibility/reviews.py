@@ -6,8 +6,8 @@ All reviews of a decision take turns at the row of its standing, so of two at on
 that was used before gives its first answer again, or is refused by the field that differs. What is refused is not
 stored: as with checks, its id stays free.
 
-A reversal ends every offer of the decision here. A loan that was booked from one before lives in transactions: what
-becomes of its money follows from the event `DecisionReversed`, which names the offers, and is not this service's.
+A reversal ends every offer of the decision here, in this transaction, and begins a saga in it where there are any: what
+was booked from one lives in transactions, and is undone from there (`undoing`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,6 +19,7 @@ import msgspec
 from amana.domain.book import Asked, differing_field
 from amana.domain.commitments import Words, differing_words
 from amana.domain.decision import CompiledPolicy
+from amana.domain.decision_reversal import SagaState, UndoLoans, UndoTerms, abandoned, resumed, undo_terms
 from amana.domain.reasons import Reason
 from amana.domain.review import (
     Case,
@@ -29,13 +30,14 @@ from amana.domain.review import (
     Standing,
     Wanted,
     refuse_appeal,
+    refuse_help,
     refuse_override,
     refuse_resolution,
     refuse_reversal,
     terms_of,
 )
 from amana.domain.transfer import Refused
-from amana.eligibility import review_store, store
+from amana.eligibility import reversal_store, review_store, store
 from amana.eligibility.flow import Flow
 from amana.eligibility.review_events import reviewed
 from amana.eligibility.review_records import Draft, Review
@@ -43,7 +45,13 @@ from amana.gateway.caller import Caller
 from amana.infra import clock
 from amana.infra.outbox import append
 from amana.infra.postgres import Connection, in_transaction, reading
-from amana.wire.reviews import AppealRequest, DecisionReversalRequest, OverrideRequest, ResolutionRequest
+from amana.wire.reviews import (
+    AppealRequest,
+    DecisionReversalRequest,
+    OverrideRequest,
+    ResolutionRequest,
+    ReversalHelpRequest,
+)
 
 _WORDS = ("id", "reason", "reviewer")
 
@@ -124,17 +132,42 @@ async def resolve(flow: Flow, caller: Caller, appeal_id: UUID, request: Resoluti
 
 
 async def reverse(flow: Flow, caller: Caller, decision_id: UUID, request: DecisionReversalRequest) -> Done | Refused:
-    """Withdraws a decision and every offer that was made of it, for good."""
-    if not await _exists(flow, caller.tenant, decision_id):
-        return Refused(Reason.NOT_FOUND)
+    """Withdraws a decision and every offer that was made of it, for good; and begins to undo what followed."""
+    policy = await _live_policy(flow, caller.tenant, decision_id)
+    if isinstance(policy, Refused):
+        return policy
     asked, words = _asked(caller, request, ReviewKind.REVERSAL, decision=decision_id)
+    undo = undo_terms(request.loans, policy)
 
     async def judge(_: Connection, case: Case) -> Draft | Refused:
-        if refused := refuse_reversal(case):
+        undoes_loans = request.loans is UndoLoans.REVERSE
+        if refused := refuse_reversal(case, caller.key_id, undoes_loans=undoes_loans):
             return refused
-        return msgspec.structs.replace(_draft(asked, words, case, Standing.REVERSED), offers=case.offers)
+        draft = _draft(asked, words, case, Standing.REVERSING if case.offers else Standing.REVERSED)
+        return msgspec.structs.replace(draft, offers=case.offers, undo=undo)
 
     return await _run(flow, caller, _Review(asked, words, decision_id, judge))
+
+
+async def help_on(
+    flow: Flow, caller: Caller, reversal_id: UUID, request: ReversalHelpRequest, kind: ReviewKind
+) -> Done | Refused:
+    """A person has a stuck reversal go on (`RESUMPTION`), or gives up what it can't undo (`ABANDONMENT`)."""
+    async with reading(flow.pool) as connection:
+        found = await reversal_store.find_reversal(connection, caller.tenant, reversal_id)
+    if found is None:
+        return Refused(Reason.REVERSAL_NOT_FOUND)
+    asked, words = _asked(caller, request, kind, reversal=reversal_id)
+
+    async def judge(connection: Connection, case: Case) -> Draft | Refused:
+        saga = await reversal_store.find_reversal(connection, caller.tenant, reversal_id)
+        assert saga is not None, "a reversal is never deleted"
+        undoes_loans = kind is ReviewKind.RESUMPTION and saga.undo.terms is not None
+        stuck = saga.state is SagaState.STUCK
+        refused = refuse_help(case, caller.key_id, undoes_loans=undoes_loans, stuck=stuck)
+        return refused or _draft(asked, words, case, case.standing)
+
+    return await _run(flow, caller, _Review(asked, words, found.decision_id, judge))
 
 
 async def _run(flow: Flow, caller: Caller, wanted: _Review) -> Done | Refused:
@@ -149,19 +182,25 @@ async def _run(flow: Flow, caller: Caller, wanted: _Review) -> Done | Refused:
         if isinstance(draft, Refused):
             return draft
         review = await review_store.insert_review(connection, draft)
-        await _keep_appeal(connection, review)
-        await append(connection, [reviewed(review, case, caller.trace)])
+        await _keep(connection, review, draft.undo)
+        await append(connection, [reviewed(review, case, caller.trace, draft.undo)])
         return Done(review, replayed=False)
 
     return await in_transaction(flow.pool, work)
 
 
-async def _keep_appeal(connection: Connection, review: Review) -> None:
-    """Opens or closes the appeal that a review is about."""
-    if review.kind is ReviewKind.APPEAL:
-        await review_store.insert_appeal(connection, review)
-    elif review.kind is ReviewKind.RESOLUTION:
-        await review_store.resolve_appeal(connection, review.tenant, UUID(review.asked["appeal"]), review.review_id)
+async def _keep(connection: Connection, review: Review, undo: UndoTerms | None) -> None:
+    """Opens or closes the appeal that a review is about; begins a saga, or helps one on."""
+    match review.kind:
+        case ReviewKind.APPEAL:
+            await review_store.insert_appeal(connection, review)
+        case ReviewKind.RESOLUTION:
+            await review_store.resolve_appeal(connection, review.tenant, UUID(review.asked["appeal"]), review.review_id)
+        case ReviewKind.REVERSAL if review.offers and undo is not None:
+            await reversal_store.insert_reversal(connection, review, undo)
+        case ReviewKind.RESUMPTION | ReviewKind.ABANDONMENT:
+            change = resumed if review.kind is ReviewKind.RESUMPTION else abandoned
+            await reversal_store.help_on(connection, review.tenant, UUID(review.asked["reversal"]), change)
 
 
 def _replayed(wanted: _Review, known: Review) -> Done | Refused:
@@ -171,7 +210,7 @@ def _replayed(wanted: _Review, known: Review) -> Done | Refused:
 
 def _asked(
     caller: Caller,
-    request: OverrideRequest | AppealRequest | ResolutionRequest | DecisionReversalRequest,
+    request: OverrideRequest | AppealRequest | ResolutionRequest | DecisionReversalRequest | ReversalHelpRequest,
     kind: ReviewKind,
     **place: UUID,
 ) -> tuple[Asked, Words]:
@@ -179,6 +218,8 @@ def _asked(
     fields = {
         name: value for name, value in msgspec.to_builtins(request).items() if name not in _WORDS and value is not None
     }
+    if fields.get("loans") == UndoLoans.KEEP:
+        del fields["loans"]  # as when it is not named
     fields |= {name: str(id_) for name, id_ in place.items()}
     words = Words(getattr(request, "reviewer", None), request.reason, clock.random_salt())
     return Asked(caller.tenant, request.id, kind, fields, caller.key_id, caller.trace), words

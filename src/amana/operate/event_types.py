@@ -98,11 +98,41 @@ EVENTS = (
         "review customer product standing words outcome supersedes terms expires_at",
     ),
     EventType(
+        "DecisionReversalAbandoned",
+        "eligibility",
+        "decision",
+        "A person gave up what a stuck reversal could not undo: the loan goes on.",
+        "review customer product standing words reversal",
+    ),
+    EventType(
+        "DecisionReversalResumed",
+        "eligibility",
+        "decision",
+        "A person has a stuck reversal go on.",
+        "review customer product standing words reversal",
+    ),
+    EventType(
+        "DecisionReversalStarted",
+        "eligibility",
+        "decision",
+        "A decision with offers is being reversed: none can be booked any more, and what followed is being undone. "
+        "`loans`: what was asked about them; `terms`: how they go back, by the `policy` live then.",
+        "review customer product standing words withdrawn loans kept_because policy terms",
+    ),
+    EventType(
+        "DecisionReversalStuck",
+        "eligibility",
+        "decision",
+        "The ledger refused a step of a reversal, or could not be reached for too long: a person is needed.",
+        "reversal customer product standing offers",
+    ),
+    EventType(
         "DecisionReversed",
         "eligibility",
         "decision",
-        "A decision was withdrawn for good, and with it the offers that are named, booked or not.",
-        "review customer product standing words withdrawn",
+        "A decision was withdrawn for good, and with it the offers that are named, booked or not. `offers`: what "
+        "became of each of them, and of the loan that it was booked as.",
+        "review customer product standing words withdrawn offers",
     ),
     EventType(
         "HoldCaptured",

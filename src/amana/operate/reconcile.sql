@@ -213,15 +213,21 @@ FULL JOIN (
 WHERE o.count IS DISTINCT FROM 1 OR d.decision_id IS NULL;
 
 -- name: reviews_and_events
--- Every review has its one event, under its decision at the version that it made.
+-- Every review, and every end of a reversal that had something to undo, has its one event under its decision, at the
+-- version that it made.
 SELECT 'review ' || coalesce(r.review_id::text, 'of decision ' || o.aggregate_id) AS subject, '1 event' AS expected,
        coalesce(o.count, 0) || ' events' AS found
-FROM eligibility.reviews r
+FROM (
+    SELECT tenant, review_id, decision_id, version FROM eligibility.reviews
+    UNION ALL
+    SELECT tenant, reversal_id, decision_id, over_version FROM eligibility.reversals WHERE state = 'over'
+) r
 FULL JOIN (
     SELECT tenant, aggregate_id, (convert_from(body, 'UTF8')::jsonb #>> '{aggregate,version}')::bigint AS version,
            count(*) AS count
     FROM eligibility.outbox
-    WHERE type IN ('DecisionOverridden', 'DecisionAppealed', 'AppealResolved', 'DecisionReversed')
+    WHERE type IN ('DecisionOverridden', 'DecisionAppealed', 'AppealResolved', 'DecisionReversed',
+                   'DecisionReversalStarted', 'DecisionReversalResumed', 'DecisionReversalAbandoned')
     GROUP BY 1, 2, 3
 ) o ON o.tenant = r.tenant AND o.aggregate_id = r.decision_id AND o.version = r.version
 WHERE o.count IS DISTINCT FROM 1 OR r.review_id IS NULL;

@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 
 from amana.domain.book import Answer, Book
 from amana.domain.events import Event, event_bytes
-from amana.domain.ids import derived_id, uuid7
+from amana.domain.ids import uuid7
 from amana.domain.transfer import Hold, Key, Movement
 from amana.domain.transfer_commands import expire_holds
 from amana.infra import clock
 from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection, RunAgain
 from amana.transactions import undoing_store
-from amana.transactions.needs import LOAN_LEGS, REPAYMENT_LEGS, Found, Needs
+from amana.transactions.needs import Found, Needs
+from amana.transactions.reading_undone import read_undone
 from amana.transactions.store import Store, accounts_of
 from amana.transactions.work import Unit
 
@@ -116,28 +117,7 @@ class Batch:
         if needs.offers:
             book.offers_used = await store.find_offers_used(connection, needs.offers)
         if needs.withdrawals or needs.undone:
-            await self._read_undone(connection, needs, book)
-
-    async def _read_undone(self, connection: Connection, needs: Needs, book: Book) -> None:
-        """Loans that are to go back as a whole: with what was repaid, and every transfer of both."""
-        shards = self._store.shards
-        undone = set(needs.undone)
-        if needs.withdrawals:
-            loans = await undoing_store.find_loans_of_offers(connection, needs.withdrawals, shards)
-            undone |= loans.keys()
-            book.loans |= {key: loan for key, loan in loans.items() if key not in book.loans}
-        if not undone:
-            return
-        repayments = await undoing_store.find_repayments_of_loans(connection, undone, shards)
-        book.repayments |= {key: repayment for key, repayment in repayments.items() if key not in book.repayments}
-        legs = {
-            (tenant, derived_id(id_, leg))
-            for places, codes in ((needs.undone, LOAN_LEGS), (repayments.keys(), REPAYMENT_LEGS))
-            for tenant, id_ in places
-            for leg in codes
-        }
-        book.transfers |= await self._store.find_transfers(connection, legs)
-        book.reversed_amounts |= await self._store.find_reversed_amounts(connection, legs)
+            await read_undone(store, connection, needs, book)
 
     async def _read_overdue(self, connection: Connection, needs: Needs, book: Book) -> None:
         """Adds the holds whose time is over where that could tell; all their accounts must be locked. A batch releases

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,8 @@ from amana.wire.accounts import AccountItem, AccountView, FreezeRequest, LimitsR
 from amana.wire.loans import ImportedTerms, LoanRequest, OfferTerms
 from amana.wire.problems import Refused
 from amana.wire.transfers import TransferView
+
+View = TypeVar("View", bound=msgspec.Struct)
 
 OPENABLE_CODES = frozenset(
     {
@@ -123,7 +125,7 @@ def _named(request: msgspec.Struct, account: UUID) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name != "id"} | {"account": str(account)}
 
 
-def body(answer: Answer, type_: type[msgspec.Struct], **more: Any) -> Any:
+def body(answer: Answer, type_: type[View], **more: Any) -> View:
     """A single command's answer as its response type, or its refusal as a problem."""
     if answer.reason is not None:
         raise Refused(answer.reason, figures=answer.result)

@@ -44,7 +44,7 @@ async def withdraw_offer(
         kept=data.kept_because,
         holds=await state.reads.list_open_holds(caller.tenant, offer_id, data.customer),
     )
-    return requests.body(await one(state, WithdrawOffer(command, wanted)), OfferWithdrawalView)  # type: ignore[no-any-return]
+    return requests.body(await one(state, WithdrawOffer(command, wanted)), OfferWithdrawalView)
 
 
 @post("/v1/loans/{loan_id:uuid}/reversals", opt=INTERNAL, status_code=200, tags=["Internal"])
@@ -53,7 +53,7 @@ async def reverse_loan(caller: Caller, state: State, loan_id: UUID, data: LoanRe
     command = requests.asked(caller, data.id, Kind.LOAN_REVERSAL, data, loan=str(loan_id))
     holds = await state.reads.list_open_holds(caller.tenant, loan_id)
     reverse = ReverseLoan(command, loan_id, data.reversal, data.terms, holds)
-    return requests.body(await one(state, reverse), LoanReversalView)  # type: ignore[no-any-return]
+    return requests.body(await one(state, reverse), LoanReversalView)
 
 
 @post("/v1/loans/{loan_id:uuid}/reversal-abandonments", opt=INTERNAL, status_code=200, tags=["Internal"])
@@ -63,7 +63,7 @@ async def abandon_reversal(
     """Leave a loan that is `reversing` as it is: it goes on."""
     command = requests.asked(caller, data.id, Kind.LOAN_REVERSAL_ABANDONMENT, data, loan=str(loan_id))
     answer = await one(state, AbandonReversal(command, loan_id, data.reversal))
-    return requests.body(answer, LoanReversalAbandonmentView)  # type: ignore[no-any-return]
+    return requests.body(answer, LoanReversalAbandonmentView)
 
 
 ROUTES: Sequence[ControllerRouterHandler] = (withdraw_offer, reverse_loan, abandon_reversal)
