@@ -87,11 +87,11 @@ async def running() -> AsyncIterator[StandingsServer]:
 
 
 @asynccontextmanager
-async def served(app: Any) -> AsyncIterator[str]:
-    """Serves any application on a free port; its base URL."""
+async def served(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """Serves any application, on a free port unless one is given; its base URL."""
     stop = asyncio.Event()
     started: asyncio.Queue[str] = asyncio.Queue()
-    task = asyncio.create_task(serve(app, "127.0.0.1", 0, on_started=started.put_nowait, stop=stop))
+    task = asyncio.create_task(serve(app, "127.0.0.1", port, on_started=started.put_nowait, stop=stop))
     try:
         yield await asyncio.wait_for(started.get(), 10)
     finally:

@@ -9,7 +9,7 @@ from amana.eligibility.flow import Flow
 from amana.eligibility.records import Recorded
 from amana.eligibility.reversal_records import Saga
 from amana.eligibility.review_records import Review, Stands
-from amana.infra.postgres import Connection, reading
+from amana.infra.postgres import Connection, reading_at_once
 
 REVIEWS_SHOWN = 100
 """The newest ones. Nothing bounds how often a decision may be appealed and overridden in the course of time."""
@@ -28,7 +28,7 @@ class Explained(NamedTuple):
 
 async def explain(flow: Flow, tenant: int, id_: UUID) -> Explained | None:
     """The decision with this id, or the one that an approving override with this id overrode: a loan names either."""
-    async with reading(flow.pool) as connection:
+    async with reading_at_once(flow.pool) as connection:
         found = await _find(connection, tenant, id_)
         if found is None:
             return None

@@ -16,7 +16,7 @@ from amana.eligibility import reversal_store, reviews
 from amana.eligibility.review_views import MAY_JUDGE, reversal_view
 from amana.eligibility.reviews_http import FIRST, JUDGE, answered, check_fields
 from amana.gateway.caller import Caller
-from amana.infra.postgres import reading
+from amana.infra.postgres import reading_at_once
 from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from amana.wire.problems import Refused
 from amana.wire.reviews import ReversalHelpRequest, ReversalPage, ReversalView, ReviewAnswer
@@ -31,7 +31,7 @@ async def list_reversals(
     limit: Annotated[int, QueryParameter(ge=1, le=PAGE_SIZE_MAX, description="Items per page.")] = PAGE_SIZE_DEFAULT,
 ) -> ReversalPage:
     """The work list: reversals in one state, oldest first; those that are `stuck` need a person."""
-    async with reading(state.flow.pool) as connection:
+    async with reading_at_once(state.flow.pool) as connection:
         found = await reversal_store.list_reversals(connection, caller.tenant, wanted, after, limit)
     views = [reversal_view(saga) for saga in found]
     return ReversalPage(reversals=views, next=views[-1].id if len(views) == limit else None)
@@ -40,7 +40,7 @@ async def list_reversals(
 @get("/v1/reversals/{reversal_id:uuid}", opt={"scope": ("eligibility:check", MAY_JUDGE)}, tags=["Reviews"])
 async def get_reversal(caller: Caller, state: State, reversal_id: UUID) -> ReversalView:
     """A reversal, and what has become of each offer and loan so far."""
-    async with reading(state.flow.pool) as connection:
+    async with reading_at_once(state.flow.pool) as connection:
         found = await reversal_store.find_reversal(connection, caller.tenant, reversal_id)
     if found is None:
         raise Refused(Reason.REVERSAL_NOT_FOUND)

@@ -39,7 +39,7 @@ PAUSE_S = 5.0
 """Before the ledger is asked again for what only time settles."""
 BACKOFF_S, BACKOFF_MAX_S = 1.0, 60.0
 ATTEMPTS_MAX = 1_000
-"""To reach the ledger: about 16 hours."""
+"""Without an answer of the ledger: about 16 hours."""
 
 _log = logger(__name__)
 
@@ -87,6 +87,8 @@ class Undoing:
         async with reading(self._pool) as connection:
             saga = await reversal_store.find_reversal(connection, *key)
         assert saga is not None, "a reversal is never deleted"
+        if saga.attempts > ATTEMPTS_MAX:  # whatever it was that kept failing
+            return await self._postpone(saga)
         step = next((step for step in saga.steps if step.goes_on), None)
         if step is None:  # a person gave up the last one
             return await self._settle(saga, None, None)
