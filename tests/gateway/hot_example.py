@@ -16,7 +16,7 @@ from amana.gateway.caller import Caller
 from amana.gateway.edge import Application, build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
-from amana.gateway.rules import Begun, Done
+from amana.gateway.rules import Begun
 from amana.infra.collector import Collector, Overloaded
 from amana.infra.http_server import serve
 from amana.infra.postgres import DatabaseUnavailable
@@ -63,7 +63,15 @@ class Till:
             self._sell, batch_max=100, batches_in_flight=1, queue_max=1_000, wait_max_s=60
         )
 
-    def begin(self, caller: Caller, order: Order) -> Begun | Done | None:
+    def at_once(self, tenant: int, order: Order) -> Sold | None:
+        if order.kind == "broken at once":
+            raise AssertionError("a bug")
+        if order.kind != "instant":
+            return None
+        self.asked += 1
+        return Sold(id=order.id, amount=order.amount, tenant=tenant, trace="")
+
+    def begin(self, caller: Caller, order: Order) -> Begun | None:
         self.asked += 1
         if order.kind == "declined":
             return None
@@ -71,8 +79,6 @@ class Till:
             raise Overloaded
         if order.kind == "broken":
             raise AssertionError("a bug")
-        if order.kind == "instant":
-            return Done(Sold(id=order.id, amount=order.amount, tenant=caller.tenant, trace=current_trace_id()))
 
         def respond(text: str) -> Any:
             if order.kind == "strange":
@@ -88,15 +94,23 @@ class Till:
         return [FAILURES.get(order.kind, "x" * order.amount if order.kind == "long" else "") for order in orders]
 
 
-def begin(state: Any, caller: Caller, data: Order) -> Begun | Done | None:
+def begin(state: Any, caller: Caller, data: Order) -> Begun | None:
     till: Till = state.till
     return till.begin(caller, data)
 
 
-@post("/v1/orders", opt={"scope": "transfers:write", "hot": begin}, status_code=200)
+def at_once(state: Any, tenant: int, data: Order) -> Sold | None:
+    till: Till = state.till
+    return till.at_once(tenant, data)
+
+
+@post("/v1/orders", opt={"scope": "transfers:write", "hot": begin, "at_once": at_once}, status_code=200)
 async def order(data: Order, caller: Caller, state: State) -> Any:
     """Sells."""
     state.till.handled += 1
+    sold = at_once(state, caller.tenant, data)
+    if sold is not None:
+        return sold
     begun = begin(state, caller, data)
     return await begun if begun else {"text": "declined"}
 

@@ -66,7 +66,7 @@ async def both(client: Any, settings: Settings) -> AsyncIterator[Both]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("uvicorn.server.formatdate", lambda *_, **__: "Thu, 01 Jan 2026 00:00:00 GMT")
         patch.setattr(frame, "next_span", lambda parent: Trace(parent.trace_id if parent else TRACE, SPAN))
-        patch.setattr(frame, "random_bytes", bytes)
+        patch.setattr(frame, "random_hex", lambda count: "0" * count)
         async with serving(build(ring)) as (hot, till), serving(build(ring, lanes=False)) as (normal, _):
             for key in keys.values():
                 await ring.caller_for(f"Bearer {key}")

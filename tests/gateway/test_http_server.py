@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from amana.infra import http_connection
+from amana.infra.embedded.ports import find_free
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import ServerFailed, serve
 
@@ -168,6 +169,26 @@ async def test_a_taken_port_is_said_plainly(client: Any, build_example: Any) -> 
     port = urlsplit(client.url).port
     with pytest.raises(ServerFailed, match=f"127.0.0.1:{port}"):
         await serve(build_example(), "127.0.0.1", port)
+
+
+async def test_a_shared_port_is_served_by_whoever_of_them_is_left(build_example: Any, http: HttpClient) -> None:
+    (port,), stops = find_free(1), [asyncio.Event(), asyncio.Event()]
+    started: asyncio.Queue[str] = asyncio.Queue()
+    tasks = [
+        asyncio.create_task(
+            serve(build_example(), "127.0.0.1", port, on_started=started.put_nowait, stop=stop, shared=True)
+        )
+        for stop in stops
+    ]
+    url = {await asyncio.wait_for(started.get(), 10) for _ in tasks}.pop()
+    with pytest.raises(ServerFailed, match=f"127.0.0.1:{port}"):  # one that does not share it
+        await serve(build_example(), "127.0.0.1", port)
+    for stop, task in zip(stops, tasks, strict=True):
+        for _ in range(10):
+            async with HttpClient() as anew:  # a new connection each time
+                assert (await anew.request("GET", f"{url}/livez", timeout_ms=1_000)).status == 200
+        stop.set()
+        await asyncio.wait_for(task, 5)
 
 
 async def test_a_client_that_gets_no_answer_in_time_does_not_know_the_outcome(client: Any, http: HttpClient) -> None:

@@ -58,7 +58,7 @@ async def opened(client: Any, settings: Settings) -> AsyncIterator[Both]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("uvicorn.server.formatdate", lambda *_, **__: "Thu, 01 Jan 2026 00:00:00 GMT")
         patch.setattr(frame, "next_span", lambda parent: Trace(parent.trace_id if parent else TRACE, SPAN))
-        patch.setattr(frame, "random_bytes", bytes)
+        patch.setattr(frame, "random_hex", lambda count: "0" * count)
         async with serving(hot_app) as (hot, till), serving(normal_app) as (normal, _):
             yield Both(hot, normal, till, ring, settings.owner_database_url, client.tenant)
 

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from amana.domain.reasons import REFUSALS, Reason
-from amana.infra.telemetry import Lossy, Trace, next_span, parse_traceparent
+from amana.infra.lossy import Lossy
+from amana.infra.telemetry import Trace, next_span, parse_traceparent
 from amana.wire.problems import TYPE_PREFIX, problem
 
 A, B = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -26,7 +26,7 @@ from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
 from amana.infra.breaker import pause
 from amana.infra.http import HttpClient, UpstreamUnavailable
-from amana.infra.http_server import serve as serve_http
+from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Consumer
 from amana.infra.postgres import DatabaseUnavailable, open_pool
 from amana.infra.settings import Settings
@@ -67,9 +67,7 @@ def build(settings: Settings) -> Litestar:
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM."""
-    await serve_http(
-        build(settings), settings.listen_host, settings.listen_port, drain_pause_s=settings.drain_pause_ms / 1000
-    )
+    await serve_as_set(build(settings), settings)
 
 
 def make_signers(settings: Settings) -> dict[str, Signer]:

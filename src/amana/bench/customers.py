@@ -28,7 +28,7 @@ SCOPES = ("customers:write", "eligibility:check")
 SERVICE, LEDGER = "eligibility", "transactions"
 LIST_MAX = 1_000
 TIMEOUT_MS = 60_000
-FILL_CONNECTIONS, FILL_S, FILLS_MAX = 64, 900.0, 6
+FILL_CONNECTIONS, FILL_S, FILLS_MAX = 64, 900.0, 20
 """Of asking about customers before a run, and when that is given up."""
 REST_S = 0.5
 ASKED = 16
@@ -66,16 +66,20 @@ class Customers(Site):
             if status != 200 or any(one["status"] != "recorded" for one in answer["results"]):
                 raise LoadFailed(f"customers were not recorded ({status}): {str(answer)[:300]}")
 
-    async def start(self, **settings: Any) -> None:
-        """Starts the service afresh with these settings, beside an empty Valkey."""
+    async def start(self, processes: int = 1, **settings: Any) -> None:
+        """Starts the service afresh with these settings, in so many processes, beside an empty Valkey."""
         await self._http.close()  # its connections end with the service
-        service = self.stack.services.pop(SERVICE, None)
-        if service:
-            await service.stop()
+        for name in self.processes_of(SERVICE):
+            await self.stack.services.pop(name).stop()
         await self.valkey.stop()
         await self.valkey.start()
-        self.stack.settings = msgspec.structs.replace(self.stack.settings, **settings)
+        self.stack.settings = msgspec.structs.replace(
+            self.stack.settings, listen_shared=int(processes > 1), quota_replicas=processes, **settings
+        )
         await self.stack.start_service(SERVICE)
+        for number in range(2, processes + 1):
+            await self.stack.start_service(SERVICE, f"{SERVICE}.{number}")
+        await asyncio.sleep(REST_S * (processes - 1))
 
     def checks(self, last: int, source: Source, *, any_source: bool = False) -> Checks:
         """Checks of the customers up to `last`."""

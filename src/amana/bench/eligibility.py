@@ -29,6 +29,8 @@ TTL_MS = 60_000
 """The longest that a setting allows: what is asked about before a run does not end within half a minute of it."""
 MISS_TTL_MS = 100
 """The shortest: every customer has been forgotten when it is asked about again."""
+PROCESSES = 2
+"""Of the service, at one port: one for each core of the machine that is owed figures."""
 HOT_MAX = 20_000
 """Customers who are asked about where answers are kept; few enough to be asked once within seconds, before the run."""
 DOWN_MAX = 1_000
@@ -118,8 +120,9 @@ class _Bench(Rounds):
     async def _hits(self, path: str, kept: Kept) -> str:
         """Everybody who will be asked about has been, so that all answers are kept where the path wants them."""
         options, ground = self.options, self.ground
-        await ground.start(assessment_ttl_ms=TTL_MS, assessments_in_memory=kept.in_memory)
-        await ground.fill(self.hot)
+        await ground.start(PROCESSES, assessment_ttl_ms=TTL_MS, assessments_in_memory=kept.in_memory)
+        for _ in range(PROCESSES):  # in the memory of each
+            await ground.fill(self.hot)
         plan = ground.plan(ground.checks(self.hot, kept.source), kept.connections, options.warm_s, options.seconds)
         if path == PROXIED:
             async with self._nginx() as (port, _):
@@ -169,7 +172,7 @@ class _Bench(Rounds):
     async def _without_valkey(self) -> str:
         """Memory alone, while nobody could say what to forget; first in a closed loop, then at a constant rate."""
         options, ground = self.options, self.ground
-        await ground.start(assessment_ttl_ms=TTL_MS, assessments_in_memory=HOT_MAX)
+        await ground.start(PROCESSES, assessment_ttl_ms=TTL_MS, assessments_in_memory=HOT_MAX)
         await ground.fill(self.down)
         await ground.valkey.stop()
         checks = ground.checks(self.down, "memory", any_source=True)
@@ -185,7 +188,7 @@ class _Bench(Rounds):
     async def _misses(self, path: str) -> str:
         """Customers are asked about in turn; by the time that one comes again, the answer has been forgotten."""
         options, ground = self.options, self.ground
-        await ground.start(assessment_ttl_ms=MISS_TTL_MS, assessments_in_memory=options.customers)
+        await ground.start(PROCESSES, assessment_ttl_ms=MISS_TTL_MS, assessments_in_memory=options.customers)
         checks = ground.checks(options.customers, "fresh")
         plan = self._open_plan(checks)
         if path == MISS:

@@ -115,9 +115,14 @@ class Site:
         """CPU seconds of each process of ours that runs: the service that is measured, and others by their names."""
         servers = {"postgres": self.stack.postgres, "valkey": self.stack.valkey}
         processes = {name: server.process for name, server in servers.items() if server and server.process}
-        for name, process in {**self.stack.services, **self.beside}.items():
-            processes["service" if name == self.service else name] = process
-        return {name: tree_cpu_s(process.pid) for name, process in processes.items() if process.pid}
+        processes |= {**self.stack.services, **self.beside}
+        mine = self.processes_of(self.service)
+        found = {name: tree_cpu_s(one.pid) for name, one in processes.items() if one.pid and name not in mine}
+        return found | {"service": sum(tree_cpu_s(processes[name].pid or 0) for name in mine)}
+
+    def processes_of(self, service: str) -> list[str]:
+        """The names of the processes that a service runs in."""
+        return [name for name in self.stack.services if name.partition(".")[0] == service]
 
 
 @asynccontextmanager

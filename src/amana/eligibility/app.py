@@ -15,6 +15,7 @@ from amana.eligibility.http import ROUTES
 from amana.eligibility.jobs import tell_starts_forever
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
+from amana.eligibility.quotes import Quotes
 from amana.eligibility.reversal_ledger import UndoingLedger
 from amana.eligibility.standings import Ledger
 from amana.eligibility.undoing import Undoing
@@ -26,7 +27,7 @@ from amana.gateway.store import KeyStore
 from amana.infra.cache import Cache
 from amana.infra.channel import listen
 from amana.infra.http import HttpClient
-from amana.infra.http_server import serve as serve_http
+from amana.infra.http_server import serve_as_set
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 
@@ -52,6 +53,7 @@ def build(settings: Settings) -> Litestar:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
             flow = Flow(pool, ledger, assessments, Policies(pool))
             app.state.flow = flow
+            app.state.quotes = Quotes(flow)
             app.state.outbox_pool = pool
             undoing = Undoing(pool, UndoingLedger(client, settings.transactions_url, settings.internal_key))
             app.state.undoing = undoing
@@ -93,9 +95,7 @@ def _jobs(flow: Flow, redis_url: str) -> Iterator[Coroutine[Any, Any, None]]:
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM."""
-    await serve_http(
-        build(settings), settings.listen_host, settings.listen_port, drain_pause_s=settings.drain_pause_ms / 1000
-    )
+    await serve_as_set(build(settings), settings)
 
 
 async def _listening(url: str, cache: AssessmentCache) -> None:

@@ -59,6 +59,8 @@ QUEUE_MAX = 4_000
 
 
 Source: TypeAlias = Literal["fresh", "cache", "memory"]
+Asked: TypeAlias = tuple[int, int | None, str | None]
+"""What a plain question asks of a customer: (amount, term_days, network)."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -275,12 +277,17 @@ def _slot(check: Check, policy: CompiledPolicy) -> Slot:
 
 
 def _quoted(check: Check, policy: CompiledPolicy, verdict: Verdict, source: Source, *, degraded: bool) -> Answer:
-    """The reply that follows from a verdict for the amount that is asked."""
+    return quoted(policy, verdict, (check.amount, check.term_days, check.network), source, degraded=degraded)
+
+
+def quoted(policy: CompiledPolicy, verdict: Verdict, asked: Asked, source: Source, *, degraded: bool) -> Answer:
+    """The answer that follows from a verdict for what is asked."""
+    amount, term_days, network = asked
     return Answer(
         verdict.decision_id,
         policy,
         verdict,
-        decide(policy, verdict, check.amount, check.term_days, None, check.network),
+        decide(policy, verdict, amount, term_days, None, network),
         verdict.assessed_at,
         verdict.assessed_at,
         source=source,

@@ -7,13 +7,12 @@ a little earlier or later than its neighbours; while nobody could tell this proc
 import random
 import time
 from collections.abc import Callable
-from itertools import islice
+from itertools import count, islice
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from msgspec.structs import replace
-
 from amana.domain.decision import Verdict
+from amana.domain.policy import Outcome
 
 FLOORS_MAX = 100_000
 """Customers whose floors are kept apart; the oldest one becomes everybody's."""
@@ -22,9 +21,13 @@ JITTER = 0.2
 
 ENDED_MAX = 10_000
 """Entries that are dropped at a time because they ended."""
+STANDINGS_MAX = 20_000
+"""Different standings that are known to be the same again."""
 
 Place: TypeAlias = tuple[int, str, int]
 """(tenant, product, the customer's id as an integer): a third of the memory and of the time of a `UUID`."""
+_Said: TypeAlias = tuple[str, Outcome, tuple[str, ...], tuple[str, ...], int, int, int]
+"""What a verdict says, whoever the customer is: from the policy's hash to the headroom, in the verdict's order."""
 
 
 class Slot(NamedTuple):
@@ -41,6 +44,15 @@ class Slot(NamedTuple):
         return self.tenant, self.product, self.customer.int
 
 
+class Kept(NamedTuple):
+    """A verdict in memory. `standing` numbers what it says apart from whose it is: verdicts of one number give one
+    reply, but for the decision's id and its age."""
+
+    verdict: Verdict
+    until_s: float
+    standing: int
+
+
 class Memory:
     """At most `entries_max` verdicts; the one kept first goes first. `unheard_s` is how long an entry may live while
     invalidations of other processes can't be heard."""
@@ -53,11 +65,12 @@ class Memory:
         self._unheard_s = unheard_s
         self._clock_s = clock_s
         self._hears = False
-        self._held: dict[Place, tuple[Verdict, float]] = {}
+        self._held: dict[Place, Kept] = {}
         self._products: dict[int, set[str]] = {}
         self._floors: dict[tuple[int, int], int] = {}
         self._floor = 0
-        self._reasons: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._standings: dict[_Said, tuple[_Said, int]] = {}
+        self._numbers = count()  # never one again, so that nothing rendered for one standing is told of another
         self.tick = 0
         """Grows with whatever is forgotten. A computation notes it before it begins."""
 
@@ -66,10 +79,15 @@ class Memory:
 
     def get(self, slot: Slot) -> Verdict | None:
         """What is kept, of that policy and not too old."""
-        held = self._held.get((slot.tenant, slot.product, slot.customer.int))
-        if held is None or held[0].policy_hash != slot.policy_hash or self._clock_s() >= held[1]:
+        kept = self.kept(slot.place, slot.policy_hash)
+        return None if kept is None else kept.verdict
+
+    def kept(self, place: Place, policy_hash: str) -> Kept | None:
+        """As `get`, with what is known of the verdict here."""
+        kept = self._held.get(place)
+        if kept is None or self._clock_s() >= kept[1] or kept[0].policy_hash != policy_hash:
             return None
-        return held[0]
+        return kept
 
     def put(self, slot: Slot, verdict: Verdict, begun: int, left_s: float) -> None:
         """Keeps a verdict whose computation began at tick `begun` and which has `left_s` to live."""
@@ -83,7 +101,8 @@ class Memory:
         left_s = min(left_s, self._ttl_s if self._hears else self._unheard_s)
         until_s = self._clock_s() + left_s * (1 - JITTER * random.random())  # noqa: S311  no secret
         self._held.pop(place, None)  # the newest stand last
-        self._held[place] = self._slim(verdict, slot.policy_hash), until_s
+        verdict, standing = self._shared(verdict, slot.policy_hash)
+        self._held[place] = Kept(verdict, until_s, standing)
 
     def forget(self, tenant: int, customer: UUID) -> None:
         """Drops all of a customer."""
@@ -104,29 +123,33 @@ class Memory:
         self._floor = self.tick
         self._hears = hears
 
-    def sample(self, count: int) -> list[tuple[Slot, Verdict]]:
-        """Up to `count` entries that stand together somewhere; those that ended long ago are dropped on the way."""
+    def sample(self, number: int) -> list[tuple[Slot, Verdict]]:
+        """Up to `number` entries that stand together somewhere; those that ended long ago are dropped on the way."""
         now_s = self._clock_s()
-        for place, (_, until_s) in list(islice(self._held.items(), ENDED_MAX)):
-            if now_s < until_s:
+        for place, kept in list(islice(self._held.items(), ENDED_MAX)):
+            if now_s < kept.until_s:
                 break
             del self._held[place]
         begin = random.randrange(max(1, len(self._held)))  # noqa: S311  no secret
-        chosen = list(islice(self._held.items(), begin, begin + count))
-        chosen += islice(self._held.items(), min(begin, count - len(chosen)))  # round the end, so that none is rare
+        chosen = list(islice(self._held.items(), begin, begin + number))
+        chosen += islice(self._held.items(), min(begin, number - len(chosen)))  # round the end, so that none is rare
         return [
-            (Slot(tenant, UUID(int=customer), product, verdict.policy_hash), verdict)
-            for (tenant, product, customer), (verdict, _) in chosen
+            (Slot(tenant, UUID(int=customer), product, kept.verdict.policy_hash), kept.verdict)
+            for (tenant, product, customer), kept in chosen
         ]
 
-    def _slim(self, verdict: Verdict, policy_hash: str) -> Verdict:
-        """The same, its texts shared with all others that have them."""
-        share = self._reasons.setdefault
-        if len(self._reasons) > FLOORS_MAX:
-            self._reasons.clear()
-        return replace(
-            verdict,
-            policy_hash=policy_hash,
-            knockouts=share(verdict.knockouts, verdict.knockouts),
-            factors=share(verdict.factors, verdict.factors),
+    def _shared(self, verdict: Verdict, policy_hash: str) -> tuple[Verdict, int]:
+        """The same, what it says shared with all others that say it; and the number of that."""
+        said = (
+            policy_hash,
+            verdict.outcome,
+            verdict.knockouts,
+            verdict.factors,
+            verdict.exposure_cap,
+            verdict.exposure,
+            verdict.headroom,
         )
+        if len(self._standings) >= STANDINGS_MAX:
+            self._standings.clear()
+        said, number = self._standings.setdefault(said, (said, next(self._numbers)))
+        return Verdict(verdict.decision_id, said[0], verdict.facts_version, verdict.assessed_at, *said[1:]), number

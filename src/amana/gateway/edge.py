@@ -53,11 +53,12 @@ def build_app(
 ) -> Application:
     """The service's ASGI application. Without `quotas` those of the keys hold in this process alone.
 
-    Every handler declares `opt={"scope": "loans:write"}`, or a tuple: any of them; one that does not is a bug and fails
-    here. It declares its query parameters (others are refused) and its body as `data`, and may ask for
-    `caller: Caller`. With `opt={"hot": begin}` too (see `rules.Begin`) its route has a lane; the handler awaits the
-    same `begin`. `body_max_by_path` is by route template, as declared: `/v1/transfers`. The key ring's pool is opened
-    and closed with the application; should the database be away at start, the first request tries again.
+    Every handler declares `opt={"scope": "loans:write"}`, or a tuple: any of them; one that does not is a bug and
+    fails here. It declares its query parameters (others are refused) and its body as `data`, and may ask for `caller:
+    Caller`. With `opt={"hot": begin}` too (see `rules.Begin`) its route has a lane; the handler awaits the same
+    `begin`, after the `at_once` that it may declare beside it. `body_max_by_path` is by route template, as declared:
+    `/v1/transfers`. The key ring's pool is opened and closed with the application; should the database be away at
+    start, the first request tries again.
     """
     quotas = quotas or Quotas(None, service=service)
     app = Application(

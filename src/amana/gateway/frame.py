@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from logging import DEBUG
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -19,8 +18,17 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from amana.domain.reasons import Reason
 from amana.gateway.caller import INTERNAL, Visit
 from amana.gateway.rules import is_hot, is_open
-from amana.infra.clock import random_bytes
-from amana.infra.telemetry import REQUEST_DURATION, Series, Trace, enter_trace, logger, next_span, parse_traceparent
+from amana.infra.clock import random_hex
+from amana.infra.telemetry import (
+    REQUEST_DURATION,
+    Series,
+    Trace,
+    enter_trace,
+    is_logged,
+    logger,
+    next_span,
+    parse_traceparent,
+)
 from amana.wire.problems import MEDIA_TYPE, problem
 
 DISCARD_MAX_BYTES = 8 << 20
@@ -64,9 +72,9 @@ class Frame:
             return
         began_s = self._clock_s()
         received = dict(scope["headers"])
-        visit, trace = enter(sent_in(received))
+        visit, ids = enter(sent_in(received))
         scope["amana.visit"] = visit  # type: ignore[typeddict-unknown-key]
-        reply = _Reply(send, visit, trace, large=_announced_bytes(received) > DISCARD_MAX_BYTES)
+        reply = _Reply(send, visit, ids.trace, large=_announced_bytes(received) > DISCARD_MAX_BYTES)
         try:
             await self._app(scope, receive, reply)
         except Exception as error:
@@ -88,21 +96,41 @@ class Sent(NamedTuple):
     request_id: str
 
 
+NOTHING_SENT = Sent(None, "")
+"""What most requests say of themselves."""
+
+
 def sent_in(received: Mapping[bytes, bytes]) -> Sent:
     """Reads a request's headers."""
     traceparent = received.get(b"traceparent")
     request_id = received.get(b"x-request-id", b"")
-    return Sent(
+    sent = Sent(
         None if traceparent is None else parse_traceparent(traceparent.decode("latin-1")),
         request_id.decode() if _REQUEST_ID.fullmatch(request_id) else "",
     )
+    return NOTHING_SENT if sent == NOTHING_SENT else sent
 
 
-def enter(sent: Sent) -> tuple[Visit, Trace]:
+class Ids(NamedTuple):
+    """Under what a request is told of: here, and to whoever follows it across services."""
+
+    request_id: str
+    trace: Trace
+
+
+def enter(sent: Sent) -> tuple[Visit, Ids]:
     """Begins a visit: its request id and trace, as sent or new; the trace is the current one from now on."""
-    trace = next_span(sent.parent)
-    enter_trace(trace)
-    return Visit(request_id=sent.request_id or random_bytes(16).hex(), trace_id=trace.trace_id), trace
+    ids = ids_of(sent)
+    enter_trace(ids.trace)
+    return Visit(ids.request_id, ids.trace.trace_id), ids
+
+
+def ids_of(sent: Sent) -> Ids:
+    """As sent, or new."""
+    if sent is NOTHING_SENT:
+        drawn = random_hex(80)
+        return Ids(drawn[48:], Trace(drawn[:32], drawn[32:48]))
+    return Ids(sent.request_id or random_hex(32), next_span(sent.parent))
 
 
 class _Reply:
@@ -151,12 +179,12 @@ def _announced_bytes(received: Mapping[bytes, bytes]) -> int:
 def tell(method: str, route: str, visit: Visit, status: int, seconds: float, *, hot: bool) -> None:
     """Counts an answered request and logs it."""
     status = CLIENT_LEFT_STATUS if visit.left else status
-    _duration(method, route, status).observe(seconds)
+    durations_of(method, route, status).observe(seconds)
     if not hot and is_open(route):
         return
     caller = visit.caller
     quiet = status < 300 if hot else status < 400 and caller is not None and caller.may(INTERNAL)
-    if quiet and not _log.is_enabled_for(DEBUG):
+    if quiet and not is_logged("debug"):
         return
     (_log.debug if quiet else _log.info)(
         "request",
@@ -173,6 +201,6 @@ def tell(method: str, route: str, visit: Visit, status: int, seconds: float, *, 
 
 
 @lru_cache(maxsize=LABELS_MAX)
-def _duration(method: str, route: str, status: int) -> Series:
+def durations_of(method: str, route: str, status: int) -> Series:
     """What was observed of one route and status."""
     return REQUEST_DURATION.series(method, route, str(status))

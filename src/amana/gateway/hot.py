@@ -8,6 +8,9 @@ headers and their order, body. `tests/gateway/test_hotlane.py` holds both ways t
 import asyncio
 import re
 import time
+from contextvars import Context, copy_context
+from functools import cached_property
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,17 +20,17 @@ from litestar.routes import HTTPRoute
 
 from amana.gateway.caller import Caller, Visit
 from amana.gateway.errors import rendered
-from amana.gateway.frame import STANDING, Sent, enter, sent_in, tell
+from amana.gateway.frame import STANDING, Ids, Sent, durations_of, enter, ids_of, sent_in, tell
 from amana.gateway.guard import TENANT_HEADER
 from amana.gateway.keyring import KeyRing, claim_of
-from amana.gateway.keys import Claim
-from amana.gateway.quota import Quotas
+from amana.gateway.keys import Claim, StoredKey
+from amana.gateway.quota import QuotaExceeded, Quotas
 from amana.gateway.request import IDEMPOTENCY_HEADER
-from amana.gateway.rules import Begun, Done, hot_routes, rule_of
-from amana.gateway.strict import BodyError, decode_strict
+from amana.gateway.rules import Begun, hot_routes, rule_of
+from amana.gateway.strict import decode_strict
 from amana.infra.collector import Overloaded
 from amana.infra.hotlane import BODY_MAX_BYTES, Answer, HotHead, Lane
-from amana.infra.telemetry import Trace
+from amana.infra.telemetry import is_logged
 from amana.wire.problems import MEDIA_TYPE
 
 _ACCEPTED = frozenset({b"", b"*/*", b"application/json"})
@@ -35,6 +38,7 @@ _JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"ap
 _UNUSUAL = frozenset(name.lower().encode() for name in (TENANT_HEADER, IDEMPOTENCY_HEADER))
 _PATH = re.compile(r"[a-z0-9/-]+")
 _HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*")
+_STANDING = STANDING.decode("ascii")
 _encoder = msgspec.json.Encoder()
 
 
@@ -64,12 +68,20 @@ class HotRoute:
         self.method = next(iter(handler.http_methods))
         self.path = route.path
         self.status = handler.status_code
-        self._state = app.state
+        self._app = app
         self._keys = keys
         self._quotas = quotas
         self._scopes = rule.scopes
         self._body = rule.body
         self._begin = rule.begin
+        self._at_once = rule.at_once
+        self._durations = durations_of(self.method, self.path, self.status)
+
+    @cached_property
+    def _state(self) -> SimpleNamespace:
+        """What the application put into its state when it started: the framework's own form of it takes a method in
+        Python to look up anything."""
+        return SimpleNamespace(**self._app.state.dict())
 
     def begin(self, head: HotHead, body: bytes) -> "Answer | HotVisit | None":
         """Answers the request, takes it, or declines having done nothing."""
@@ -79,35 +91,52 @@ class HotRoute:
         if stored is None or self._scopes.isdisjoint(stored.scopes):
             return None
         exceeded = self._quotas.take(stored)
-        try:
-            data = None if exceeded else decode_strict(body, self._body)
-        except BodyError:
+        data = None
+        if exceeded is None:
+            try:
+                data = decode_strict(body, self._body)
+                response = self._at_once and self._at_once(self._state, stored.tenant, data)
+            except Exception:  # the framework meets it too
+                self._quotas.give_back(stored)
+                return None
+            if response is not None:
+                return self._answered(stored, known.sent, began_s, response)
+        context = copy_context()  # of the request's own, as a task would have one
+        visit = context.run(self._taken, context, stored, known.sent, began_s, data, exceeded)
+        if visit is None:
             self._quotas.give_back(stored)
-            return None
-        visit, trace = enter(known.sent)
-        visit.caller = caller = Caller(
-            tenant=stored.tenant,
-            key_id=stored.key_id,
-            scopes=stored.scopes,
-            trace=visit.trace_id,
-            request_id=visit.request_id,
-        )
-        begun = _refused(exceeded) if exceeded else self._begun(caller, data)
-        if begun is None:
-            self._quotas.give_back(stored)
-            return None
-        if isinstance(begun, Done):
-            return _answered(self, visit, trace, began_s, begun.response)
-        return HotVisit(self, visit, trace, began_s, begun)
+        return visit
 
-    def _begun(self, caller: Caller, data: Any) -> Begun | Done | None:
-        """Shedding is answered here, because it is for when there is much to do; the rest the framework meets too."""
+    def _answered(self, stored: StoredKey, sent: Sent, began_s: float, response: Any) -> Answer:
+        """The answer of `at_once`. Nothing happens meanwhile that would need the trace to be the current one."""
+        ids = ids_of(sent)
+        body = _encoder.encode(response)
+        seconds = time.perf_counter() - began_s
+        if is_logged("debug"):
+            visit = Visit(ids.request_id, ids.trace.trace_id, _caller(stored, ids))
+            tell(self.method, self.path, visit, self.status, seconds, hot=True)
+        else:
+            self._durations.observe(seconds)
+        return Answer(self.status, _head_lines(ids, body), body)
+
+    def _taken(
+        self,
+        context: Context,
+        stored: StoredKey,
+        sent: Sent,
+        began_s: float,
+        data: Any,
+        exceeded: QuotaExceeded | None,
+    ) -> "HotVisit | None":
+        visit, ids = enter(sent)
+        visit.caller = caller = _caller(stored, ids)
         try:
-            return self._begin(self._state, caller, data)
-        except Overloaded as error:
-            return _refused(error)
-        except Exception:
+            begun = _refused(exceeded) if exceeded else self._begin(self._state, caller, data)
+        except Overloaded as error:  # shedding is for when there is much to do
+            begun = _refused(error)
+        except Exception:  # the framework meets it too
             return None
+        return HotVisit(self, visit, ids, began_s, begun, context) if begun else None
 
 
 class _Known(NamedTuple):
@@ -124,33 +153,37 @@ def _known(head: HotHead) -> _Known:
     return known
 
 
-def _answered(route: HotRoute, visit: Visit, trace: Trace, began_s: float, response: Any) -> Answer:
-    body = _encoder.encode(response)
-    tell(route.method, route.path, visit, route.status, time.perf_counter() - began_s, hot=True)
-    return Answer(route.status, _head_lines(visit, trace, body), body)
+def _caller(stored: StoredKey, ids: Ids) -> Caller:
+    return Caller(
+        tenant=stored.tenant,
+        key_id=stored.key_id,
+        scopes=stored.scopes,
+        trace=ids.trace.trace_id,
+        request_id=ids.request_id,
+    )
 
 
-def _head_lines(visit: Visit, trace: Trace, body: bytes) -> bytes:
-    """The headers of a good answer: type, length, and what every response has."""
-    return b"content-type: application/json\r\n" + _lines(visit, trace, body)
-
-
-def _lines(visit: Visit, trace: Trace, body: bytes) -> bytes:
-    told = f"x-request-id: {visit.request_id}\r\ntraceparent: {trace.header()}\r\n".encode("ascii")
-    return b"content-length: %d\r\n" % len(body) + told + STANDING
+def _head_lines(ids: Ids, body: bytes, given: str = "content-type: application/json\r\n") -> bytes:
+    """The headers of an answer: those given, the length, and what every response has."""
+    request_id, (trace_id, span_id, flags) = ids
+    return (
+        f"{given}content-length: {len(body)}\r\nx-request-id: {request_id}\r\n"
+        f"traceparent: 00-{trace_id}-{span_id}-{flags}\r\n{_STANDING}"
+    ).encode("latin-1")
 
 
 class HotVisit:
     """One request of a hot route that is being answered."""
 
-    __slots__ = ("_began_s", "_respond", "_route", "_trace", "_visit", "future")
+    __slots__ = ("_began_s", "_ids", "_respond", "_route", "_visit", "context", "future")
 
-    def __init__(self, route: HotRoute, visit: Visit, trace: Trace, began_s: float, begun: Begun) -> None:
+    def __init__(self, route: HotRoute, visit: Visit, ids: Ids, began_s: float, begun: Begun, context: Context) -> None:
         self.future = begun.future
+        self.context = context
         self._respond = begun.respond
         self._route = route
         self._visit = visit
-        self._trace = trace
+        self._ids = ids
         self._began_s = began_s
 
     def answer(self) -> Answer:
@@ -160,7 +193,7 @@ class HotVisit:
         except (Exception, asyncio.CancelledError) as error:
             answer = self._problem(error)
         else:
-            answer = Answer(self._route.status, _head_lines(self._visit, self._trace, body), body)
+            answer = Answer(self._route.status, _head_lines(self._ids, body), body)
         self._tell(answer.status)
         return answer
 
@@ -171,9 +204,8 @@ class HotVisit:
 
     def _problem(self, error: BaseException) -> Answer:
         status, given, body = rendered(error, self._route.path, self._visit.request_id)
-        lines = [f"{name}: {value}\r\n" for name, value in {**given, "content-type": MEDIA_TYPE}.items()]
-        told = "".join(lines).encode("latin-1") + _lines(self._visit, self._trace, body)
-        return Answer(status, told, body, close="connection" in given)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in {**given, "content-type": MEDIA_TYPE}.items())
+        return Answer(status, _head_lines(self._ids, body, lines), body, close="connection" in given)
 
     def _tell(self, status: int) -> None:
         seconds = time.perf_counter() - self._began_s

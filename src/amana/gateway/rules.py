@@ -29,21 +29,15 @@ class Begun(NamedTuple):
         return self.respond((yield from self.future))
 
 
-class Done(NamedTuple):
-    """A request of a hot route that is answered already: awaited, it gives the response."""
-
-    response: Any
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        yield from ()
-        return self.response
-
-
-Begin: TypeAlias = Callable[[Any, Caller, Any], Begun | Done | None]
+Begin: TypeAlias = Callable[[Any, Caller, Any], Begun | None]
 """Takes a request of a hot route: `begin(state, caller, data)`, with the application's state and the decoded body.
 
 With None it leaves the answer to the ordinary handler; then, and when it raises, it has done nothing.
 """
+
+AtOnce: TypeAlias = Callable[[Any, int, Any], Any | None]
+"""Answers a request of a hot route that needs nothing but what is in memory: `at_once(state, tenant, data)` gives the
+response, or None for `begin` to take it. It writes nothing, and nobody asks it for a trace or an actor."""
 
 _RULE = "amana.rule"
 
@@ -66,6 +60,7 @@ class Rule(msgspec.Struct, frozen=True):
     body_optional: bool
     body_max_bytes: int
     begin: Begin | None
+    at_once: AtOnce | None
 
 
 def rule_of(handler: HTTPRouteHandler) -> Rule:
@@ -128,4 +123,5 @@ def _rule(route: HTTPRoute, handler: HTTPRouteHandler, body_max_bytes: int) -> R
         body_optional=bool(field and field.is_optional),
         body_max_bytes=body_max_bytes,
         begin=handler.opt.get("hot"),
+        at_once=handler.opt.get("at_once"),
     )

@@ -36,9 +36,9 @@ class BodyError(Exception):
 
 def decode_strict(body: bytes, type_: type[T]) -> T:
     """`body` as a `type_`, or `BodyError`. Pure; no other exception leaves it."""
-    plain = _decode_plain(body, type_) if is_bounded(cast(Any, type_)) else None
-    if plain is not None:
-        return plain
+    plain = _plain(type_)  # type: ignore[arg-type] # mypy takes a class for no hashable value
+    if plain is not None and (decoded := plain.decoded(body)) is not None:
+        return cast("T", decoded)
     tree = _parse(body)
     if is_open(cast(Any, type_)) and (errors := structural_errors(tree)):
         raise BodyError(Reason.MALFORMED_JSON, errors)
@@ -50,20 +50,44 @@ def decode_strict(body: bytes, type_: type[T]) -> T:
         raise BodyError(Reason.BODY_TOO_LARGE if too_long else Reason.VALIDATION, errors) from None
 
 
-def _decode_plain(body: bytes, type_: type[T]) -> T | None:
-    """`body` as a `type_` where nothing can be odd about it; None says nothing.
+class _Plain:
+    """Decodes bodies about which nothing can be odd.
 
     Each member of an object has one colon of its own. So where a body has as many colons as it has members with
-    different names, no name stands twice and no text has a colon. A lone half of a surrogate pair and U+0000 need a
-    backslash. Everything else is the typed decoder's to judge, where the type bounds depth and numbers.
+    different names, no name stands twice and no text has a colon; where it has as many as its type has members that
+    must be there, those are they. A lone half of a surrogate pair and U+0000 need a backslash. Everything else is the
+    typed decoder's to judge, where the type bounds depth and numbers.
     """
-    if b"\\" in body:
-        return None
-    try:
-        decoded = cast(T, _decoder(cast(Any, type_)).decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return decoded if body.count(b":") == _members(_any.decode(body)) else None
+
+    __slots__ = ("_decode", "_least")
+
+    def __init__(self, type_: Any) -> None:
+        self._decode = _decoder(type_).decode
+        self._least = _least_members(type_)
+
+    def decoded(self, body: bytes) -> Any | None:
+        """The value; None says nothing."""
+        if b"\\" in body:
+            return None
+        try:
+            value = self._decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        colons = body.count(b":")
+        return value if colons == self._least or colons == _members(_any.decode(body)) else None
+
+
+@lru_cache(maxsize=1_000)
+def _plain(type_: Any) -> _Plain | None:
+    return _Plain(type_) if is_bounded(type_) else None
+
+
+def _least_members(type_: Any) -> int:
+    """How many members of different names every good body of the type has at its top; -1 where it is no object."""
+    described = msgspec.inspect.type_info(type_)
+    if not isinstance(described, msgspec.inspect.StructType) or described.array_like:
+        return -1
+    return sum(field.required for field in described.fields) or -1
 
 
 def _members(tree: Tree) -> int:

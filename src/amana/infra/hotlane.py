@@ -16,7 +16,7 @@ are the same request with another body: they need no parser, and what the lane w
 import asyncio
 from asyncio.events import TimerHandle
 from collections.abc import Callable, Mapping
-from contextvars import Context, copy_context
+from contextvars import Context
 from typing import Any, NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -56,6 +56,8 @@ class Ride(Protocol):
 
     future: asyncio.Future[Any]
     """Cancelled when the client leaves; then the work is left out, unless it has begun: never the work itself."""
+    context: Context
+    """The request's own, as a task would have one; its end is told in it."""
 
     def answer(self) -> Answer:
         """What `future`, which is done, comes to. To raise is a bug, and closes the connection."""
@@ -114,6 +116,10 @@ class HotProtocol(BoundedProtocol):
         self._remembered: _Remembered | None = None
         self._request: bytes = b""
         """What arrived just now, where a request begins with it."""
+        self._fronts: dict[int, bytes] = {}
+        self._fronts_of: object = None
+        """Status lines with the server's own headers, and the list of headers that they are of: a new one each second,
+        for it has the date."""
         self._answered_s = 0.0
 
     def data_received(self, data: bytes) -> None:
@@ -207,27 +213,25 @@ class HotProtocol(BoundedProtocol):
             self._begin(cycle)
 
     def _begin(self, cycle: _HotCycle) -> None:
-        """Asks the lane, in a context of the request's own, as a task would have one."""
         body = b"".join(cycle.parts)
-        context = copy_context()
-        begun = self._asked(context, cycle.lane, cycle.head, body)
+        begun = self._asked(cycle.lane, cycle.head, body)
         if begun is None:
             self._hand_over(cycle)
             return
         self._remember(cycle, len(body))
-        self._take(cycle, begun, context)
+        self._take(cycle, begun)
 
-    def _take(self, cycle: _HotCycle, begun: Answer | Ride, context: Context) -> None:
+    def _take(self, cycle: _HotCycle, begun: Answer | Ride) -> None:
         if isinstance(begun, Answer):
             cycle.response_complete = True
             self._write(begun, begun.close or not cycle.keep_alive)
         else:
             ride = self._ride = begun
-            ride.future.add_done_callback(lambda _: self._end(cycle, ride), context=context)
+            ride.future.add_done_callback(lambda _: self._end(cycle, ride), context=ride.context)
 
-    def _asked(self, context: Context, lane: Lane, head: HotHead, body: bytes) -> Answer | Ride | None:
+    def _asked(self, lane: Lane, head: HotHead, body: bytes) -> Answer | Ride | None:
         try:
-            return context.run(lane.begin, head, body)
+            return lane.begin(head, body)
         except Exception:
             self.logger.exception("a hot lane failed")
             return None
@@ -251,8 +255,7 @@ class HotProtocol(BoundedProtocol):
 
     def _again(self, known: _Remembered, data: bytes) -> bool:
         """Takes a request whose head is known; False where the lane declines it."""
-        context = copy_context()
-        begun = self._asked(context, known.lane, known.head, data[len(known.text) :])
+        begun = self._asked(known.lane, known.head, data[len(known.text) :])
         if begun is None:
             return False
         if isinstance(begun, Answer) and not begun.close:
@@ -265,7 +268,7 @@ class HotProtocol(BoundedProtocol):
         self._unset_keepalive_if_required()
         cycle = self.cycle = _HotCycle(known.lane, known.path, known.head, None, first=True)  # type: ignore[assignment]
         cycle.more_body = False
-        self._take(cycle, begun, context)
+        self._take(cycle, begun)
         return True
 
     def _end(self, cycle: _HotCycle, ride: Ride) -> None:
@@ -300,14 +303,16 @@ class HotProtocol(BoundedProtocol):
         self.flow.pause_reading()
 
     def _whole(self, answer: Answer, closing: bool) -> bytes:
-        parts = [STATUS_LINE[answer.status]]
-        for name, value in self.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(answer.headers)
-        if closing and not answer.close:
-            parts.append(b"connection: close\r\n")
-        parts += (b"\r\n", answer.body)
-        return b"".join(parts)
+        status, headers, body, closes = answer
+        given = self.server_state.default_headers
+        if given is not self._fronts_of:
+            self._fronts, self._fronts_of = {}, given
+        front = self._fronts.get(status)
+        if front is None:
+            lines = [name + b": " + value + b"\r\n" for name, value in given]
+            front = self._fronts[status] = STATUS_LINE[status] + b"".join(lines)
+        close = b"connection: close\r\n" if closing and not closes else b""
+        return b"".join((front, headers, close, b"\r\n", body))
 
     def _stop_collecting(self) -> None:
         self._collecting = None

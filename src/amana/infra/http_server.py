@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from amana.infra.hotlane import HotProtocol
+from amana.infra.settings import Settings
 
 KEEP_ALIVE_S = 75
 DRAIN_TIMEOUT_S = 20
@@ -43,8 +45,10 @@ async def serve(
     on_started: Callable[[str], Awaitable[None] | None] | None = None,
     stop: asyncio.Event | None = None,
     drain_pause_s: float = DRAIN_PAUSE_S,
+    shared: bool = False,
 ) -> None:
-    """Serves until a signal comes or `stop` is set; port 0 takes a free one.
+    """Serves until a signal comes or `stop` is set; port 0 takes a free one. At a `shared` port other processes of the
+    same user may listen too: the kernel deals new connections out among them.
 
     `on_started` gets the base URL, such as `http://127.0.0.1:7801`, once requests are accepted. From the signal on
     requests see `is_draining`; the listener closes `drain_pause_s` later, or at a second signal. An application with
@@ -53,8 +57,8 @@ async def serve(
     server = _Server(_config(app, host, port), on_started, drain_pause_s)
     watch = asyncio.create_task(_stop_on(stop, server)) if stop else None
     try:
-        await server.serve()
-    except SystemExit as error:
+        await server.serve([_shared_socket(host, port)] if shared else None)
+    except (SystemExit, OSError) as error:
         raise ServerFailed(f"could not serve on {host}:{port}") from error
     finally:
         if watch:
@@ -63,9 +67,25 @@ async def serve(
         raise ServerFailed(f"could not serve on {host}:{port}")
 
 
+async def serve_as_set(app: Any, settings: Settings) -> None:
+    """Serves until SIGTERM where the settings say."""
+    await serve(
+        app,
+        settings.listen_host,
+        settings.listen_port,
+        drain_pause_s=settings.drain_pause_ms / 1000,
+        shared=bool(settings.listen_shared),
+    )
+
+
 def is_draining(scope: Mapping[str, Any]) -> bool:
     """Whether the server of this request (its ASGI scope) was told to stop."""
     return bool(scope.get("state", {}).get(_DRAINING, False))
+
+
+def _shared_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=True)
 
 
 def _config(app: Any, host: str, port: int) -> uvicorn.Config:

@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_url: str = "http://127.0.0.1:7803"
     listen_host: str = "127.0.0.1"
     listen_port: int = 0
+    listen_shared: int = 0
     internal_key: str = ""
     api_key: str = ""
     audit_key_file: str = ""

@@ -15,15 +15,16 @@ from bisect import bisect_left
 from collections.abc import Iterator, MutableMapping
 from contextvars import ContextVar
 from itertools import accumulate
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from amana.infra.clock import random_bytes
+from amana.infra.clock import random_hex
+from amana.infra.lossy import LINES_DROPPED, Lossy
 
 DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -79,10 +80,18 @@ REQUEST_DURATION = Durations(
     ("http_request_method", "http_route", "http_response_status_code"),
 )
 BUILD_INFO = Gauge("amana_build_info", "Always 1; the labels say what runs.", ("service", "version"))
-LINES_DROPPED = Counter("amana_log_lines_dropped_total", "Log lines that could not be written.")
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SEVERITY = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
+
+
+class _Least:
+    """The least that is logged; before logging is configured everything is."""
+
+    severity = 0
+
+
+_least = _Least()
 
 
 class Trace(NamedTuple):
@@ -114,9 +123,8 @@ def parse_traceparent(header: str) -> Trace | None:
 def next_span(parent: Trace | None) -> Trace:
     """A new span: below `parent`, or the first of a new trace."""
     if parent is None:
-        drawn = random_bytes(24).hex()
-        return Trace(drawn[:32], drawn[32:])
-    return parent._replace(span_id=random_bytes(8).hex())
+        return Trace(random_hex(32), random_hex(16))
+    return Trace(parent.trace_id, random_hex(16), parent.flags)
 
 
 def enter_trace(trace: Trace) -> None:
@@ -143,6 +151,7 @@ def render_metrics() -> bytes:
 def configure_logging(service: str, level: str = "info") -> None:
     """JSON lines on stdout from structlog and, in the same shape, warnings and worse from the standard library."""
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    _least.severity = _SEVERITY.get(logging.getLevelName(number).lower(), _SEVERITY["info"])
     structlog.configure(
         processors=[structlog.processors.format_exc_info, _shaped(service), _encoded],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -153,38 +162,15 @@ def configure_logging(service: str, level: str = "info") -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
+def is_logged(level: str) -> bool:
+    """Whether anything of this level is written, for those who would work for it. Asking a logger takes ten times as
+    long."""
+    return _SEVERITY[level] >= _least.severity
+
+
 def logger(name: str) -> Any:
     """A structlog logger; `name` is the module's. Pass figures and codes as keywords, never personal data."""
     return structlog.get_logger(logger_name=name)
-
-
-class Lossy:
-    """Writes whole lines to `file` past its buffer; one that can't be written is dropped and counted.
-
-    A buffer would keep what failed, and fail again with every later line and at exit.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._raw = getattr(file, "raw", file)
-        self._torn = False
-
-    def write(self, line: bytes) -> int:
-        """Writes `line`, which ends in a newline. Never raises; gives its length, as files do."""
-        rest = memoryview(b"\n" + line if self._torn else line)
-        try:
-            while rest:
-                written = self._raw.write(rest)
-                if written is None:
-                    raise BlockingIOError
-                self._torn = True
-                rest = rest[written:]
-            self._torn = False
-        except (OSError, ValueError):  # ValueError: the file is closed
-            LINES_DROPPED.inc()
-        return len(line)
-
-    def flush(self) -> None:
-        """Nothing waits here."""
 
 
 class _Loggers:

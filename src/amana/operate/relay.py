@@ -8,7 +8,7 @@ import asyncio
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.store import KeyStore
-from amana.infra.http_server import serve as serve_http
+from amana.infra.http_server import serve_as_set
 from amana.infra.relay import run_relays
 from amana.infra.settings import Settings
 
@@ -19,5 +19,5 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(run_relays(settings, stop))
-        await serve_http(app, settings.listen_host, settings.listen_port, drain_pause_s=settings.drain_pause_ms / 1000)
+        await serve_as_set(app, settings)
         stop.set()

@@ -217,10 +217,15 @@ class Stack:
         self._say(f"Starting services: {', '.join(SERVICES)}")
         await together([self.start_service(name) for name in SERVICES])
 
-    async def start_service(self, name: str) -> None:
-        """Start one service (again), and wait until it is ready. `ServerError` with the end of its log if it fails."""
-        self.services.setdefault(name, self._service(name)).start()
+    async def start_service(self, name: str, process: str = "") -> None:
+        """Start one service (again), and wait until it is ready. `ServerError` with the end of its log if it fails.
+
+        A further `process` of it, of that name, needs `listen_shared`; that it answers is not waited for.
+        """
+        self.services.setdefault(process or name, self._service(name, process or name)).start()
         self.record()
+        if process:
+            return
         port = getattr(self.ports, name)
         request = f"GET /readyz HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\nConnection: close\r\n\r\n".encode()
 
@@ -229,12 +234,12 @@ class Stack:
 
         await self.services[name].wait_ready(ready, SERVICE_START_TIMEOUT_S)
 
-    def _service(self, name: str) -> Process:
+    def _service(self, name: str, process: str) -> Process:
         own = msgspec.structs.replace(self.settings, listen_host=LOOPBACK, listen_port=getattr(self.ports, name))
         return Process(
-            name,
+            process,
             [sys.executable, "-m", "amana.cli", "serve", name],
-            self.home.log(name),
+            self.home.log(process),
             environ={**os.environ, **to_environ(own)},
             stop_timeout_s=SERVICE_STOP_TIMEOUT_S,
         )

@@ -11,7 +11,7 @@ from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
 from amana.infra.http import HttpClient
-from amana.infra.http_server import serve as serve_http
+from amana.infra.http_server import serve_as_set
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 from amana.transactions.flow import Flow
@@ -59,6 +59,4 @@ def build(settings: Settings) -> Litestar:
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM."""
-    await serve_http(
-        build(settings), settings.listen_host, settings.listen_port, drain_pause_s=settings.drain_pause_ms / 1000
-    )
+    await serve_as_set(build(settings), settings)

@@ -15,8 +15,9 @@ from amana.domain.events import utc_text
 from amana.domain.lending import Loan, LoanOrigin
 from amana.gateway.caller import Caller
 from amana.infra.postgres import Record
+from amana.transactions.account_work import ChangeAccount, OpenAccount
 from amana.transactions.orders import malformed, refuse_kept_id
-from amana.transactions.work import BookLoan, ChangeAccount, OpenAccount
+from amana.transactions.work import BookLoan
 from amana.wire.accounts import AccountItem, AccountView, FreezeRequest, LimitsRequest
 from amana.wire.loans import ImportedTerms, LoanRequest, OfferTerms
 from amana.wire.problems import Refused

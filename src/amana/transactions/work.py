@@ -3,20 +3,20 @@
 A `Unit` is what one request carries; its commands are answered in their order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
 
-from amana.domain import account_commands, loan_commands, transfer_commands
-from amana.domain.account import Account, exposure_account_id, wallet_account_id
-from amana.domain.book import Answer, Asked, Book, Kind, once
+from amana.domain import loan_commands, transfer_commands
+from amana.domain.book import Answer, Book, Kind, once
 from amana.domain.ids import derived_id
 from amana.domain.lending import Loan
 from amana.domain.order import Order
 from amana.domain.transfer import Refused
+from amana.transactions.account_work import ChangeAccount, OpenAccount, SetCreditLine
 from amana.transactions.needs import REPAYMENT_LEGS, Found, Needs, OneCommand, need_loan_accounts
 from amana.transactions.undoing import AbandonReversal, ReverseLoan, WithdrawOffer
 
@@ -94,69 +94,6 @@ class ExpireHolds:
     def run(self, book: Book) -> list[Answer]:
         """No answers: nobody asked."""
         return []
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAccount(OneCommand):
-    """Opens an account; `build` makes it from the batch's clock."""
-
-    build: Callable[[datetime], Account]
-
-    def first(self, needs: Needs) -> None:
-        """An account is its own id."""
-        needs.ids.add(self.asked.key)
-        needs.accounts.add(self.asked.key)
-
-    def then(self, needs: Needs, found: Found, shards: int) -> None:
-        """Nothing more."""
-
-    def run(self, book: Book) -> list[Answer]:
-        """One answer."""
-        return [account_commands.open_account(book, self.asked, self.build(book.now))]
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeAccount(OneCommand):
-    """New bounds or a new state for one account."""
-
-    account: UUID
-    change: Callable[[Book, Asked], Answer]
-
-    def first(self, needs: Needs) -> None:
-        """The account."""
-        needs.ids.add(self.asked.key)
-        needs.accounts.add((self.tenant, self.account))
-        needs.exact.add((self.tenant, self.account))
-
-    def then(self, needs: Needs, found: Found, shards: int) -> None:
-        """Nothing more."""
-
-    def run(self, book: Book) -> list[Answer]:
-        """One answer."""
-        return [self.change(book, self.asked)]
-
-
-@dataclass(frozen=True, slots=True)
-class SetCreditLine(OneCommand):
-    """What a customer may owe in a currency."""
-
-    customer: UUID
-    currency: str
-    credit_limit: int
-
-    def first(self, needs: Needs) -> None:
-        """The control account and the wallet."""
-        tenant = self.tenant
-        needs.ids.add(self.asked.key)
-        needs.accounts.add((tenant, exposure_account_id(self.customer, self.currency)))
-        needs.accounts.add((tenant, wallet_account_id(self.customer, self.currency)))
-
-    def then(self, needs: Needs, found: Found, shards: int) -> None:
-        """Nothing more."""
-
-    def run(self, book: Book) -> list[Answer]:
-        """One answer."""
-        return [account_commands.set_credit_line(book, self.asked, self.customer, self.currency, self.credit_limit)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from amana.domain.reasons import Reason
 from amana.gateway.caller import Caller
 from amana.infra.postgres import Record
 from amana.transactions import requests
+from amana.transactions.account_work import SetCreditLine
 from amana.transactions.http.common import FIRST, PageLimit, one
 from amana.transactions.orders import item_result
-from amana.transactions.work import SetCreditLine
 from amana.wire.accounts import (
     AccountChange,
     AccountChangeRequest,

@@ -1,0 +1,105 @@
+"""Replies from memory say, byte for byte, what the long way says."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.domain.policy_model import NOW, any_facts, compiled, facts, shipped
+
+from amana.domain.decision import Verdict, assess, verdict_of
+from amana.domain.facts import Facts
+from amana.domain.money import Currency
+from amana.eligibility import memory as memory_module
+from amana.eligibility.cache import AssessmentCache
+from amana.eligibility.flow import Flow, quoted
+from amana.eligibility.memory import Memory, Slot
+from amana.eligibility.policies import POINTER_FRESH_S, Policies
+from amana.eligibility.quotes import Quotes
+from amana.eligibility.views import check_view
+from amana.infra.cache import Cache
+from amana.wire.eligibility import CheckRequest, GivenTerms
+
+POLICY = compiled(shipped("nano"))
+TENANT = 1
+LATER = NOW + timedelta(milliseconds=1_234, microseconds=567)
+
+
+class Desk:
+    """Quotes over a memory, and a policy that this process knows."""
+
+    def __init__(self, parts_max: int = 100) -> None:
+        self.now_s = 0.0
+        policies = Policies(None, clock_s=lambda: self.now_s)  # type: ignore[arg-type] # no database is asked
+        policies._compiled[TENANT, "nano", POLICY.version] = POLICY
+        policies._pointers[TENANT, "nano"] = (POLICY.version, 0.0)
+        policies.away = True
+        self.memory = Memory(1_000, 1e6, 1e6)
+        self.memory.clear(hears=True)
+        cache = AssessmentCache(Cache(""), self.memory, 60_000)
+        self.quotes = Quotes(Flow(None, None, cache, policies), parts_max)  # type: ignore[arg-type] # nor the ledger
+
+    def keep(self, verdict: Verdict) -> UUID:
+        customer = uuid4()
+        self.memory.put(Slot(TENANT, customer, "nano", POLICY.hash), verdict, self.memory.tick, 1e6)
+        return customer
+
+    def reply(self, customer: UUID, amount: int = 1_000_000, **asked: Any) -> bytes | None:
+        request = CheckRequest(customer=customer, product="nano", amount=amount, **{"currency": Currency.NGN} | asked)
+        raw = self.quotes.reply(TENANT, request, LATER)
+        return None if raw is None else msgspec.json.encode(raw)
+
+
+def verdict(given: Facts | None = None) -> Verdict:
+    return verdict_of(assess(POLICY, given or facts(), NOW), uuid4())
+
+
+def the_long_way(kept: Verdict, amount: int, term_days: int | None, network: str | None, *, degraded: bool) -> bytes:
+    answer = quoted(POLICY, kept, (amount, term_days, network), "memory", degraded=degraded)
+    return msgspec.json.encode(check_view(answer, LATER))
+
+
+AMOUNTS = st.integers(1, 2**53 - 1) | st.integers(1, 120).map(lambda n: n * 100_000)
+TERMS = st.sampled_from([None, 7, 15, 30, 60])
+NETWORKS = st.sampled_from([None, "mtn", "none-such"])
+
+
+@given(st.lists(st.tuples(any_facts(), AMOUNTS, TERMS, NETWORKS), min_size=1, max_size=6), st.booleans())
+def test_a_reply_is_that_of_the_long_way_whoever_asked_before(asked: list[Any], degraded: bool) -> None:
+    desk = Desk()
+    desk.now_s = POINTER_FRESH_S if degraded else 0.0
+    kept = [(found := verdict(given), desk.keep(found)) for given, *_ in asked]
+    for _ in range(2):
+        for (one, customer), (_, amount, term_days, network) in zip(kept, asked, strict=True):
+            expected = the_long_way(one, amount, term_days, network, degraded=degraded)
+            assert desk.reply(customer, amount, term_days=term_days, network=network) == expected
+
+
+def test_what_is_no_plain_question_is_left_to_the_flow() -> None:
+    desk = Desk()
+    ada = desk.keep(verdict())
+    assert desk.reply(ada) is not None
+    assert desk.reply(ada, id=uuid4()) is None
+    assert desk.reply(ada, as_of=NOW) is None
+    assert desk.reply(ada, terms=GivenTerms(fee=1, term_days=30)) is None
+    assert desk.reply(ada, currency=Currency.USD) is None
+    assert desk.reply(uuid4()) is None
+
+
+def test_what_is_rendered_is_bounded_and_goes_on_being_true() -> None:
+    desk = Desk(parts_max=3)
+    one = verdict()
+    ada = desk.keep(one)
+    for amount in [*range(100_000, 1_000_000, 100_000)] * 2:
+        assert desk.reply(ada, amount) == the_long_way(one, amount, None, None, degraded=False)
+        assert len(desk.quotes._parts) <= 3
+
+
+def test_standings_that_were_forgotten_give_nobody_the_reply_of_another(monkeypatch: Any) -> None:
+    monkeypatch.setattr(memory_module, "STANDINGS_MAX", 2)
+    desk = Desk()
+    for exposure in [0, 100_000, 200_000, 300_000] * 2:
+        one = msgspec.structs.replace(verdict(), exposure=exposure, headroom=7_500_000 - exposure)
+        assert desk.reply(desk.keep(one)) == the_long_way(one, 1_000_000, None, None, degraded=False)
