@@ -29,7 +29,15 @@ from amana.transactions import app as transactions
 POINTS = ("taken", "answered", "settled", "committed")
 """Of one step. What dies at the last one has done it."""
 PAID, DUE = 400_000, 1_300_000
-BOOKS = ("loans_and_accounts", "loans_and_repayments", "exposure_and_loans", "loans_and_events", "reviews_and_events")
+BOOKS = (
+    "offers_and_loans",
+    "reversals_and_loans",
+    "loans_and_accounts",
+    "loans_and_repayments",
+    "exposure_and_loans",
+    "loans_and_events",
+    "reviews_and_events",
+)
 
 
 class Idle:

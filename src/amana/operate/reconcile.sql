@@ -138,6 +138,26 @@ FULL JOIN (
 ) l ON l.tenant = a.tenant AND l.customer = a.owner AND l.currency = a.currency
 WHERE coalesce(a.debits_posted - a.credits_posted, 0) <> coalesce(l.owed, 0);
 
+-- name: offers_and_loans
+-- An offer is booked or withdrawn, never both.
+SELECT 'offer ' || w.offer AS subject, 'withdrawn by ' || w.reversal AS expected, 'booked as ' || l.id AS found
+FROM transactions.withdrawn_offers w
+JOIN transactions.loans l ON l.shard = w.shard AND l.tenant = w.tenant AND l.decision_id = w.offer
+    AND l.origin = 'offer';
+
+-- name: reversals_and_loans
+-- What a reversal that is over says of an offer is how the ledger has it: its loan undone by this reversal, or kept.
+SELECT 'reversal ' || r.reversal_id || ', offer ' || s.offer AS subject, s.state AS expected,
+       CASE WHEN l.id IS NULL THEN 'unbooked' WHEN l.reversed_by IS NOT NULL THEN 'reversed by ' || l.reversal
+            WHEN l.reversal IS NOT NULL THEN 'reversing by ' || l.reversal ELSE 'kept' END AS found
+FROM eligibility.reversals r
+JOIN eligibility.reversal_steps s USING (tenant, reversal_id)
+LEFT JOIN transactions.loans l ON l.tenant = s.tenant AND l.decision_id = s.offer AND l.origin = 'offer'
+WHERE r.state = 'over' AND s.state <> 'unknown'
+  AND (s.state, s.loan, CASE s.state WHEN 'reversed' THEN r.reversal_id END)
+      IS DISTINCT FROM (CASE WHEN l.id IS NULL THEN 'unbooked' WHEN l.reversed_by IS NOT NULL THEN 'reversed'
+                             WHEN l.reversal IS NULL THEN 'kept' END, l.id, l.reversal);
+
 -- name: reversals_and_originals
 -- The reversals of a transfer never exceed it, stand on its accounts, and are not themselves reversed.
 SELECT 'transfer ' || r.original AS subject, coalesce('at most ' || max(o.amount), 'an original') AS expected,
