@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import re
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,6 +11,7 @@ import pytest
 from tests.e2e.lenders import Lender, new_lender
 from tests.e2e.test_main_road import assert_proven, events_of
 from tests.ids import near
+from tests.style.source import ROOT
 
 from amana.domain.account import exposure_account_id, wallet_account_id
 from amana.infra.http import HttpClient
@@ -253,3 +256,34 @@ async def test_another_lender_sees_and_helps_no_reversal(desk: Desk, platform: S
     for what in ("resumptions", "abandonments"):
         status, problem = await stranger.post("eligibility", f"/v1/reversals/{reversal}/{what}", {"id": uuid4()} | SAID)
         assert (status, problem["code"]) == (404, "reversal_not_found")
+
+
+async def test_the_page_says_it_as_it_is(desk: Desk, platform: Stack) -> None:
+    page = (ROOT / "docs" / "how-to" / "reverse-a-decision.md").read_text(encoding="utf-8")
+    [terms] = re.findall(r'^```json\n"loan_reversal": (.*?)\n```', page, re.MULTILINE | re.DOTALL)
+    keyed, _, stuck, resume = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    _, _, reverse = keyed.partition("\n")  # after the key, which is made here
+    await desk.allow(json.loads(terms) | {"principal_from": "wallet"})
+    loan = await desk.lender.loan(desk.customer)
+    judge = await desk.lender.with_another_key(("decisions:override", "eligibility:check"))
+    given = {"JUDGE": judge.key, "DECISION": loan["decision_id"]}
+
+    async def said(script: str) -> dict[str, Any]:
+        script = script.replace("curl ", "curl -sS --fail-with-body ")
+        script = script.replace("localhost:7801", platform.urls["eligibility"].removeprefix("http://"))
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("AMANA_")}
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-euc", script), env=environ | given, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0, out
+        answer: dict[str, Any] = json.loads(out)
+        return answer
+
+    assert (await said(reverse))["standing"] == "reversing"
+    await desk.over(loan["decision_id"], "stuck")
+    assert [one["state"] for one in (await said(stuck))["reversals"]] == ["stuck"]
+    await desk.repay(loan["id"], DUE)
+    assert (await said(resume))["review"]["kind"] == "resumption"
+    assert (await desk.over(loan["decision_id"]))["standing"] == "reversed"
+    assert await desk.balances() == (0, DUE - loan["principal"])
