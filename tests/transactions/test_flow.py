@@ -295,6 +295,41 @@ async def test_a_list_too_long_to_share_a_batch_goes_alone(bank: Bank) -> None:
     assert await bank.balance(till) == 3_600
 
 
+class TestParts:
+    """What a batch did leaves for the database while the rest of it is computed."""
+
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("amana.transactions.batch.PART_MAX", 3)
+
+    async def test_events_come_in_the_order_of_the_list_whatever_is_refused_between(self, bank: Bank) -> None:
+        card, shop = await bank.account(limit=10), await bank.account()
+        unit = [bank.post(card, shop, amount) for amount in (1, 2, 99, 3, 1, 99, 1, 1, 99, 1, 99)]
+        answers = await bank.flow.submit(list(unit))
+        assert [answer.reason is None for answer in answers] == [x != 99 for x in (1, 2, 99, 3, 1, 99, 1, 1, 99, 1, 99)]
+        told = await bank.stored(
+            "SELECT convert_from(body, 'UTF8')::json -> 'data' ->> 'transfer' AS id FROM outbox "
+            "WHERE tenant = $1 AND type = 'TransferPosted' ORDER BY seq"
+        )
+        moved = [one.orders[0].id for one, answer in zip(unit, answers, strict=True) if answer.reason is None]
+        assert [UUID(row["id"]) for row in told] == moved
+        entries = await bank.reads.list_entries(bank.tenant, card, 0, 20)
+        assert [entry["version"] for entry in entries] == [1, 2, 3, 4, 5, 6, 7]
+
+    async def test_what_left_already_is_taken_back_when_a_later_command_breaks(self, bank: Bank) -> None:
+        till, income = await bank.account(), await bank.account()
+
+        def broken(now: datetime) -> Account:
+            raise AssertionError("a bug")
+
+        posts: list[Command] = [bank.post(till, income, 1) for _ in range(10)]
+        with pytest.raises(AssertionError, match="a bug"):
+            await bank.flow.submit([*posts, OpenAccount(bank.asked(uuid4(), Kind.ACCOUNT), broken)])
+        assert (await bank.balance(till), await bank.events()) == (0, [])
+        assert all(answer.reason is None for answer in await bank.flow.submit(posts))
+        assert (await bank.balance(till), len(await bank.events())) == (10, 10)
+
+
 async def test_an_id_means_the_same_in_every_shard_of_the_code_and_of_the_database(bank: Bank) -> None:
     ids = [uuid4() for _ in range(200)] + [UUID(int=FAR), UUID(int=0xFFF), UUID(int=0)]
     rows = await bank.pools.reads.fetch("SELECT shard_of(id, $2) FROM unnest($1::uuid[]) AS id", ids, bank.shards)

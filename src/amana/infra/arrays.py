@@ -15,4 +15,4 @@ def integers(values: Iterable[int | None]) -> str:
 
 def uuids(values: Iterable[UUID | None]) -> str:
     """A literal of `uuid[]`."""
-    return "{" + ",".join(["NULL" if value is None else f"{value.int:032x}" for value in values]) + "}"
+    return "{" + ",".join(["NULL" if value is None else value.hex for value in values]) + "}"

@@ -9,6 +9,7 @@ from amana.domain.reasons import REFUSALS, Reason
 from amana.domain.transfer import Notes
 from amana.gateway.caller import Caller
 from amana.infra import clock
+from amana.infra.quick_uuid import quick
 from amana.transactions.work import PostOrders
 from amana.wire.problems import FieldError, Refused
 from amana.wire.transfers import (
@@ -99,12 +100,12 @@ def _order(caller: Caller, item: TransferItem, index: int) -> Order:
         notes = Notes(item.reference, item.metadata or None, clock.random_salt())
     return Order(
         tenant=caller.tenant,
-        id=item.id,
+        id=quick(item.id),
         kind=_KINDS[kind],
         actor=caller.key_id,
         trace=caller.trace,
-        debit_account=item.debit_account,
-        credit_account=item.credit_account,
+        debit_account=item.debit_account and quick(item.debit_account),
+        credit_account=item.credit_account and quick(item.credit_account),
         amount=item.amount,
         currency=item.currency or "",
         code=item.code or (TRANSFER_CODE if kind in _NAMING_ACCOUNTS else ""),
