@@ -179,6 +179,30 @@ async def test_workers_that_die_at_every_point_of_every_step_move_the_money_once
     await assert_undone_once(bank, database, decision, loan, customer)
 
 
+@pytest.mark.parametrize(
+    ("check", "lie"),
+    [
+        (
+            "offers_and_loans",
+            "INSERT INTO transactions.withdrawn_offers SELECT shard, tenant, decision_id, id, now()"
+            " FROM transactions.loans WHERE origin = 'offer' LIMIT 1",
+        ),
+        ("reversals_and_loans", "UPDATE eligibility.reversal_steps SET state = 'unbooked', loan = NULL"),
+        ("reversals_and_loans", "UPDATE transactions.loans SET reversal = id WHERE reversal IS NOT NULL"),
+        ("reviews_and_events", "UPDATE eligibility.reversals SET over_version = over_version + 1 WHERE state = 'over'"),
+    ],
+)
+async def test_what_does_not_agree_is_found(bank: Bank, database: Database, check: str, lie: str) -> None:
+    await reversing(bank)
+    assert await bank.work("never") == [0]
+    transaction = database.transaction()
+    await transaction.start()
+    await database.execute(lie)
+    assert await database.fetch(RECONCILE[check])
+    await transaction.rollback()
+    assert not await database.fetch(RECONCILE[check])
+
+
 async def test_workers_that_race_and_repayments_that_meet_them_move_the_money_once(
     bank: Bank, database: Database
 ) -> None:
