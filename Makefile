@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --qui
 PIP_INSTALL := PIP_ROOT_USER_ACTION=ignore $(PIP) install --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up bench test test-shards chaos-ledger check lock clean moved
+.PHONY: help install demo up bench test test-shards test-kafka chaos-ledger check lock clean moved
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,13 @@ test: $(STAMP)  ## Run every test, on real servers
 
 test-shards: $(STAMP)  ## Run the tests over HTTP again, on eight ledger shards
 	@AMANA_TEST_LEDGER_SHARDS=8 $(BIN)/python -m pytest tests/e2e tests/tape/test_replay_on_the_platform.py
+
+KAFKA_HOME := .amana/kafka
+KAFKA_TESTS := tests/relay tests/audit/test_service.py tests/eligibility/test_cache.py
+
+test-kafka: $(STAMP)  ## Run what speaks to a broker again, on Apache Kafka (needs Java and Maven, else left out)
+	@if tests/kafka/fetch "$(KAFKA_HOME)"; then \
+	  AMANA_TEST_KAFKA_HOME="$(abspath $(KAFKA_HOME))" $(BIN)/python -m pytest $(KAFKA_TESTS); fi
 
 SEED := 1
 MINUTES := 5

@@ -1,20 +1,26 @@
 """Fixtures for every test: Hypothesis without surprises, and real servers, started only when a test asks for them.
 
 `stack` (and `settings`, its settings) are migrated databases, a cache and a broker, shared by the whole run: a test
-takes a tenant of its own. `platform` is a second stack with the four services running, for tests over HTTP.
+takes a tenant of its own. `platform` is a second stack with the four services running, for tests over HTTP. When they
+end, every event that any test made the services write there is held to its declaration.
 
-With AMANA_TEST_DATABASE_URL (a role with CREATEDB and CREATEROLE), AMANA_TEST_REDIS_URL or AMANA_TEST_KAFKA_BOOTSTRAP
-set, that server is used instead of the embedded one; databases made there are removed at the end. With
-AMANA_TEST_LEDGER_SHARDS=8 services spread the ledger over eight shards.
+With AMANA_TEST_KAFKA_HOME naming a folder with Apache Kafka's jars, one is started in place of the embedded broker
+(`make test-kafka`). With AMANA_TEST_DATABASE_URL (a role with CREATEDB and CREATEROLE), AMANA_TEST_REDIS_URL or
+AMANA_TEST_KAFKA_BOOTSTRAP set, that server is used instead of the embedded one; databases made there are removed at the
+end. With AMANA_TEST_LEDGER_SHARDS=8 services spread the ledger over eight shards.
 """
 
 import os
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from tests.declared import faults_in
+from tests.kafka.server import ApacheKafka
 
 from amana.infra.migrate import drop_database, with_database
 from amana.infra.settings import Settings
@@ -33,18 +39,34 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("amana")
 
 
+@pytest.fixture(scope="session")
+async def apache_kafka() -> AsyncIterator[ApacheKafka | None]:
+    """A real Apache Kafka, where its jars are; shared by the whole run."""
+    jars = os.environ.get("AMANA_TEST_KAFKA_HOME", "")
+    if not jars:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        kafka = ApacheKafka(Path(jars), Path(folder) / "kafka", Path(folder) / "kafka.log")
+        await kafka.start()
+        yield kafka
+        await kafka.stop()
+
+
 @asynccontextmanager
-async def _open(name: str, *, servers_only: bool) -> AsyncIterator[Stack]:
+async def _open(name: str, kafka: ApacheKafka | None, *, servers_only: bool) -> AsyncIterator[Stack]:
     server = os.environ.get("AMANA_TEST_DATABASE_URL", "")
     given = Settings(
         owner_database_url=with_database(server, f"amana_test_{name}_{os.getpid()}") if server else "",
         redis_url=os.environ.get("AMANA_TEST_REDIS_URL", ""),
-        kafka_bootstrap=os.environ.get("AMANA_TEST_KAFKA_BOOTSTRAP", ""),
+        kafka_bootstrap=kafka.bootstrap if kafka else os.environ.get("AMANA_TEST_KAFKA_BOOTSTRAP", ""),
         ledger_shards=int(os.environ.get("AMANA_TEST_LEDGER_SHARDS", "1")),
     )
     async with Stack.open(given=given, servers_only=servers_only) as stack:
         try:
             yield stack
+            undeclared = await faults_in(stack.settings.owner_database_url)
+            assert not undeclared, f"events that are not as they are declared: {undeclared}"
         finally:
             if server:
                 await stack.stop_services()
@@ -53,9 +75,9 @@ async def _open(name: str, *, servers_only: bool) -> AsyncIterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-async def stack() -> AsyncIterator[Stack]:
+async def stack(apache_kafka: ApacheKafka | None) -> AsyncIterator[Stack]:
     """PostgreSQL with migrated databases and the internal key, Valkey and the broker; no services."""
-    async with _open("servers", servers_only=True) as opened:
+    async with _open("servers", apache_kafka, servers_only=True) as opened:
         yield opened
 
 
@@ -66,7 +88,7 @@ def settings(stack: Stack) -> Settings:
 
 
 @pytest.fixture(scope="session")
-async def platform() -> AsyncIterator[Stack]:
+async def platform(apache_kafka: ApacheKafka | None) -> AsyncIterator[Stack]:
     """Everything, services included: `platform.urls`, `platform.settings`."""
-    async with _open("platform", servers_only=False) as opened:
+    async with _open("platform", apache_kafka, servers_only=False) as opened:
         yield opened

@@ -12,11 +12,13 @@ import typer
 import uvloop
 
 from amana.bench import commands as bench
-from amana.infra.settings import Settings, SettingsError, load_settings
+from amana.infra.settings import Settings, SettingsError, check_kafka, load_settings
 from amana.operate import access_commands as access
 from amana.operate import eligibility
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
+from amana.operate.replay import commands as replays
+from amana.operate.streams import commands as streams
 from amana.operate.terminal import (
     DATA_DIR,
     EXIT_CANNOT,
@@ -61,6 +63,7 @@ class Service(StrEnum):
     TRANSACTIONS = "transactions"
     AUDIT = "audit"
     RELAY = "relay"
+    NOTIFICATIONS = "notifications"
 
 
 @app.callback()
@@ -176,9 +179,11 @@ def main() -> None:
 
 def _given() -> Settings:
     try:
-        return load_settings(os.environ)
+        settings = load_settings(os.environ)
+        check_kafka(settings)
     except SettingsError as error:
         cannot(str(error), error)
+    return settings
 
 
 def _running(data_dir: Path) -> Settings:
@@ -193,8 +198,10 @@ def _running(data_dir: Path) -> Settings:
     return msgspec.structs.replace(found, api_key=given.api_key or found.api_key)
 
 
+app.command("replay")(replays.command(_running))
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
+app.add_typer(streams.group(_running), name="events")
 app.add_typer(imports.group(_given), name="transfers")
 app.add_typer(policies.group(_given), name="policy")
 app.add_typer(access.tenants(_running), name="tenant")

@@ -13,13 +13,14 @@ import pytest
 
 from amana.audit.app import build
 from amana.audit.checkpoint import open_note, parse_verifier_key
-from amana.audit.consumer import PULL_EVERY_S, Puller, Source, consume
+from amana.audit.consumer import PULL_EVERY_S, Puller, consume
 from amana.audit.flow import receive
 from amana.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from amana.audit.store import Store
 from amana.audit.verify import run_verify
 from amana.domain.events import Aggregate, Event, event_bytes
 from amana.gateway import provision
+from amana.gateway.source import Source
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import serve
 from amana.infra.kafka import Consumer, Producer, Record, ensure_topics

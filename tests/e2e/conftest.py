@@ -16,6 +16,16 @@ async def http() -> AsyncIterator[HttpClient]:
         yield client
 
 
+@pytest.fixture(scope="package")
+async def notifying(platform: Stack) -> AsyncIterator[Stack]:
+    """The platform with the service that it does without otherwise."""
+    platform.names = (*platform.names, "notifications")
+    await platform.start_service("notifications")
+    yield platform
+    await platform.services.pop("notifications").stop()
+    platform.names = platform.names[:-1]
+
+
 @pytest.fixture
 async def lender(platform: Stack, http: HttpClient) -> Lender:
     return await new_lender(platform, http)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amana.infra.settings import Settings, SettingsError, load_settings, to_environ
+from amana.infra.settings import Settings, SettingsError, check_kafka, load_settings, to_environ
 
 FIELDS = Settings.__struct_fields__
 INTEGERS = [name for name in FIELDS if Settings.__annotations__[name] is int]
@@ -54,6 +54,8 @@ def test_an_impossible_number_of_shards_names_its_variable(shards: str) -> None:
         ("AMANA_ASSESSMENTS_IN_MEMORY", "0"),
         ("AMANA_ASSESSMENTS_IN_MEMORY", "10000001"),
         ("AMANA_QUOTA_REPLICAS", "0"),
+        ("AMANA_RELAY_EVENTS_PER_S", "99"),
+        ("AMANA_RELAY_EVENTS_PER_S", "1000001"),
     ],
 )
 def test_a_number_out_of_its_bounds_names_its_variable(name: str, value: str) -> None:
@@ -69,3 +71,51 @@ def test_a_misspelt_setting_is_refused_by_name(name: str) -> None:
 
 def test_what_is_meant_for_the_tests_is_passed_over() -> None:
     assert load_settings({"AMANA_TEST_DATABASE_URL": "postgresql://u@h/d"}) == Settings()
+
+
+SIGNED = {"kafka_sasl_mechanism": "SCRAM-SHA-512", "kafka_username": "amana", "kafka_password": "not told"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"kafka_security_protocol": "ssl"},
+        {"kafka_security_protocol": "ssl", "kafka_ca_file": "ca.pem"},
+        {"kafka_security_protocol": "sasl_plaintext", **SIGNED},
+        {"kafka_security_protocol": "sasl_ssl", "kafka_ca_file": "ca.pem", **SIGNED},
+    ],
+)
+def test_a_way_to_speak_to_brokers_whose_settings_fit_is_taken(given: dict[str, str]) -> None:
+    check_kafka(msgspec.structs.replace(Settings(), **given))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"kafka_security_protocol": "SASL_SSL"}, "AMANA_KAFKA_SECURITY_PROTOCOL must be one of plaintext, ssl, "),
+        ({"kafka_security_protocol": "sasl_ssl"}, "AMANA_KAFKA_SASL_MECHANISM must be one of PLAIN, SCRAM-SHA-256, "),
+        (
+            {"kafka_security_protocol": "sasl_ssl", **SIGNED, "kafka_sasl_mechanism": "GSSAPI"},
+            "AMANA_KAFKA_SASL_MECHANISM must be one of",
+        ),
+        (
+            {"kafka_security_protocol": "sasl_ssl", **SIGNED, "kafka_username": ""},
+            "AMANA_KAFKA_SECURITY_PROTOCOL sasl_ssl needs AMANA_KAFKA_USERNAME",
+        ),
+        (
+            {"kafka_security_protocol": "sasl_ssl", **SIGNED, "kafka_password": ""},
+            "AMANA_KAFKA_SECURITY_PROTOCOL sasl_ssl needs AMANA_KAFKA_PASSWORD",
+        ),
+        (SIGNED, "AMANA_KAFKA_SECURITY_PROTOCOL plaintext does not use AMANA_KAFKA_SASL_MECHANISM"),
+        ({"kafka_password": "not told"}, "AMANA_KAFKA_SECURITY_PROTOCOL plaintext does not use AMANA_KAFKA_PASSWORD"),
+        ({"kafka_ca_file": "ca.pem"}, "AMANA_KAFKA_SECURITY_PROTOCOL plaintext does not use AMANA_KAFKA_CA_FILE"),
+    ],
+)
+def test_a_way_to_speak_to_brokers_whose_settings_do_not_fit_is_refused_by_name(
+    given: dict[str, str], told: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        check_kafka(msgspec.structs.replace(Settings(), **given))
+    assert str(refused.value).startswith(told)
+    assert "not told" not in str(refused.value)

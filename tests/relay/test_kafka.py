@@ -8,10 +8,9 @@ from contextlib import aclosing, asynccontextmanager
 from uuid import uuid4
 
 import pytest
-from tests.relay.source import WAIT_S, kill_and_restart
+from tests.relay.source import WAIT_S, OwnBroker, kill_and_restart
 
-from amana.infra.embedded.broker import Broker
-from amana.infra.kafka import Consumer, KafkaUnavailable, Message, Producer, Record, Sent, ensure_topics
+from amana.infra.kafka import Bootstrap, Consumer, KafkaUnavailable, Message, Producer, Record, Sent, ensure_topics
 from amana.infra.settings import Settings
 
 
@@ -24,7 +23,7 @@ def numbers(messages: list[Message]) -> list[int]:
 
 
 @asynccontextmanager
-async def producing(bootstrap: str) -> AsyncIterator[Producer]:
+async def producing(bootstrap: Bootstrap) -> AsyncIterator[Producer]:
     producer = Producer(bootstrap)
     try:
         yield producer
@@ -46,7 +45,7 @@ async def receive(consumer: Consumer, count: int, *, commit: bool = True) -> lis
     return got
 
 
-async def new_topic(bootstrap: str) -> str:
+async def new_topic(bootstrap: Bootstrap) -> str:
     topic = f"test.{uuid4().hex}"
     await ensure_topics(bootstrap, [topic])
     return topic
@@ -111,7 +110,7 @@ async def test_a_consumer_waits_for_a_topic_that_is_not_there_yet(settings: Sett
 
 
 async def test_without_a_broker_topics_are_unavailable_and_a_send_gives_up_at_its_deadline(
-    own_broker: Broker,
+    own_broker: OwnBroker,
 ) -> None:
     await own_broker.stop()
     with pytest.raises(KafkaUnavailable):
@@ -124,7 +123,7 @@ async def test_without_a_broker_topics_are_unavailable_and_a_send_gives_up_at_it
         assert (await producer.send("any", records(0, 10), 1)).acknowledged == 0
 
 
-async def test_what_a_hung_broker_takes_later_is_a_beginning_of_what_was_sent(own_broker: Broker) -> None:
+async def test_what_a_hung_broker_takes_later_is_a_beginning_of_what_was_sent(own_broker: OwnBroker) -> None:
     topic = await new_topic(own_broker.bootstrap)
     pid = own_broker.process.pid
     assert pid is not None
@@ -148,7 +147,7 @@ async def test_what_a_hung_broker_takes_later_is_a_beginning_of_what_was_sent(ow
     assert_each_key_in_order(got)
 
 
-async def test_a_running_consumer_reads_a_broker_that_came_back_empty_from_the_beginning(own_broker: Broker) -> None:
+async def test_a_running_consumer_reads_a_broker_that_came_back_empty_from_the_beginning(own_broker: OwnBroker) -> None:
     topic = await new_topic(own_broker.bootstrap)
     consumer = Consumer(own_broker.bootstrap, topic, [topic])
     async with producing(own_broker.bootstrap) as producer:

@@ -38,6 +38,7 @@ async def _new(settings: Settings, name: str) -> AsyncIterator[Settings]:
             "eligibility_database_url",
             "transactions_database_url",
             "relay_database_url",
+            "notifications_database_url",
             "audit_database_url",
         )
     }

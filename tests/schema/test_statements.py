@@ -40,21 +40,28 @@ USES = (
     Use("gateway/queries.sql", "transactions_database_url", "gateway", "find_key"),
     Use("gateway/queries.sql", "gateway_database_url", "gateway", "find_key"),
     Use("gateway/queries.sql", "owner_database_url", "gateway"),
+    Use("infra/consuming/queries.sql", "notifications_database_url", "notifications"),
     Use("infra/embedded/postgres.sql", "owner_database_url", "public"),
     Use("infra/migrate.sql", "owner_database_url", "public"),
     Use("infra/outbox.sql", "eligibility_database_url", "eligibility"),
     Use("infra/outbox.sql", "transactions_database_url", "transactions"),
     Use("infra/relay.sql", "relay_database_url", "eligibility"),
     Use("infra/relay.sql", "relay_database_url", "transactions"),
+    Use("notifications/queries.sql", "notifications_database_url", "notifications"),
     Use("operate/prequalify/prequalify.sql", "eligibility_database_url", "eligibility"),
+    Use("operate/replay/live.sql", "owner_database_url", "public"),
+    Use("operate/replay/log.sql", "owner_database_url", "public"),
+    Use("operate/replay/log.sql", "owner_audit_database_url", "public"),
+    Use("operate/replay/past.sql", "owner_database_url", "public"),
+    Use("operate/replay/scratch.sql", "owner_database_url", "public", first="make_"),
     Use("operate/reconcile.sql", "owner_database_url", "public"),
     Use("operate/reconcile.sql", "owner_audit_database_url", "public"),
     Use("transactions/queries.sql", "transactions_database_url", "transactions"),
     Use("transactions/undoing.sql", "transactions_database_url", "transactions"),
 )
-EITHER = {"operate/reconcile.sql"}
+EITHER = {"operate/reconcile.sql", "operate/replay/log.sql"}
 """Files whose statements each run in one of the places, not in all."""
-NOT_PLANNED = ("CREATE TABLE",)
+NOT_PLANNED = ("CREATE TABLE", "CREATE UNLOGGED TABLE", "CREATE FUNCTION")
 """What EXPLAIN does not take: it is parsed only."""
 
 
@@ -103,6 +110,8 @@ async def _failure(settings: Settings, use: Use, statement: str) -> str:
     """What the server says against a statement there; empty when nothing."""
     dsn = getattr(settings, use.url)
     connection = await asyncpg.connect(dsn, server_settings={"search_path": use.schema})
+    attempt = connection.transaction()
+    await attempt.start()
     try:
         for name, made in statements_of(use.file).items() if use.first else ():
             if use.first in name and made != statement:
@@ -114,6 +123,7 @@ async def _failure(settings: Settings, use: Use, statement: str) -> str:
     except asyncpg.PostgresError as error:
         return f"as {use.url} in {use.schema}: {error}"
     finally:
+        await attempt.rollback()
         await connection.close()
     return ""
 

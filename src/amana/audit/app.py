@@ -14,7 +14,7 @@ from litestar import Litestar
 
 from amana.audit import meters
 from amana.audit.checkpoint import Signer
-from amana.audit.consumer import GROUP, TOPICS, Puller, Source, consume
+from amana.audit.consumer import GROUP, TOPICS, Puller, consume
 from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder, load_key
 from amana.audit.http import ROUTES
 from amana.audit.leaf import STREAMS
@@ -23,11 +23,12 @@ from amana.audit.store import Store
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
+from amana.gateway.source import Source
 from amana.gateway.store import KeyStore
 from amana.infra.breaker import pause
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import serve_as_set
-from amana.infra.kafka import Consumer
+from amana.infra.kafka import Brokers, Consumer
 from amana.infra.postgres import DatabaseUnavailable, open_pool
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
@@ -85,7 +86,7 @@ def _steps(
 
     def steps(stop: asyncio.Event) -> dict[str, Step]:
         async def consume_step() -> float:
-            await consume(store, Consumer(settings.kafka_bootstrap, GROUP, TOPICS), stop)
+            await consume(store, Consumer(Brokers.of(settings), GROUP, TOPICS), stop)
             return 0.0
 
         made: dict[str, Step] = {"consume": consume_step} if settings.kafka_bootstrap else {}

@@ -4,20 +4,23 @@ Both ways end in `flow.receive`, which stores each place in a stream once; so th
 offsets are committed after the leaves are durable. A `Puller` asks its source every second how far it is. When the
 first missing position is still the one of a second ago, it fetches from there: gaps close, a broker that lost its
 memory is made good, and while it is away the log goes on.
+
+The consumer is of the light form (`infra.consuming.light`): the leaves themselves are its progress, by place in the
+stream, and what can't be read is no dead letter but a gap, which is fetched and reported until it is right. Order does
+not matter to it, so nothing is parked.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
-import msgspec
-
 from amana.audit import meters
 from amana.audit.flow import RECEIVE_MAX, Received, receive
 from amana.audit.leaf import STREAMS
 from amana.audit.store import Store
-from amana.infra.breaker import pause
-from amana.infra.http import HttpClient, UpstreamUnavailable
+from amana.gateway.source import Source
+from amana.infra.consuming.light import run_light
+from amana.infra.consuming.records import place_of
 from amana.infra.kafka import Consumer, Message
 from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.telemetry import logger
@@ -27,40 +30,31 @@ GROUP = "amana-audit"
 TOPICS = tuple(f"amana.{stream}.events" for stream in STREAMS)
 BATCH_WAIT_MS = 50
 """The longest that a message waits in the consumer for company."""
-RETRY_PAUSE_S = 0.5
 
 PULL_EVERY_S = 1.0
 """How often a source is asked, and so how long a gap stays open before it is filled from the source."""
 PULL_PAGES_MAX = 100
 """Pages in one go; then the other work of the process gets its turn."""
-PULL_TIMEOUT_MS = 10_000
 
 log = logger("amana.audit.consumer")
 
 
 async def consume(store: Store, consumer: Consumer, stop: asyncio.Event) -> None:
-    """Stores what the broker brings, until `stop`; then closes `consumer`."""
-    try:
-        async for batch in consumer.batches(stop, size_max=RECEIVE_MAX, wait_ms=BATCH_WAIT_MS):
-            if await _store_batch(store, batch, stop):
-                await consumer.commit(batch)
-    finally:
-        await consumer.close()
+    """Stores what the broker brings, until `stop`; then closes `consumer`. The database is waited for."""
 
+    async def store_batch(batch: Sequence[Message]) -> None:
+        for stream, events in _by_stream(batch).items():
+            await take(store, stream, events)
 
-async def _store_batch(store: Store, batch: Sequence[Message], stop: asyncio.Event) -> bool:
-    """Stores a batch, waiting for the database as long as it takes. False when told to stop before that."""
-    by_stream = _by_stream(batch)
-    while not stop.is_set():
-        try:
-            for stream, events in by_stream.items():
-                await take(store, stream, events)
-        except DatabaseUnavailable as error:
-            log.warning("database_unavailable", detail=str(error))
-            await pause(RETRY_PAUSE_S, stop)
-        else:
-            return True
-    return False
+    await run_light(
+        GROUP,
+        consumer,
+        store_batch,
+        stop,
+        waits_for=(DatabaseUnavailable,),
+        batch_max=RECEIVE_MAX,
+        wait_ms=BATCH_WAIT_MS,
+    )
 
 
 async def take(store: Store, stream: str, events: Sequence[tuple[int, bytes]]) -> Received:
@@ -79,37 +73,12 @@ def _by_stream(batch: Sequence[Message]) -> dict[str, list[tuple[int, bytes]]]:
     been an event, its position stays a gap and is fetched from the source."""
     events: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
     for message in batch:
-        stream = message.headers.get("stream", b"").decode("ascii", "replace")
-        position = message.headers.get("position", b"")
-        if stream in STREAMS and position.isdigit() and len(position) <= 18:
-            events[stream].append((int(position), message.value))
+        place = place_of(message)
+        if place is not None and place.stream in STREAMS:
+            events[place.stream].append((place.position, message.value))
         else:
             log.error("foreign_message", topic=message.topic, partition=message.partition, offset=message.offset)
     return events
-
-
-class Source:
-    """The service that a stream comes from."""
-
-    def __init__(self, stream: str, url: str, internal_key: str, client: HttpClient) -> None:
-        self.stream = stream
-        self._url = f"{url.rstrip('/')}/v1/events"
-        self._headers = {"Authorization": f"Bearer {internal_key}"}
-        self._client = client
-
-    async def page(self, after: int, limit: int) -> EventPage:
-        """At most `limit` events after position `after`. Raises `UpstreamUnavailable`."""
-        url = f"{self._url}?after={after}&limit={limit}"
-        reply = await self._client.request("GET", url, headers=self._headers, timeout_ms=PULL_TIMEOUT_MS)
-        if reply.status != 200:
-            raise UpstreamUnavailable(f"GET {url}: status {reply.status}", outcome_known=True)
-        try:
-            page = msgspec.json.decode(reply.body, type=EventPage)
-        except msgspec.MsgspecError as error:
-            raise UpstreamUnavailable(f"GET {url}: {error}", outcome_known=True) from error
-        if page.stream != self.stream:
-            raise UpstreamUnavailable(f"GET {url}: answers for stream {page.stream}", outcome_known=True)
-        return page
 
 
 class Puller:

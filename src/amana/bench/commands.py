@@ -10,7 +10,7 @@ from amana.infra.settings import Settings
 from amana.operate.terminal import EXIT_CANNOT, complain, console, finish, report_place, run
 
 SECONDS_MAX, RUNS_MAX, ACCOUNTS_MAX, TRANSFERS_MAX = 60.0, 20, 1_000_000, 1_000_000_000
-CUSTOMERS_MAX, ROWS_MAX = 1_000_000, 10_000_000
+CUSTOMERS_MAX, ROWS_MAX, EVENTS_MAX = 1_000_000, 10_000_000, 1_000_000
 SEED = 20260101
 
 Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
@@ -21,6 +21,7 @@ Customers = Annotated[int, typer.Option(help="How many customers there are.", mi
 Only = Annotated[list[str] | None, typer.Option(help="A path or peer, or its beginning, such as P5.hot; repeat it.")]
 To = Annotated[int, typer.Option(help="How many transfers to go to.", min=1_000, max=TRANSFERS_MAX)]
 Keep = Annotated[Path | None, typer.Option(help="Keep the data in this folder; else it is removed.")]
+Events = Annotated[int, typer.Option(help="How many events the backlog has.", min=1_000, max=EVENTS_MAX)]
 Rows = Annotated[int, typer.Option(help="How many customers the table has.", min=5_000, max=ROWS_MAX)]
 Seed = Annotated[int, typer.Option(help="Which accounts and amounts are drawn.", min=0)]
 
@@ -90,6 +91,24 @@ def eligibility(
     _require_known(only, PATHS)
     options = Options(seconds=seconds, runs=runs, customers=customers, seed=seed, only=tuple(only or ()))
     finish(run(run_eligibility(console, context.obj(), options)), report)
+
+
+@bench.command()
+def events(
+    context: typer.Context,
+    report: Report = None,
+    seconds: Seconds = 5.0,
+    runs: Runs = 3,
+    events: Events = 100_000,
+    seed: Seed = SEED,
+    only: Only = None,
+) -> None:
+    """The relay from committed events to the broker's acknowledgement (P8), beside the client library alone."""
+    from amana.bench.events import PATHS, Options, run_events
+
+    _require_known(only, PATHS)
+    options = Options(seconds=seconds, runs=runs, events=events, seed=seed, only=tuple(only or ()))
+    finish(run(run_events(console, context.obj(), options)), report)
 
 
 @bench.command()

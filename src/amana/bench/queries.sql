@@ -67,3 +67,7 @@ SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS bytes;
 -- name: decisions_stored
 -- How many decisions a tenant has.
 SELECT count(*) FROM eligibility.decisions WHERE tenant = $1;
+
+-- name: stream_stands
+-- How many events of transactions have a position, and how many of them the broker has acknowledged.
+SELECT last_position + 1 AS sequenced, published + 1 AS published FROM transactions.stream;

@@ -100,6 +100,9 @@ class Reason(StrEnum):
     EXCEEDS_EXPOSURE_CAP = "exceeds_exposure_cap"
     # Audit
     NOT_SEALED = "not_sealed"
+    # Events and notifications
+    LETTER_BEHIND = "letter_behind"
+    LEASE_LOST = "lease_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,5 +200,9 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.TERMS_NOT_OFFERED, 422, False, "The policy does not lend this amount for this term."),
         Refusal(Reason.EXCEEDS_EXPOSURE_CAP, 422, False, "Principal and fee together are above the exposure cap."),
         Refusal(Reason.NOT_SEALED, 409, True, "The event is stored; the checkpoint that covers it comes in a second."),
+        Refusal(Reason.LETTER_BEHIND, 409, False, "Another letter of its key stands before it: redrive that one."),
+        Refusal(
+            Reason.LEASE_LOST, 409, False, "The notification is not leased to this claim, or was settled otherwise."
+        ),
     )
 }

@@ -28,6 +28,7 @@ from amana.infra.cache import Cache
 from amana.infra.channel import listen
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
+from amana.infra.kafka import Brokers
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 
@@ -59,7 +60,7 @@ def build(settings: Settings) -> Litestar:
             app.state.undoing = undoing
             jobs = [asyncio.create_task(job) for job in (*_jobs(flow, settings.redis_url), undoing.run())]
             persons = partial(customers.same_person, pool)
-            async with _consuming(settings.kafka_bootstrap, assessments, persons):
+            async with _consuming(Brokers.of(settings), assessments, persons):
                 yield
             for job in jobs:
                 job.cancel()
@@ -110,12 +111,12 @@ async def _listening(url: str, cache: AssessmentCache) -> None:
 
 
 @asynccontextmanager
-async def _consuming(bootstrap: str, cache: AssessmentCache, persons: consumer.Persons) -> AsyncIterator[None]:
-    if not bootstrap:
+async def _consuming(brokers: Brokers, cache: AssessmentCache, persons: consumer.Persons) -> AsyncIterator[None]:
+    if not brokers.bootstrap:
         yield
         return
     stop = asyncio.Event()
-    task = asyncio.create_task(consumer.run(bootstrap, cache, stop, persons))
+    task = asyncio.create_task(consumer.run(brokers, cache, stop, persons))
     try:
         yield
     finally:

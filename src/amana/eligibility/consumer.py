@@ -2,7 +2,9 @@
 
 The other numbers of the same person go too, because they owe together.
 
-What is lost here costs nothing but freshness: an assessment's age is judged whenever it is read.
+What is lost here costs nothing but freshness: an assessment's age is judged whenever it is read. So this consumer is of
+the light form (`infra.consuming.light`): its effect is in a cache, beside which no progress could be written down, and
+an event that can't be read leaves nothing behind but a line in the log.
 """
 
 import asyncio
@@ -14,7 +16,8 @@ import msgspec
 
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.records import Key
-from amana.infra.kafka import Consumer, Message
+from amana.infra.consuming.light import Highest, run_light
+from amana.infra.kafka import Bootstrap, Consumer, Message
 from amana.infra.telemetry import logger
 
 TOPIC = "amana.transactions.events"
@@ -45,47 +48,32 @@ async def nobody_else(_keys: Collection[Key]) -> set[Key]:
 
 
 class Invalidation:
-    """Forgets the customers of events, each event once.
-
-    Positions of a partition grow, except where a second relay sends again what was sent: those are passed over.
-    """
+    """Forgets the customers of events, each event once."""
 
     def __init__(self, cache: AssessmentCache, persons: Persons = nobody_else) -> None:
         self._cache = cache
         self._persons = persons
-        self._highest: dict[tuple[bytes, int], int] = {}
+        self._highest = Highest()
 
     async def handle(self, messages: Sequence[Message]) -> set[tuple[int, UUID]]:
         """Forgets whom the new ones of `messages` name, and who is the same person; the (tenant, customer) pairs."""
-        named = {found for message in messages if self._is_new(message) if (found := _customer(message)) is not None}
+        new = self._highest.new(messages)
+        named = {found for message in new if (found := _customer(message)) is not None}
         for tenant, customer in named:
             await self._cache.forget(tenant, customer)
         others = await self._persons(named) - named if named else set()
         for tenant, customer in others:
             await self._cache.forget(tenant, customer)
+        self._highest.note(new)
         return named | others
 
-    def _is_new(self, message: Message) -> bool:
-        if "position" not in message.headers:
-            return True
-        place = (message.headers.get("stream", b""), message.partition)
-        position = int(message.headers["position"])
-        if position <= self._highest.get(place, -1):
-            return False
-        self._highest[place] = position
-        return True
 
-
-async def run(bootstrap: str, cache: AssessmentCache, stop: asyncio.Event, persons: Persons = nobody_else) -> None:
+async def run(
+    bootstrap: Bootstrap, cache: AssessmentCache, stop: asyncio.Event, persons: Persons = nobody_else
+) -> None:
     """Consumes until `stop` is set; a broker that is away is waited for."""
     invalidation = Invalidation(cache, persons)
-    consumer = Consumer(bootstrap, GROUP, [TOPIC])
-    try:
-        async for batch in consumer.batches(stop):
-            await invalidation.handle(batch)
-            await consumer.commit(batch)
-    finally:
-        await consumer.close()
+    await run_light(GROUP, Consumer(bootstrap, GROUP, [TOPIC]), invalidation.handle, stop)
 
 
 def _customer(message: Message) -> tuple[int, UUID] | None:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from amana.domain.decision import Assessment, Decision
+from amana.domain.event_types import VERSIONS
 from amana.domain.events import Aggregate, Event, event_bytes, utc_text
 from amana.domain.facts import FACTS, CustomerRecord, Facts
 from amana.domain.ids import uuid7
@@ -161,7 +162,7 @@ def outbox_row(
         event_id=uuid7(clock.unix_ms(), clock.random_74_bits()),
         tenant=tenant,
         type=type_,
-        version=1,
+        version=VERSIONS[type_],
         occurred_at=now,
         aggregate=aggregate,
         actor=actor,

@@ -27,7 +27,7 @@ from amana.eligibility.flow import Result
 from amana.eligibility.policy_http import ROUTES as POLICY_ROUTES
 from amana.gateway.caller import Caller
 from amana.gateway.rules import Begun
-from amana.gateway.stream import list_events
+from amana.gateway.stream import get_stream_end, list_events
 from amana.infra import clock
 from amana.wire.eligibility import (
     CacheValidation,
@@ -110,4 +110,5 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     confirm_offer,
     validate_cache,
     list_events,
+    get_stream_end,
 )

@@ -34,6 +34,8 @@ def reviewed(review: Review, case: Case, trace: str, undo: UndoTerms | None = No
     type_ = "DecisionReversalStarted" if started else TYPES[review.kind]
     more = _started(review, undo) if started and undo is not None else _OF_KIND[review.kind](review)
     data = _of_review(review, case.customer, case.product) | more
+    if review.kind is ReviewKind.RESOLUTION and review.standing is Standing.REVERSING:
+        data["standing"] = str(Standing.REVERSED)  # as its readers know it: withdrawn for good
     aggregate = Aggregate("decision", review.decision_id, review.version)
     return outbox_row(review.tenant, type_, aggregate, review.reviewed_at, review.actor, trace, data)
 

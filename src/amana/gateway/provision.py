@@ -27,6 +27,8 @@ ALL_SCOPES = (
     "eligibility:check",
     "loans:read",
     "loans:write",
+    "notifications:read",
+    "notifications:send",
     "policies:approve",
     "policies:write",
     "tape:import",

@@ -1,4 +1,4 @@
-"""`GET /v1/events`: a service's stream by position, the same route in every service that has an outbox."""
+"""`GET /v1/events`: a service's stream by position, the same routes in every service that has an outbox."""
 
 from typing import Annotated
 
@@ -6,7 +6,8 @@ from litestar import get
 from litestar.datastructures import State
 from litestar.params import QueryParameter
 
-from amana.infra.outbox import EVENTS_PAGE_MAX, read_events
+from amana.infra.outbox import EVENTS_PAGE_MAX, read_end, read_events
+from amana.wire.consuming import StreamEnd
 from amana.wire.events import EventPage, SequencedEvent
 
 
@@ -23,3 +24,10 @@ async def list_events(
     page = await read_events(state.outbox_pool, after, limit)
     events = [SequencedEvent(position, body.decode()) for position, body in page.events]
     return EventPage(page.stream, events, page.last)
+
+
+@get("/v1/events/end", opt={"scope": "internal"}, tags=["Internal"])
+async def get_stream_end(state: State) -> StreamEnd:
+    """How far the service's stream is: given a position, and acknowledged by the broker."""
+    stream, last, published = await read_end(state.outbox_pool)
+    return StreamEnd(stream=stream, last=last, published=published)

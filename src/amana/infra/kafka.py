@@ -3,14 +3,18 @@
 The client blocks, so each producer and consumer has a worker thread of its own and asyncio in front: with one thread,
 calls run in the order in which they were made.
 
-What has been seen of the embedded broker (Tansu 0.6, memory only), and what we do about it. Nothing here needs more
-than Apache Kafka's protocol promises, but only Tansu has been tried.
+A consumer joins its group where the brokers coordinate groups (`kafka_groups` finds out): partitions are shared among
+the members, moved cooperatively, a few at a time, and what is done of those that are taken away is committed before.
+The tests run on Apache Kafka 4.3 too (`make test-kafka`). Elsewhere each member reads every partition. Either way a
+batch may come again, to whom it came or to another: whoever handles it drops duplicates by (stream, position).
+
+What has been seen of the embedded broker (Tansu 0.6, memory only), and what we do about it:
 - Headers, the idempotent producer and committed offsets work. A restarted broker has neither topics, nor offsets, nor
   the producer's id: an old producer then waits for ever and an old consumer goes on at its old offset in a new log. So
   a client that loses every broker is thrown away and made anew.
 - Joining a group took 3 s with `max.poll.interval.ms` at 6 s, and had not happened after 20 s with the default of
-  300 s. So consumers don't join: they assign themselves every partition, and the group only names the committed
-  offsets.
+  300 s. So consumers don't join there: they assign themselves every partition, and the group only names the
+  committed offsets.
 - The metadata field of a committed offset is not kept, so a topic's incarnation can't be written there; a consumer
   remembers it in memory.
 - A synchronous commit blocked for 45 s when the broker was gone; so commits are asynchronous. Losing one only means
@@ -27,14 +31,37 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient
 
 from amana.infra.breaker import Backoff, pause
-from amana.infra.kafka_client import ADMIN_TIMEOUT_S, KafkaUnavailable, Worker, common, ensure_topics
+from amana.infra.kafka_client import (
+    ADMIN_TIMEOUT_S,
+    TOPIC_PARTITIONS,
+    Bootstrap,
+    Brokers,
+    KafkaUnavailable,
+    Worker,
+    common,
+    ensure_topics,
+)
+from amana.infra.kafka_groups import coordinates_groups
 from amana.infra.kafka_producer import Producer, Record, Sent
 
-__all__ = ["Consumer", "KafkaUnavailable", "Message", "Producer", "Record", "Sent", "ensure_topics"]
+__all__ = [
+    "TOPIC_PARTITIONS",
+    "Bootstrap",
+    "Brokers",
+    "Consumer",
+    "KafkaUnavailable",
+    "Message",
+    "Producer",
+    "Record",
+    "Sent",
+    "ensure_topics",
+]
 
 FETCH_KBYTES_MAX = 16 * 1024
 """What a consumer may hold in memory, fetched but not yet asked for."""
 FETCH_WAIT_MS = 100
+SESSION_TIMEOUT_MS = 10_000
+"""How long the partitions of a member that was killed wait for another."""
 REOPEN_FIRST_S = 0.1
 REOPEN_MAX_S = 2.0
 
@@ -53,16 +80,16 @@ class Message(NamedTuple):
 
 
 class Consumer:
-    """Reads every partition of `topics` from where `group` committed, else from the beginning; at least once.
+    """Reads `topics` from where `group` committed, else from the beginning; at least once.
 
-    All partitions go to each consumer: a second one of the same group reads the same messages. Whoever handles them
-    drops duplicates by (stream, position). New partitions are seen when the consumer is opened next.
+    Where the brokers coordinate groups this is a member and reads its share; else it reads every partition, and sees
+    new ones when it is opened next.
 
     A topic that is not there yet is waited for. When every broker was lost the client is opened anew: at the committed
     offsets when the topic is still the same one, at the beginning when the broker came back with a new one.
     """
 
-    def __init__(self, bootstrap: str, group: str, topics: Sequence[str]) -> None:
+    def __init__(self, bootstrap: Bootstrap, group: str, topics: Sequence[str]) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._topics = list(topics)
@@ -70,6 +97,13 @@ class Consumer:
         self._client: confluent_kafka.Consumer | None = None
         self._lost = False
         self._incarnations: dict[str, str] = {}
+        self._joins: bool | None = None
+        self._done: dict[tuple[str, int], int] = {}
+
+    @property
+    def connected(self) -> bool:
+        """Whether the brokers were there when last asked."""
+        return self._client is not None and not self._lost
 
     async def batches(
         self, stop: asyncio.Event, size_max: int = 500, wait_ms: int = 200
@@ -115,10 +149,14 @@ class Consumer:
 
     def _open(self) -> confluent_kafka.Consumer:
         partitions, incarnations = _describe(self._bootstrap, self._topics)
+        if self._joins is None:
+            self._joins = coordinates_groups(self._bootstrap)
         client = confluent_kafka.Consumer(
             {
                 **common(self._bootstrap),
                 "group.id": self._group,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": FETCH_WAIT_MS,
@@ -126,9 +164,13 @@ class Consumer:
                 "error_cb": self._on_error,
             },
         )
+        self._done.clear()
         try:
-            committed = client.committed(partitions, timeout=ADMIN_TIMEOUT_S)
-            client.assign([self._start(place, incarnations[place.topic]) for place in committed])
+            if self._joins:
+                client.subscribe(self._topics, on_revoke=self._on_revoke, on_lost=self._on_lost)
+            else:
+                committed = client.committed(partitions, timeout=ADMIN_TIMEOUT_S)
+                client.assign([self._start(place, incarnations[place.topic]) for place in committed])
         except KafkaException as error:
             client.close()
             raise KafkaUnavailable(f"committed offsets of {self._group}: {error}") from error
@@ -146,11 +188,30 @@ class Consumer:
         ends = {(message.topic, message.partition): message.offset + 1 for message in batch}
         if self._client is None or not ends:
             return
+        self._done |= ends
         try:
             offsets = [TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()]
             self._client.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             log.info("consumer %s: commit: %s", self._group, error)
+
+    def _on_revoke(self, client: confluent_kafka.Consumer, taken_away: list[TopicPartition]) -> None:
+        """Partitions go to another member, or we leave: it should begin after what is done."""
+        ends = [
+            (place.topic, place.partition, self._done.pop((place.topic, place.partition), -1)) for place in taken_away
+        ]
+        offsets = [TopicPartition(topic, partition, end) for topic, partition, end in ends if end >= 0]
+        if not offsets or self._lost:
+            return
+        try:
+            client.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            log.info("consumer %s: commit at revocation: %s", self._group, error)
+
+    def _on_lost(self, _client: confluent_kafka.Consumer, lost: list[TopicPartition]) -> None:
+        """Partitions went to another member already: nothing of them may be committed."""
+        for place in lost:
+            self._done.pop((place.topic, place.partition), None)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:
@@ -162,7 +223,7 @@ class Consumer:
             self._client = None
 
 
-def _describe(bootstrap: str, topics: list[str]) -> tuple[list[TopicPartition], dict[str, str]]:
+def _describe(bootstrap: Bootstrap, topics: list[str]) -> tuple[list[TopicPartition], dict[str, str]]:
     """Every partition of `topics`, and each topic's id, which is new when a topic is made anew."""
     admin = AdminClient(common(bootstrap))
     partitions: list[TopicPartition] = []
@@ -189,7 +250,10 @@ def _message(message: confluent_kafka.Message) -> Message:
 
 
 def _headers(message: confluent_kafka.Message) -> list[tuple[str, str | bytes | None]]:
-    headers = message.headers() or []
+    try:
+        headers = message.headers() or []
+    except UnicodeDecodeError:  # a name that is no text: whoever sent it, it was not the relay
+        return []
     return list(headers.items()) if isinstance(headers, dict) else headers
 
 

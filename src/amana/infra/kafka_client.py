@@ -1,37 +1,70 @@
-"""What the Kafka producer and consumer share: settings of librdkafka, a thread, topics, the one error."""
+"""What the Kafka producer and consumer share: where brokers are, librdkafka's settings, a thread, topics, the error."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from amana.infra.settings import Settings
+
 ADMIN_TIMEOUT_S = 3.0
+TROUBLE_MAX = 3
+"""How much of what a client complained of meanwhile an error repeats."""
+TOPIC_PARTITIONS = 4
+"""Of a topic that we create."""
 
 T = TypeVar("T")
+
+
+class Brokers(NamedTuple):
+    """Where brokers are and how they are spoken to; the fields are as in `Settings`."""
+
+    bootstrap: str
+    security_protocol: str = "plaintext"
+    sasl_mechanism: str = ""
+    username: str = ""
+    password: str = ""
+    ca_file: str = ""
+
+    def __repr__(self) -> str:
+        """Without the password, wherever it is told."""
+        return f"Brokers({self.bootstrap!r}, {self.security_protocol!r}, {self.username!r})"
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Brokers":
+        """The brokers that a process was told of."""
+        return cls(*(getattr(settings, f"kafka_{name}") for name in cls._fields))
+
+
+Bootstrap: TypeAlias = Brokers | str
+"""Brokers; only their `host:port` where they are spoken to in the clear."""
 
 
 class KafkaUnavailable(Exception):
     """The broker does not answer, or not as it should. It may be tried again."""
 
 
-async def ensure_topics(bootstrap: str, names: Sequence[str], partitions: int = 4) -> None:
+async def ensure_topics(bootstrap: Bootstrap, names: Sequence[str], partitions: int = TOPIC_PARTITIONS) -> None:
     """Create the topics that are absent, with the broker's default replication. Raises `KafkaUnavailable`."""
     await asyncio.to_thread(_ensure_topics, bootstrap, names, partitions)
 
 
-def _ensure_topics(bootstrap: str, names: Sequence[str], partitions: int) -> None:
-    admin = AdminClient(common(bootstrap))
+def _ensure_topics(bootstrap: Bootstrap, names: Sequence[str], partitions: int) -> None:
+    trouble: list[str] = []
+    told: dict[str, Any] = {"error_cb": lambda error: trouble.append(str(error))}
+    admin = AdminClient(common(bootstrap) | told)
     wanted = [NewTopic(name, num_partitions=partitions) for name in names]
     for name, made in admin.create_topics(wanted, request_timeout=ADMIN_TIMEOUT_S).items():
         try:
             made.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise KafkaUnavailable(f"create topic {name}: {error}") from error
+                admin.poll(0)  # a refused password or certificate is told there alone
+                raise KafkaUnavailable("; ".join([f"create topic {name}: {error}", *trouble[:TROUBLE_MAX]])) from error
 
 
 class Worker:
@@ -54,10 +87,19 @@ class Worker:
         self._thread.shutdown(wait=False)
 
 
-def common(bootstrap: str) -> dict[str, str | int | float | bool]:
+def common(bootstrap: Bootstrap) -> dict[str, str | int | float | bool]:
     """The settings of every client."""
+    brokers = Brokers(bootstrap) if isinstance(bootstrap, str) else bootstrap
+    named = {
+        "sasl.mechanism": brokers.sasl_mechanism,
+        "sasl.username": brokers.username,
+        "sasl.password": brokers.password,
+        "ssl.ca.location": brokers.ca_file,
+    }
     return {
-        "bootstrap.servers": bootstrap,
+        "bootstrap.servers": brokers.bootstrap,
+        "security.protocol": brokers.security_protocol,
+        **{name: value for name, value in named.items() if value},
         "log_level": 2,  # librdkafka repeats itself on stderr while a broker is down; errors reach us through error_cb
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1_000,

@@ -9,10 +9,12 @@ from typing import NamedTuple
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
-from amana.infra.kafka_client import Worker, common
+from amana.infra.kafka_client import Bootstrap, Worker, common
 
 POLL_S = 0.05
 """How often a blocking wait looks whether its client is being closed."""
+LINGER_MS = 100
+"""How long a batch may fill up while records are queued. When all are, they are flushed, which does not linger."""
 QUEUE_MESSAGES_MAX = 10_000
 QUEUE_KBYTES_MAX = 64 * 1024
 """What a producer may hold in memory."""
@@ -44,7 +46,7 @@ class Producer:
     False): close it and make another.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: Bootstrap) -> None:
         self.usable = True
         self._worker = Worker("kafka-producer")
         self._client = confluent_kafka.Producer(
@@ -55,7 +57,7 @@ class Producer:
                 "enable.gapless.guarantee": True,
                 "max.in.flight.requests.per.connection": 1,
                 "message.timeout.ms": 0,
-                "linger.ms": 1,
+                "linger.ms": LINGER_MS,
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": QUEUE_MESSAGES_MAX,
                 "queue.buffering.max.kbytes": QUEUE_KBYTES_MAX,
@@ -69,22 +71,28 @@ class Producer:
 
     async def check(self) -> bool:
         """Whether the producer is still usable; notices a broker that went away while nothing was sent."""
-        await self._worker.run(self._client.poll, 0)
+        await self._worker.run(self._look)
         return self.usable
 
     async def close(self) -> None:
         """Drop what is unsent and free the client."""
         await self._worker.finish(self._close)
 
+    def _look(self) -> None:
+        try:
+            self._client.poll(0)
+        except KafkaException:  # fatal, such as a gap that a purge made certain
+            self.usable = False
+
     def _send(self, topic: str, records: Sequence[Record], deadline_s: float) -> Sent:
         deadline = time.monotonic() + deadline_s
         reports = _Reports(len(records))
-        self._client.poll(0)
         try:
+            self._client.poll(0)
             for index, record in enumerate(records):
                 self._produce(topic, record, partial(reports.note, index), deadline)
             while reports.waiting and not reports.failure and time.monotonic() < deadline:
-                self._client.poll(POLL_S)
+                self._client.flush(POLL_S)
                 self._stop_if_lost()
         except (KafkaException, BufferError) as error:
             reports.failure = str(error)

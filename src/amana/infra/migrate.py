@@ -21,7 +21,7 @@ from amana.infra.postgres import CONNECT_TIMEOUT_S, Connection, DatabaseUnavaila
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
 
-MAIN_SCHEMAS = ("gateway", "eligibility", "transactions")
+MAIN_SCHEMAS = ("gateway", "eligibility", "transactions", "notifications")
 AUDIT_SCHEMAS = ("audit",)
 LOCK_TIMEOUT_MS = 60_000
 """How long to wait for another runner, or for a lock that a migration needs."""
@@ -79,6 +79,7 @@ def role_urls(settings: Settings) -> dict[str, str]:
         "amana_transactions": settings.transactions_database_url,
         "amana_relay": settings.relay_database_url,
         "amana_audit": settings.audit_database_url,
+        "amana_notifications": settings.notifications_database_url,
     }
 
 

@@ -58,3 +58,14 @@ async def read_events(pool: Pool, after: int, limit: int) -> EventPage:
         end = await connection.fetchrow(SQL["stream_end"])
     assert end is not None, "the migration of this schema inserted no row into stream"
     return EventPage(end["stream"], [(row["position"], row["body"]) for row in rows], end["last_position"])
+
+
+async def read_end(pool: Pool) -> tuple[str, int, int]:
+    """A stream's name, the highest position given and the highest that is published with all before it.
+
+    Raises `DatabaseUnavailable`.
+    """
+    async with reading(pool) as connection:
+        end = await connection.fetchrow(SQL["stream_end"])
+    assert end is not None, "the migration of this schema inserted no row into stream"
+    return end["stream"], end["last_position"], end["published"]

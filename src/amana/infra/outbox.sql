@@ -27,5 +27,5 @@ WHERE bytes_before = 0 OR bytes_before + octet_length(body) <= $3
 ORDER BY position;
 
 -- name: stream_end
--- The name of this schema's stream and the highest position given so far.
-SELECT stream, last_position FROM stream;
+-- The name of this schema's stream, the highest position given so far, and the highest that is published.
+SELECT stream, last_position, published FROM stream;

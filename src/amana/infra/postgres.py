@@ -227,7 +227,10 @@ async def _rolled_back(connection: Connection, transaction: asyncpg.transaction.
 
 
 def _may_run_again(error: Exception) -> bool:
-    """Not after what is a bug: it would fail the same way."""
+    """Not after what is a bug: it would fail the same way. (asyncpg counts a value that does not fit its column's type
+    among the errors of its interface.)"""
+    if isinstance(error, asyncpg.DataError):
+        return False
     if isinstance(error, asyncpg.PostgresError) and not isinstance(error, CONNECTION_TROUBLE):
         return (error.sqlstate or "") in RETRYABLE_SQLSTATES or isinstance(_translated(error), DatabaseUnavailable)
     return True

@@ -15,16 +15,17 @@ from asyncpg.exceptions import LockNotAvailableError
 from prometheus_client import Gauge
 
 from amana.infra.breaker import Backoff, pause
+from amana.infra.kafka import Bootstrap, Brokers
 from amana.infra.lease import LEASE_S, RENEWALS_PER_LEASE, SQL, Lease
 from amana.infra.postgres import DatabaseUnavailable, Pool, open_pool, reading
-from amana.infra.publisher import Publisher
+from amana.infra.publisher import EVENTS_PER_S_MAX, Publisher
 from amana.infra.sequencer import SEQUENCE_CHUNK_MAX, Sequencer
 from amana.infra.settings import Settings
 
 SOURCES = ("eligibility", "transactions")
 """Schemas with an outbox; the stream of each has the schema's name."""
-CONNECTIONS = 4
-"""Per source: lease, sequencer, publisher, gauges."""
+CONNECTIONS = 5
+"""Per source: lease, sequencer, publisher (its next chunk, and how far it got), gauges."""
 POLL_BUSY_S = 0.02
 POLL_IDLE_S = 0.2
 """A step that was not full waits the first before the next, so that steps are few and full under load; after a step
@@ -56,16 +57,17 @@ class Relay:
         self,
         stream: str,
         pool: Pool,
-        bootstrap: str,
+        bootstrap: Bootstrap,
         *,
         lease_s: float = LEASE_S,
         chunk: int = SEQUENCE_CHUNK_MAX,
+        events_per_s: int = EVENTS_PER_S_MAX,
     ) -> None:
         self._pool = pool
         self._stream = stream
         self._lease = Lease(pool, stream, lease_s)
         self._sequencer = Sequencer(pool, self._lease, chunk)
-        self._publisher = Publisher(pool, self._lease, bootstrap)
+        self._publisher = Publisher(pool, self._lease, bootstrap, events_per_s)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, through restarts of PostgreSQL and the broker. Raises only on a bug."""
@@ -142,7 +144,7 @@ async def _run_source(source: str, settings: Settings, stop: asyncio.Event) -> N
     if pool is None:
         return
     try:
-        await Relay(source, pool, settings.kafka_bootstrap).run(stop)
+        await Relay(source, pool, Brokers.of(settings), events_per_s=settings.relay_events_per_s).run(stop)
     finally:
         await pool.close()
 

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+KAFKA_PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
+KAFKA_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
 
 class SettingsError(ValueError):
     """A setting has a value that can't be used; the message names the variable."""
@@ -25,14 +28,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     transactions_database_url: str = ""
     audit_database_url: str = ""
     relay_database_url: str = ""
+    notifications_database_url: str = ""
     gateway_database_url: str = ""
     redis_url: str = ""
     quota_default_rate: int = 0
     quota_replicas: int = 1
     kafka_bootstrap: str = ""
+    kafka_security_protocol: str = "plaintext"
+    kafka_sasl_mechanism: str = ""
+    kafka_username: str = ""
+    kafka_password: str = ""
+    kafka_ca_file: str = ""
+    relay_events_per_s: int = 25_000
     eligibility_url: str = "http://127.0.0.1:7801"
     transactions_url: str = "http://127.0.0.1:7802"
     audit_url: str = "http://127.0.0.1:7803"
+    notifications_url: str = "http://127.0.0.1:7805"
     listen_host: str = "127.0.0.1"
     listen_port: int = 0
     listen_shared: int = 0
@@ -66,11 +77,29 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("AMANA_ASSESSMENT_TTL_MS must be between 100 and 60000")
     if not 1 <= settings.assessments_in_memory <= 10_000_000:
         raise SettingsError("AMANA_ASSESSMENTS_IN_MEMORY must be between 1 and 10000000")
+    if not 100 <= settings.relay_events_per_s <= 1_000_000:
+        raise SettingsError("AMANA_RELAY_EVENTS_PER_S must be between 100 and 1000000")
     if settings.quota_default_rate > 1_000_000:
         raise SettingsError("AMANA_QUOTA_DEFAULT_RATE must be between 0 and 1000000")
     if not 1 <= settings.quota_replicas <= 10_000:
         raise SettingsError("AMANA_QUOTA_REPLICAS must be between 1 and 10000")
     return settings
+
+
+def check_kafka(settings: Settings) -> None:
+    """Refuses a way to speak to brokers whose settings don't fit together: `SettingsError`, without the password."""
+    protocol, mechanism = settings.kafka_security_protocol, settings.kafka_sasl_mechanism
+    if protocol not in KAFKA_PROTOCOLS:
+        raise SettingsError(f"AMANA_KAFKA_SECURITY_PROTOCOL must be one of {', '.join(KAFKA_PROTOCOLS)}")
+    signs_in = protocol.startswith("sasl_")
+    if signs_in and mechanism not in KAFKA_MECHANISMS:
+        raise SettingsError(f"AMANA_KAFKA_SASL_MECHANISM must be one of {', '.join(KAFKA_MECHANISMS)}")
+    for name in ("kafka_sasl_mechanism", "kafka_username", "kafka_password"):
+        if signs_in != bool(getattr(settings, name)):
+            how = "needs" if signs_in else "does not use"
+            raise SettingsError(f"AMANA_KAFKA_SECURITY_PROTOCOL {protocol} {how} AMANA_{name.upper()}")
+    if settings.kafka_ca_file and not protocol.endswith("ssl"):
+        raise SettingsError(f"AMANA_KAFKA_SECURITY_PROTOCOL {protocol} does not use AMANA_KAFKA_CA_FILE")
 
 
 def to_environ(settings: Settings) -> dict[str, str]:

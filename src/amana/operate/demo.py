@@ -86,6 +86,8 @@ def _print(console: Console, report: dict[str, Any], told: list[Told], proof: Pr
     console.print(_summary(report))
     for error in report["errors"][:5]:
         console.print(f"[red]{error}")
+    for found in proof.replayed.differences[:10]:
+        console.print(found.told(), style="red", markup=False, soft_wrap=True)
     for difference in proof.reconciliation.differences[:10]:
         console.print(f"[red]{difference.check}: {difference.subject}: {difference.expected} / {difference.found}")
     verdict = "[green]Everything agrees." if report["ok"] else "[red]Something does not agree: see above."
@@ -137,6 +139,7 @@ def _summary(report: dict[str, Any]) -> Table:
     table.add_row("Debits less credits", balance)
     table.add_row("Events written / leaves sealed", f"{report['events']:,} / {report['leaves']:,}")
     table.add_row("Audit log", "verified from the first leaf" if report["checkpoint_verified"] else "[red]NOT verified")
+    table.add_row("Replayed from the log alone", _replayed(report["replay"]))
     table.add_row("Other lender sees", "nothing" if report["tenants_isolated"] else "[red]SOMETHING")
     for name in ("check", "booking"):
         times = latency[name]
@@ -148,3 +151,9 @@ def _summary(report: dict[str, Any]) -> Table:
         f"{report['per_second']['decisions']:,} decisions, {report['per_second']['transfers']:,} transfers a second",
     )
     return table
+
+
+def _replayed(report: dict[str, Any]) -> str:
+    rows, differing = sum(report["live"].values()), sum(report["tables"].values()) + report["contradictions"]
+    verdict = f"{differing:,} differences" if not differing else f"[red]{differing:,} differences[/]"
+    return f"{report['events']:,} events, {rows:,} rows: {verdict}"

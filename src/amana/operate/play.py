@@ -11,6 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from amana.audit.verify import VerifyReport, run_verify
 from amana.operate.reconcile import Reconciliation, reconcile
+from amana.operate.replay.options import Options
+from amana.operate.replay.result import Replayed
+from amana.operate.replay.run import replay as replay_log
+from amana.operate.replay.telling import Telling
 from amana.operate.stack import Stack
 from amana.tape.book import Book
 from amana.tape.client import Urls
@@ -28,11 +32,12 @@ class Proof(msgspec.Struct):
 
     reconciliation: Reconciliation
     verification: VerifyReport
+    replayed: Replayed
 
     @property
     def ok(self) -> bool:
-        """Everything agrees and every checkpoint verifies."""
-        return self.reconciliation.ok and self.verification.ok
+        """Everything agrees, every checkpoint verifies, and the log alone says what stands."""
+        return self.reconciliation.ok and self.verification.ok and self.replayed.ok
 
     def to_json(self) -> dict[str, Any]:
         """The keys that every report of a play has."""
@@ -44,6 +49,7 @@ class Proof(msgspec.Struct):
             "leaves": sum(found.sealed.values()),
             "checkpoint_verified": self.verification.ok,
             "reconciliation": msgspec.to_builtins(found),
+            "replay": msgspec.to_builtins(self.replayed),
         }
 
 
@@ -86,14 +92,16 @@ def _spoken(console: Console, title: str) -> Callable[[int, int], None]:
 
 
 async def prove(stack: Stack, console: Console) -> Proof:
-    """Waits until the log has everything, reconciles, and verifies the whole log with its key."""
+    """Waits until the log has everything, reconciles, verifies the whole log, and rebuilds what stands from it."""
     begun = time.monotonic()
     with console.status("Reconciling: counters, entries, loans, exposures, events and leaves"):
         reconciliation = await reconcile(stack.settings, SETTLE_S)
     with console.status("Verifying the audit log from its first leaf"):
         verification = await run_verify(stack.settings)
-    console.print(f"Reconciled and verified in {time.monotonic() - begun:.1f} s")
-    return Proof(reconciliation, verification)
+    with console.status("Rebuilding every row from the log alone"):
+        replayed = await replay_log(stack.settings, Options(settle_s=SETTLE_S), Telling(console, quiet=True))
+    console.print(f"Reconciled, verified and replayed in {time.monotonic() - begun:.1f} s")
+    return Proof(reconciliation, verification, replayed)
 
 
 def merged(results: list[ReplayResult]) -> dict[str, Any]:

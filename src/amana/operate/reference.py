@@ -6,10 +6,13 @@ here, once; a test fails when one is missing.
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.domain.event_kinds import ABSENT, EventType
+from amana.domain.event_types import CATALOGUE
 from amana.domain.facts import FACTS
 from amana.domain.policy_schema import policy_schema
 from amana.domain.precedence import KINDS, PRECEDENCE
@@ -18,7 +21,8 @@ from amana.eligibility.http import ROUTES as ELIGIBILITY_ROUTES
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
-from amana.operate.event_types import EVENTS
+from amana.notifications.http import ROUTES as NOTIFICATIONS_ROUTES
+from amana.operate.asyncapi import asyncapi_text
 from amana.operate.fact_meanings import FACT_MEANINGS
 from amana.transactions.http import ROUTES as TRANSACTIONS_ROUTES
 
@@ -26,20 +30,28 @@ MADE = "<!-- Made from the code; `AMANA_TEST_REGENERATE=1 .venv/bin/python -m py
 
 
 SETTINGS = {
-    "owner_database_url": "Main database, as the role that owns it: `amana migrate`, keys and tenants, `reconcile`.",
+    "owner_database_url": "Main database, as the role that owns it: `migrate`, keys, tenants, `reconcile`, `replay`.",
     "owner_audit_database_url": "Audit's database, as the role that owns it.",
     "eligibility_database_url": "Main database as `amana_eligibility`.",
     "transactions_database_url": "Main database as `amana_transactions`.",
     "audit_database_url": "Audit's database as `amana_audit`.",
     "relay_database_url": "Main database as `amana_relay`.",
+    "notifications_database_url": "Main database as `amana_notifications`.",
     "gateway_database_url": "Main database as any service role: where a service looks up API keys.",
     "redis_url": "Redis or Valkey for cached assessments and quotas. Empty: nothing is cached, quotas are local.",
     "quota_default_rate": "Requests a second of a key without a quota of its own, and as many at once; 0: any number.",
     "quota_replicas": "How many processes share a key's quota while Redis is away: each then grants its part.",
     "kafka_bootstrap": "Kafka brokers, `host:port` with commas.",
+    "kafka_security_protocol": "How brokers are spoken to: `plaintext`, `ssl` (TLS), `sasl_plaintext`, `sasl_ssl`.",
+    "kafka_sasl_mechanism": "How we sign in with `sasl_…`: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.",
+    "kafka_username": "The user with `sasl_…`. It creates and describes topics, and reads and writes them.",
+    "kafka_password": "That user's password.",
+    "kafka_ca_file": "The certificates, in PEM, that vouch for brokers with `…ssl`. Empty: those of the system.",
+    "relay_events_per_s": "The most events a second that the relay publishes of a stream, 100 to 1000000.",
     "eligibility_url": "Where other services reach eligibility.",
     "transactions_url": "Where other services reach transactions.",
     "audit_url": "Where tools reach audit.",
+    "notifications_url": "Where tools reach notifications.",
     "listen_host": "The address that a service listens on.",
     "listen_port": "The port that a service listens on; 0 is any free one.",
     "listen_shared": "Not 0: other processes of the same service and user listen at the port too, and the kernel deals "
@@ -68,6 +80,8 @@ SCOPES = {
     "internal": "Calls between services, for the tenant named in `Amana-Tenant`. Only the platform's own key has it.",
     "loans:read": "Loans and repayments.",
     "loans:write": "Book loans, record and reverse repayments.",
+    "notifications:read": "What borrowers are and were to be told.",
+    "notifications:send": "Claim notification requests and report what came of them: a sender's key.",
     "policies:approve": "Approve policies that another key drafted, withdraw and read them.",
     "policies:write": "Draft, withdraw and read policies.",
     "tape:import": "Act at a past time: `as_of`, `terms`, `effective_at`, `effective_on`, `imported`.",
@@ -79,12 +93,14 @@ ROUTES: tuple[tuple[str, Sequence[ControllerRouterHandler]], ...] = (
     ("eligibility", ELIGIBILITY_ROUTES),
     ("transactions", TRANSACTIONS_ROUTES),
     ("audit", AUDIT_ROUTES),
+    ("notifications", NOTIFICATIONS_ROUTES),
 )
 
 
 def pages() -> dict[str, str]:
     """Every page by its file name."""
     return {
+        "asyncapi.json": asyncapi_text(),
         "events.md": _events(),
         "policy.schema.json": policy_schema(),
         "facts.md": _facts(),
@@ -99,12 +115,17 @@ def _events() -> str:
     intro = (
         "Past-tense facts, written in the transaction of the change they tell of. The envelope is `event_id`, "
         "`tenant`, `type`, `version`, `occurred_at`, `aggregate` (`type`, `id`, `version`), `actor`, `trace`, `data`; "
-        "the bytes are canonical JSON (RFC 8785). All are version 1. Personal data is in none of them. A field with a "
-        "question mark is there only where it is set. `debit` and `credit` are an account with its version and its "
-        "four counters just after the movement; `notes` is a salted SHA-256 of the client's reference and metadata."
+        "the bytes are canonical JSON (RFC 8785). Personal data is in none of them. A field with a question mark is "
+        "there only where it is set. `debit` and `credit` are an account with its version and its four counters just "
+        "after the movement; `notes` is a salted SHA-256 of the client's reference and metadata. The kinds of all "
+        "fields are in the [JSON Schema](events.schema.json), topics and headers in the [AsyncAPI "
+        "document](asyncapi.json)."
     )
-    rows = ((f"`{e.name}`", e.stream, e.aggregate, e.meaning, _fields(e.data)) for e in EVENTS)
-    return _page("Events", intro, _table(("Type", "Stream", "Aggregate", "When", "Fields of `data`"), rows))
+    rows = (
+        (f"`{type_.name}`", str(type_.version), type_.stream, type_.aggregate, type_.meaning, _fields(type_))
+        for type_ in CATALOGUE.types
+    )
+    return _page("Events", intro, _table(("Type", "Version", "Stream", "Aggregate", "When", "Fields of `data`"), rows))
 
 
 def _facts() -> str:
@@ -121,8 +142,9 @@ def _facts() -> str:
     return _page("Facts", intro, _table(("Fact", "Kind", "Source", "May be unknown", "Meaning"), rows))
 
 
-def _fields(data: str) -> str:
-    return " ".join(f"`{name.rstrip('?')}`{'?' if name.endswith('?') else ''}" for name in data.split())
+def _fields(type_: EventType) -> str:
+    fields = msgspec.structs.fields(type_.data)
+    return " ".join(f"`{field.encode_name}`{'?' if field.default is ABSENT else ''}" for field in fields)
 
 
 def _precedence() -> str:

@@ -1,4 +1,4 @@
-"""A whole local stack: servers from wheels (or given by URL), databases, migrations, keys, the four services.
+"""A whole local stack: servers from wheels (or given by URL), databases, migrations, keys, the services.
 
     async with Stack.open(data_dir, Ports.at(7801), say=print) as stack:
         ...  # stack.settings, stack.urls
@@ -13,7 +13,7 @@ import hmac
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,8 @@ from amana.operate.home import Home, explain
 
 DATABASE = "amana"
 SERVICES = ("eligibility", "transactions", "audit", "relay")
+ALL_SERVICES = (*SERVICES, "notifications")
+"""With the one that nothing waits for: `amana up` starts it; the demo and most tests do without."""
 SERVICE_START_TIMEOUT_S = 60.0
 SERVICE_STOP_TIMEOUT_S = 15.0
 """A service answers what it has queued before it ends."""
@@ -52,6 +54,7 @@ class Ports(NamedTuple):
     transactions: int
     audit: int
     relay: int
+    notifications: int
     postgres: int
     valkey: int
     broker: int
@@ -59,12 +62,12 @@ class Ports(NamedTuple):
     @classmethod
     def at(cls, base: int) -> "Ports":
         """Fixed ports: services from `base`, servers from `base + 10`."""
-        return cls(*range(base, base + 4), *range(base + 10, base + 13))
+        return cls(*range(base, base + 5), *range(base + 10, base + 13))
 
     @classmethod
     def free(cls) -> "Ports":
         """Ports that nobody uses now."""
-        return cls(*find_free(7))
+        return cls(*find_free(8))
 
 
 def silent(_: str) -> None:
@@ -74,7 +77,7 @@ def silent(_: str) -> None:
 class Stack:
     """See the module. `settings` and `urls` are complete once it is open."""
 
-    def __init__(self, home: Home, ports: Ports, given: Settings, say: Say) -> None:
+    def __init__(self, home: Home, ports: Ports, given: Settings, say: Say, names: Sequence[str] = SERVICES) -> None:
         self.home = home
         self.ports = ports
         self.given = given
@@ -83,6 +86,7 @@ class Stack:
         self.valkey: Valkey | None = None
         self.broker: Broker | None = None
         self.services: dict[str, Process] = {}
+        self.names = names
         self._say = say
 
     @classmethod
@@ -94,6 +98,7 @@ class Stack:
         *,
         given: Settings | None = None,
         servers_only: bool = False,
+        services: Sequence[str] = SERVICES,
         say: Say = silent,
     ) -> AsyncIterator["Stack"]:
         """Start everything and, at the end of the block, stop it.
@@ -103,7 +108,7 @@ class Stack:
         a message for the person at the keyboard.
         """
         home = Home(data_dir, temporary=False) if data_dir else Home.temporary_one()
-        stack = cls(home, ports or Ports.free(), given or Settings(), say)
+        stack = cls(home, ports or Ports.free(), given or Settings(), say, services)
         try:
             await stack._start(servers_only=servers_only)
             yield stack
@@ -114,7 +119,8 @@ class Stack:
     @property
     def urls(self) -> dict[str, str]:
         """Base URL of each service with an API, by name."""
-        return {name: f"http://{LOOPBACK}:{getattr(self.ports, name)}" for name in SERVICES[:3]}
+        names = [name for name in ALL_SERVICES if name != "relay"]
+        return {name: f"http://{LOOPBACK}:{getattr(self.ports, name)}" for name in names if name in self.names}
 
     def processes(self) -> list[Process]:
         """Every process of the stack, in the order in which they were started."""
@@ -138,7 +144,7 @@ class Stack:
 
     async def _require_ports(self, *, servers_only: bool, wait_s: float) -> None:
         """Every port that we are going to use is free, at once or (after a killed run) within `wait_s`."""
-        wanted = {} if servers_only else {f"the {name} service": getattr(self.ports, name) for name in SERVICES}
+        wanted = {} if servers_only else {f"the {name} service": getattr(self.ports, name) for name in self.names}
         if not self.given.owner_database_url:
             wanted["PostgreSQL"] = self.ports.postgres
         if not self.given.redis_url:
@@ -185,7 +191,7 @@ class Stack:
         roles = {
             f"{name}_database_url": getattr(given, f"{name}_database_url")
             or service_url(owner_audit if name == "audit" else owner, owner, f"amana_{name}")
-            for name in SERVICES
+            for name in ALL_SERVICES
         }
         return msgspec.structs.replace(
             given,
@@ -198,6 +204,7 @@ class Stack:
             eligibility_url=self.urls["eligibility"],
             transactions_url=self.urls["transactions"],
             audit_url=self.urls["audit"],
+            notifications_url=f"http://{LOOPBACK}:{self.ports.notifications}",
             internal_key=given.internal_key or kept.internal_key,
             audit_key_file=given.audit_key_file or str(self.home.audit_key()),
         )
@@ -213,9 +220,9 @@ class Stack:
         await provision.ensure_internal_key(settings.owner_database_url, settings.internal_key)
 
     async def start_services(self) -> None:
-        """Start the four services side by side and wait until each says that it is ready."""
-        self._say(f"Starting services: {', '.join(SERVICES)}")
-        await together([self.start_service(name) for name in SERVICES])
+        """Start the services side by side and wait until each says that it is ready."""
+        self._say(f"Starting services: {', '.join(self.names)}")
+        await together([self.start_service(name) for name in self.names])
 
     async def start_service(self, name: str, process: str = "") -> None:
         """Start one service (again), and wait until it is ready. `ServerError` with the end of its log if it fails.

@@ -13,7 +13,7 @@ from amana.infra.embedded.ports import LOOPBACK
 from amana.infra.embedded.process import Process, ServerError
 from amana.infra.settings import Settings
 from amana.operate.home import explain
-from amana.operate.stack import STACK_ERRORS, Ports, Say, Stack
+from amana.operate.stack import ALL_SERVICES, STACK_ERRORS, Ports, Say, Stack
 
 WATCH_S = 0.2
 RESTARTS_MAX = 5
@@ -59,7 +59,7 @@ async def run_up(data_dir: Path, ports: Ports, given: Settings, say: Say, compla
 
 async def _stay(data_dir: Path, ports: Ports, given: Settings, say: Say) -> None:
     began = time.monotonic()
-    async with Stack.open(data_dir, ports, given=given, say=say) as stack:
+    async with Stack.open(data_dir, ports, given=given, services=ALL_SERVICES, say=say) as stack:
         say(f"Amana is up after {time.monotonic() - began:.1f} s. Data and logs: {stack.home.path}")
         for name, url in stack.urls.items():
             say(f"  {name:<13} {url}   docs {url}/schema")

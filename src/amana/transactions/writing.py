@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from amana.domain.book import Book, Draft
+from amana.domain.event_types import VERSIONS
 from amana.domain.events import Event, event_bytes
 from amana.domain.ids import uuid7
 from amana.domain.transfer import Posted
@@ -77,7 +78,7 @@ def event_rows(book: Book, drafts: Sequence[Draft]) -> Sequence[OutboxRow]:
             event_id=uuid7(unix_ms, clock.random_74_bits()),
             tenant=draft.tenant,
             type=draft.type,
-            version=1,
+            version=VERSIONS[draft.type],
             occurred_at=book.now,
             aggregate=draft.aggregate,
             actor=draft.actor,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from litestar.types import ControllerRouterHandler
 
-from amana.gateway.stream import list_events
+from amana.gateway.stream import get_stream_end, list_events
 from amana.transactions.http import accounts, loan_reversals, loans, transfers
 
 ROUTES: Sequence[ControllerRouterHandler] = (
@@ -13,4 +13,5 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     *loans.ROUTES,
     *loan_reversals.ROUTES,
     list_events,
+    get_stream_end,
 )

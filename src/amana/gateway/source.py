@@ -1,0 +1,78 @@
+"""A service's stream, as another process reads it over HTTP: `GET /v1/events` by position."""
+
+from datetime import datetime
+
+import msgspec
+
+from amana.infra.consuming.runtime import Missing
+from amana.infra.http import HttpClient, UpstreamUnavailable
+from amana.infra.kafka import Message
+from amana.wire.events import EventPage, SequencedEvent
+
+TIMEOUT_MS = 10_000
+
+
+class _Aggregate(msgspec.Struct):
+    id: str
+
+
+class _Envelope(msgspec.Struct):
+    aggregate: _Aggregate
+    event_id: str
+    occurred_at: datetime
+    tenant: int
+    type: str
+
+
+_envelopes = msgspec.json.Decoder(_Envelope)
+
+
+class Source:
+    """The service that a stream comes from."""
+
+    def __init__(self, stream: str, url: str, internal_key: str, client: HttpClient) -> None:
+        self.stream = stream
+        self._url = f"{url.rstrip('/')}/v1/events"
+        self._headers = {"Authorization": f"Bearer {internal_key}"}
+        self._client = client
+
+    async def page(self, after: int, limit: int) -> EventPage:
+        """At most `limit` events after position `after`. Raises `UpstreamUnavailable`."""
+        url = f"{self._url}?after={after}&limit={limit}"
+        reply = await self._client.request("GET", url, headers=self._headers, timeout_ms=TIMEOUT_MS)
+        if reply.status != 200:
+            raise UpstreamUnavailable(f"GET {url}: status {reply.status}", outcome_known=True)
+        try:
+            page = msgspec.json.decode(reply.body, type=EventPage)
+        except msgspec.MsgspecError as error:
+            raise UpstreamUnavailable(f"GET {url}: {error}", outcome_known=True) from error
+        if page.stream != self.stream:
+            raise UpstreamUnavailable(f"GET {url}: answers for stream {page.stream}", outcome_known=True)
+        return page
+
+    async def missing(self, after: int, limit: int) -> Missing:
+        """The same as messages, as the relay would have sent them. Raises `UpstreamUnavailable`."""
+        page = await self.page(after, limit)
+        first_at = _happened_at(page.events[0]) if page.events else None
+        return Missing([as_message(self.stream, event) for event in page.events], page.last, first_at)
+
+
+def as_message(stream: str, event: SequencedEvent) -> Message:
+    """An event fetched from its source. What can't be read has no key: it will be a dead letter of its own."""
+    body = event.body.encode()
+    headers = {"stream": stream.encode(), "position": b"%d" % event.position}
+    try:
+        envelope = _envelopes.decode(body)
+    except msgspec.MsgspecError:
+        return Message("", -1, -1, b"", body, headers)
+    headers |= {"event_id": envelope.event_id.encode(), "type": envelope.type.encode()}
+    headers["tenant"] = b"%d" % envelope.tenant
+    return Message("", -1, -1, envelope.aggregate.id.encode(), body, headers)
+
+
+def _happened_at(event: SequencedEvent) -> float | None:
+    """Seconds since 1970; None where the event does not say."""
+    try:
+        return _envelopes.decode(event.body.encode()).occurred_at.timestamp()
+    except msgspec.MsgspecError:
+        return None

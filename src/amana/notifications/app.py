@@ -1,0 +1,65 @@
+"""Composes the notifications service: settings → pool → consumer and sweeper → routes.
+
+Ready once both streams have a beginning: a new installation tells nobody of what happened before it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+
+from amana.gateway.edge import build_app
+from amana.gateway.keyring import KeyRing
+from amana.gateway.quota import Quotas
+from amana.gateway.store import KeyStore
+from amana.infra.consuming.runtime import Runtime
+from amana.infra.http import HttpClient
+from amana.infra.http_server import serve as serve_http
+from amana.infra.postgres import open_pool
+from amana.infra.settings import Settings
+from amana.notifications.consumer import make_runtime
+from amana.notifications.http import ROUTES
+from amana.notifications.jobs import sweep_forever
+
+STOP_TIMEOUT_S = 10.0
+
+
+def build(settings: Settings) -> Litestar:
+    """The application; everything that it opens is opened at start and closed at the end."""
+    keys = KeyRing(KeyStore(settings.gateway_database_url))
+    runtimes: list[Runtime] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        pool = await open_pool(settings.notifications_database_url, "notifications", settings.pool_connections)
+        app.state.pool = pool
+        stop = asyncio.Event()
+        async with HttpClient() as client:
+            runtime = make_runtime(settings, pool, client)
+            runtimes[:] = [runtime]
+            app.state.consumer = runtime
+            tasks = [asyncio.create_task(runtime.run(stop)), asyncio.create_task(sweep_forever(pool, stop))]
+            yield
+            stop.set()
+            _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await pool.close()
+
+    return build_app(
+        service="notifications",
+        routes=ROUTES,
+        keys=keys,
+        quotas=Quotas.of(settings, "notifications"),
+        lifespan=[lifespan],
+        ready=lambda: any(runtime.started for runtime in runtimes),
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM."""
+    await serve_http(
+        build(settings), settings.listen_host, settings.listen_port, drain_pause_s=settings.drain_pause_ms / 1000
+    )

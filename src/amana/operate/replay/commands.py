@@ -1,0 +1,106 @@
+"""The command `amana replay`. Light to import: no driver until it is asked for."""
+
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from amana.infra.settings import Settings
+from amana.operate.terminal import DATA_DIR, DataDir, cannot, console, finish, report_place, run, say
+
+LOGS = ("audit", "outbox")
+LogName = Annotated[str, typer.Option("--log", help="Where events come from: audit, or outbox (the sources').")]
+Only = Annotated[str, typer.Option(help="Tables to rebuild, with commas between them; else all.")]
+Until = Annotated[str | None, typer.Option(help="As it stood just before an instant, in RFC 3339.")]
+FromSnapshot = Annotated[Path | None, typer.Option(help="Begin with what --write-snapshot wrote.")]
+WriteSnapshot = Annotated[Path | None, typer.Option(help="Write what stands to a file, to begin with next time.")]
+Scratch = Annotated[str, typer.Option("--scratch-url", help="A database for the scratch schema; else the main one.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Keep the scratch schema, to look at or to build from.")]
+Export = Annotated[Path | None, typer.Option(help="A folder for the rebuilt rows, a CSV file for each table.")]
+Memory = Annotated[int, typer.Option("--rows-in-memory", help="Rows in hand, each below 1 KiB.", min=1_000)]
+Customer = Annotated[UUID | None, typer.Option(help="Tell what happened to a customer, event by event.")]
+AccountId = Annotated[UUID | None, typer.Option("--account", help="... to an account.")]
+Loan = Annotated[UUID | None, typer.Option(help="... to a loan and its accounts.")]
+Decision = Annotated[UUID | None, typer.Option(help="... to a decision.")]
+Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
+
+
+def command(running: Callable[[Path], Settings]) -> Callable[..., None]:
+    """The command; `running` gives the settings of the stack that runs on a data directory, or the AMANA_* ones."""
+
+    def replay(
+        log: LogName = "audit",
+        only: Only = "",
+        until: Until = None,
+        from_snapshot: FromSnapshot = None,
+        write_snapshot: WriteSnapshot = None,
+        scratch_url: Scratch = "",
+        keep: Keep = False,
+        export: Export = None,
+        rows_in_memory: Memory = 1_000_000,
+        customer: Customer = None,
+        account: AccountId = None,
+        loan: Loan = None,
+        decision: Decision = None,
+        report: Report = None,
+        data_dir: DataDir = DATA_DIR,
+    ) -> None:
+        """Rebuild what stands from the log alone, and compare it with the live tables; or tell one thing's story.
+
+        Exit code 0: nothing differs; 1: something does; 2: it could not be done.
+        """
+        from amana.operate.replay.options import Log, Options, named_tables
+
+        def options() -> Options:
+            if log not in LOGS:
+                raise ValueError(f"--log is audit or outbox, not {log}")
+            instant = None if until is None else _instant(until)
+            asked = Options(Log(log), named_tables(only), instant, from_snapshot, write_snapshot, scratch_url, keep)
+            asked = asked._replace(export=export, rows_in_memory=rows_in_memory)
+            asked.require_sense()
+            return asked
+
+        subjects = [id_ for id_ in (customer, account, loan, decision) if id_ is not None]
+        _do(lambda: _work(running(data_dir), options(), subjects), report)
+
+    return replay
+
+
+def _do(work: Callable[[], Coroutine[Any, Any, tuple[dict[str, Any], bool]]], report: Path | None) -> None:
+    from amana.operate.replay.options import CannotReplay
+
+    try:
+        finish(run(work()), report)
+    except (CannotReplay, ValueError, OSError) as error:
+        cannot(str(error), error)
+
+
+async def _work(settings: Settings, options: Any, subjects: list[UUID]) -> tuple[dict[str, Any], bool]:
+    import msgspec
+
+    from amana.operate.replay.run import replay, tell_story
+    from amana.operate.replay.telling import Telling, tell
+
+    if subjects:
+        lines = [line for subject in subjects for line in await tell_story(settings, options, subject)]
+        for line in lines:
+            say(line.told())
+        say(f"{len(lines):,} events")
+        return {"events": [msgspec.to_builtins(line._asdict()) for line in lines]}, bool(lines)
+    result = await replay(settings, options, Telling(console))
+    tell(console, result)
+    return msgspec.to_builtins(result) | {"ok": result.ok}, result.ok
+
+
+def _instant(text: str) -> datetime:
+    """An instant with its offset. Raises `ValueError`."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"--until is an instant such as 2026-11-27T09:30:00Z, not {text}") from error
+    if instant.tzinfo is None:
+        raise ValueError(f"--until has no offset: {text}Z is UTC")
+    return instant.astimezone(UTC)

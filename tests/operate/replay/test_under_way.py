@@ -1,0 +1,177 @@
+"""Traffic goes on: whatever is committed when the live rows are read is what is replayed, no more and no less."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from random import Random
+
+import pytest
+from tests.chaos.site import until
+from tests.operate.replay.conftest import Database, Replaying
+from tests.operate.replay.town import Town
+
+from amana.infra.http import UpstreamUnavailable
+from amana.operate.replay.options import CannotReplay, Log
+from amana.operate.stack import Stack, together
+
+CALLERS = 4
+VICTIMS = ("transactions", "eligibility", "relay")
+UNSEQUENCED = """
+SELECT (SELECT count(*) FROM transactions.outbox LEFT JOIN transactions.positions USING (seq) WHERE position IS NULL)
+     + (SELECT count(*) FROM eligibility.outbox LEFT JOIN eligibility.positions USING (seq) WHERE position IS NULL)
+"""
+
+
+@asynccontextmanager
+async def traffic(town: Town) -> AsyncIterator[list[int]]:
+    """Callers who move money, hold it, borrow and ask, for as long as the block; the list grows with every answer.
+
+    A service that is away answers nothing, and they go on.
+    """
+    answered: list[int] = []
+
+    async def call(number: int) -> None:
+        random = Random(number)
+        while True:
+            with suppress(UpstreamUnavailable, AssertionError):
+                match random.randrange(8):
+                    case 0:
+                        await town.lender.loan(await town.lender.customer())
+                    case 1 | 2:
+                        held = await town.move(kind="hold", amount=random.randrange(1, 90))
+                        await town.say(f"/v1/transfers/{held}/{random.choice(('captures', 'voids'))}")
+                    case _:
+                        await town.move(amount=random.randrange(1, 9_000))
+                answered.append(number)
+                continue
+            await asyncio.sleep(0.05)
+
+    callers = [asyncio.create_task(call(number)) for number in range(CALLERS)]
+    try:
+        yield answered
+    finally:
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+
+
+@pytest.mark.parametrize("log", list(Log))
+async def test_traffic_while_it_runs_is_no_difference(replaying: Replaying, town: Town, log: Log) -> None:
+    async with traffic(town) as answered:
+        for _ in range(3):
+            before = len(answered)
+            result = await replaying(log=log)
+            assert result.differences == []
+            assert len(answered) > before, "nothing went on meanwhile"
+
+
+async def test_events_that_have_no_position_yet_count_in_the_order_that_they_will_have(
+    replaying: Replaying, site: Stack, town: Town, database: Database
+) -> None:
+    await site.services["relay"].stop()
+    try:
+        async with traffic(town) as answered:
+            await until(lambda: len(answered) >= 40)
+            result = await replaying()
+        assert result.differences == []
+        assert min(result.tails.values()) > 0
+        waiting = await database.fetchval(UNSEQUENCED)
+        assert waiting >= sum(result.tails.values())
+    finally:
+        await site.start_service("relay")
+    assert (await replaying()).ok
+
+
+async def test_services_that_are_killed_in_the_middle_leave_no_difference(
+    replaying: Replaying, site: Stack, town: Town
+) -> None:
+    async with traffic(town) as answered:
+        await until(lambda: len(answered) >= 15)
+        for victim in VICTIMS:
+            kill(site, victim)
+        during = await replaying(log=Log.OUTBOX)
+        await together([site.start_service(victim) for victim in VICTIMS])
+        after = await replaying()
+    assert during.differences == []
+    assert after.differences == []
+
+
+def kill(site: Stack, service: str) -> None:
+    """SIGKILL."""
+    pid = site.services[service].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+async def test_what_the_audit_log_does_not_have_yet_is_waited_for_and_then_said(
+    replaying: Replaying, site: Stack, town: Town
+) -> None:
+    kill(site, "audit")
+    try:
+        await town.move(amount=5)
+        await asyncio.sleep(0.5)  # as long as the relay may take
+        with pytest.raises(CannotReplay, match="let audit catch up, or replay the outboxes"):
+            await replaying(settle_s=0.5)
+        assert (await replaying(log=Log.OUTBOX)).ok
+    finally:
+        await site.start_service("audit")
+    assert (await replaying()).ok
+
+
+async def test_a_log_with_a_gap_is_not_replayed(replaying: Replaying, site: Stack, database: Database) -> None:
+    moved = "UPDATE transactions.positions SET position = position - 1000000000 WHERE position = 17"
+    back = "UPDATE transactions.positions SET position = position + 1000000000 WHERE position < 0"
+    await database.execute("ALTER TABLE transactions.positions DISABLE TRIGGER USER")
+    await database.execute(moved)
+    try:
+        with pytest.raises(CannotReplay, match="transactions has no event at position 17"):
+            await replaying(log=Log.OUTBOX)
+    finally:
+        await database.execute(back)
+        await database.execute("ALTER TABLE transactions.positions ENABLE TRIGGER USER")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("type = 'LoanForgiven'", "LoanForgiven: no fold knows the event type LoanForgiven"),
+        ("type = 'LoanClosed'", "it is filed as LoanClosed and says that it is LoanBooked"),
+        (
+            "body = replace(convert_from(body, 'UTF8'), '\"version\":1}', '\"version\":2}')::bytea",
+            "no fold knows version 2",
+        ),
+        ("body = '{\"type\":'::bytea", "Input data was truncated"),
+        (
+            "body = replace(convert_from(body, 'UTF8'), '\"principal\":', '\"capital\":')::bytea",
+            "missing required field",
+        ),
+    ],
+)
+async def test_an_event_that_can_not_be_read_is_named(
+    replaying: Replaying, database: Database, change: str, said: str
+) -> None:
+    first = "(SELECT min(seq) FROM transactions.outbox WHERE type = 'LoanBooked')"
+    (row,) = await database.fetch(f"SELECT seq, type, body FROM transactions.outbox WHERE seq = {first}")
+    seq, type_, body = row
+    position = await database.fetchval("SELECT position FROM transactions.positions WHERE seq = $1", seq)
+    await database.execute("ALTER TABLE transactions.outbox DISABLE TRIGGER USER")
+    await database.execute(f"UPDATE transactions.outbox SET {change} WHERE seq = $1", seq)
+    try:
+        with pytest.raises(CannotReplay, match=f"transactions, position {position}, .*{said}"):
+            await replaying(log=Log.OUTBOX)
+    finally:
+        await database.execute("UPDATE transactions.outbox SET type = $2, body = $3 WHERE seq = $1", seq, type_, body)
+        await database.execute("ALTER TABLE transactions.outbox ENABLE TRIGGER USER")
+
+
+async def test_a_replay_that_is_broken_off_leaves_nothing_behind(replaying: Replaying, database: Database) -> None:
+    for number in range(6):
+        under_way = asyncio.ensure_future(replaying(rows_in_memory=50))
+        await asyncio.sleep(0.1 * number)
+        under_way.cancel()
+        await asyncio.wait([under_way])
+        assert under_way.cancelled() or not under_way.exception()
+    left = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'amana_replay_%'"
+    assert await database.fetch(left) == []
