@@ -72,6 +72,8 @@ async def _open(name: str, kafka: ApacheKafka | None, *, servers_only: bool) -> 
                 await stack.stop_services()
                 await drop_database(stack.settings.owner_database_url)
                 await drop_database(stack.settings.owner_audit_database_url)
+                await drop_database(stack.settings.owner_keys_database_url)
+                await drop_database(stack.settings.owner_metrics_database_url)
 
 
 @pytest.fixture(scope="session")

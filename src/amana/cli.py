@@ -14,9 +14,12 @@ import uvloop
 from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, check_kafka, load_settings
 from amana.operate import access_commands as access
+from amana.operate import audit_commands as audit
 from amana.operate import eligibility
+from amana.operate import metrics_commands as metrics
 from amana.operate import policy_commands as policies
 from amana.operate.imports import commands as imports
+from amana.operate.privacy import commands as privacy
 from amana.operate.replay import commands as replays
 from amana.operate.streams import commands as streams
 from amana.operate.terminal import (
@@ -35,9 +38,7 @@ from amana.operate.terminal import (
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 tape = typer.Typer(no_args_is_help=True, help="Loan tapes: check a lender's own book and play it through the platform.")
-audit = typer.Typer(no_args_is_help=True, help="The audit log.")
-for name, group in (("tape", tape), ("audit", audit)):
-    app.add_typer(group, name=name)
+app.add_typer(tape, name="tape")
 
 PORT_BASE = 7801
 
@@ -111,10 +112,12 @@ def serve(service: Service) -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring both databases of the AMANA_* settings up to date."""
+    """Bring the databases of the AMANA_* settings up to date."""
     from amana.infra.migrate import migrate as apply
+    from amana.infra.migrate import migrate_metrics
 
-    for label in run(apply(_given())) or ["nothing to do"]:
+    settings = _given()
+    for label in [*run(apply(settings)), *run(migrate_metrics(settings))] or ["nothing to do"]:
         say(label)
 
 
@@ -128,20 +131,6 @@ def reconcile(data_dir: DataDir = DATA_DIR, report: Report = None) -> None:
         say(f"{'ok' if count == 0 else f'{count} differ':<12} {check}")
     for difference in result.differences:
         say(f"{difference.check} {difference.subject}: {difference.expected} / {difference.found}")
-    finish((msgspec.to_builtins(result), result.ok), report)
-
-
-@audit.command("verify")
-def audit_verify(
-    data_dir: DataDir = DATA_DIR,
-    checkpoints: Annotated[Path | None, typer.Option(help="Older checkpoints to hold the log to.")] = None,
-    report: Report = None,
-) -> None:
-    """Recompute the whole log of a running stack; name the first bad leaf."""
-    from amana.audit.verify import run_verify
-
-    result = run(run_verify(_running(data_dir), checkpoints_file=checkpoints))
-    say(result.told())
     finish((msgspec.to_builtins(result), result.ok), report)
 
 
@@ -198,12 +187,15 @@ def _running(data_dir: Path) -> Settings:
     return msgspec.structs.replace(found, api_key=given.api_key or found.api_key)
 
 
+app.add_typer(audit.group(_given, _running), name="audit")
 app.command("replay")(replays.command(_running))
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
 app.add_typer(streams.group(_running), name="events")
 app.add_typer(imports.group(_given), name="transfers")
+app.add_typer(metrics.group(_running), name="metrics")
 app.add_typer(policies.group(_given), name="policy")
+app.add_typer(privacy.group(_running), name="privacy")
 app.add_typer(access.tenants(_running), name="tenant")
 app.add_typer(access.keys(_running), name="key")
 

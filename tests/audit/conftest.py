@@ -1,5 +1,6 @@
 """An audit database and a signing key of its own for a test: a log only grows, so tests can't share one."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
@@ -10,9 +11,24 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.audit.logs import Log
+from tests.audit.metrics_database import FORMS, MetricsDatabase, has_timescale, open_metrics
 
+from amana.audit.store import Store
 from amana.infra.migrate import drop_database, ensure_database, load_migrations, with_database
+from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
+
+DROPS_MAX = 20
+
+
+def new_key_file(folder: Path) -> Path:
+    """A signing key in a folder of its own."""
+    folder.mkdir()
+    file = folder / "signing.key"
+    key = Ed25519PrivateKey.generate()
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return file
 
 
 @pytest.fixture
@@ -20,10 +36,7 @@ async def log_settings(settings: Settings, tmp_path: Path) -> AsyncIterator[Sett
     """The settings of the run, with an audit database and key file of this test."""
     name = f"amana_audit_test_{uuid4().hex}"
     owner = with_database(settings.owner_audit_database_url, name)
-    key_file = tmp_path / "audit" / "signing.key"
-    key_file.parent.mkdir()
-    key = Ed25519PrivateKey.generate()
-    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key_file = new_key_file(tmp_path / "audit")
     await ensure_database(owner)
     try:
         await _migrate_audit(owner)
@@ -32,10 +45,22 @@ async def log_settings(settings: Settings, tmp_path: Path) -> AsyncIterator[Sett
             owner_audit_database_url=owner,
             audit_database_url=with_database(settings.audit_database_url, name),
             audit_key_file=str(key_file),
+            metrics_database_url="",
             audit_origin="amana.test/audit",
         )
     finally:
-        await drop_database(owner)
+        await _drop(owner)
+
+
+async def _drop(owner: str) -> None:
+    """A worker of autovacuum that looks at the database just now belongs to nobody that we could send away."""
+    for _ in range(DROPS_MAX):
+        try:
+            await drop_database(owner)
+        except asyncpg.InsufficientPrivilegeError:
+            await asyncio.sleep(0.2)
+        else:
+            return
 
 
 async def _migrate_audit(owner: str) -> None:
@@ -46,3 +71,23 @@ async def _migrate_audit(owner: str) -> None:
             await connection.execute(migration.statements)
     finally:
         await connection.close()
+
+
+@pytest.fixture
+async def log(log_settings: Settings) -> AsyncIterator[Log]:
+    pool = await open_pool(log_settings.audit_database_url, "audit", 4)
+    owner = await asyncpg.connect(log_settings.owner_audit_database_url)
+    try:
+        yield Log(log_settings, Store(pool), owner)
+    finally:
+        await owner.close()
+        await pool.close()
+
+
+@pytest.fixture(params=FORMS)
+async def metrics(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[MetricsDatabase]:
+    """A metrics database of this test, plain and, wherever the server has the extension, TimescaleDB's."""
+    if request.param == "timescale" and not await has_timescale(settings):
+        pytest.skip("this PostgreSQL has no TimescaleDB")
+    async with open_metrics(settings, request.param) as database:
+        yield database

@@ -6,7 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amana.audit.checkpoint import Signer
-from amana.audit.custody import CheckpointFile, CustodyError, load_key
+from amana.audit.key_file import load_key
+from amana.audit.places import CheckpointFile, CustodyError
 
 SIGNER = Signer("amana.test/audit/transactions", Ed25519PrivateKey.from_private_bytes(bytes(32)))
 NOTES = [SIGNER.sign(size, bytes(32)) for size in (3, 8, 21)]

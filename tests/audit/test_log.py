@@ -1,103 +1,23 @@
 """The log on a real database: receiving, sealing, proving, and naming what was tampered with."""
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID, uuid5
 
 import asyncpg
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.audit.conftest import new_key_file
+from tests.audit.logs import STREAM, Log, body, event_id
 
-from amana.audit.app import make_signers
 from amana.audit.checkpoint import Signer, open_note
-from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder
+from amana.audit.custody import Custody
+from amana.audit.findings import Kind
 from amana.audit.flow import InclusionProof, Received, prove, receive
+from amana.audit.key_file import load_key
 from amana.audit.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
+from amana.audit.places import CustodyError
 from amana.audit.sealer import LogBroken, Sealer
-from amana.audit.store import Store, StoredEvent
+from amana.audit.store import StoredEvent
 from amana.audit.tree import consistency_proof
-from amana.audit.verify import Kind, VerifyReport, run_verify
-from amana.domain.events import Aggregate, Event, event_bytes
-from amana.infra.postgres import open_pool
-from amana.infra.settings import Settings
-
-STREAM = "transactions"
-NAMES = UUID(int=7)
-START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
-
-
-def event_id(position: int) -> UUID:
-    return uuid5(NAMES, f"event {position}")
-
-
-def body(position: int, *, tenant: int = 1, amount: int = 5_000) -> bytes:
-    return event_bytes(
-        Event(
-            event_id=event_id(position),
-            tenant=tenant,
-            type="TransferPosted",
-            version=1,
-            occurred_at=START + timedelta(seconds=position),
-            aggregate=Aggregate("transfer", uuid5(NAMES, f"transfer {position}"), 1),
-            actor="system:test",
-            trace="",
-            data={"amount": amount, "currency": "NGN", "customer": str(uuid5(NAMES, f"customer {position % 3}"))},
-        )
-    )
-
-
-class Log:
-    """One stream in its own database, as the service would work on it."""
-
-    def __init__(self, settings: Settings, store: Store, signer: Signer, owner: asyncpg.Connection) -> None:
-        self.settings = settings
-        self.store = store
-        self.signer = signer
-        self.owner = owner
-        self.kept = CheckpointFile(checkpoint_folder(Path(settings.audit_key_file)), STREAM)
-
-    async def receive(self, *positions: int) -> Received:
-        return await receive(self.store, STREAM, [(position, body(position)) for position in positions])
-
-    def new_sealer(self) -> Sealer:
-        """A sealer that remembers nothing, as after a restart."""
-        return Sealer(STREAM, self.store, self.signer, self.kept)
-
-    async def sealed(self, *sizes: int) -> None:
-        """Receives and seals up to each size in turn."""
-        sealer, start = self.new_sealer(), 0
-        for size in sizes:
-            await self.receive(*range(start, size))
-            assert await sealer.seal() == size - start
-            start = size
-
-    async def tamper(self, *statements: str) -> None:
-        """What somebody with all rights on the database can do."""
-        for table in ("leaves", "nodes", "checkpoints"):
-            await self.owner.execute(f"ALTER TABLE audit.{table} DISABLE TRIGGER append_only")
-        for statement in statements:
-            await self.owner.execute(statement)
-
-    async def verify(self, checkpoints_file: Path | None = None) -> VerifyReport:
-        return await run_verify(self.settings, checkpoints_file=checkpoints_file)
-
-    async def first_bad(self) -> tuple[int, Kind]:
-        bad = (await self.verify()).first_bad
-        assert bad is not None and bad.stream == STREAM
-        return bad.position, bad.kind
-
-
-@pytest.fixture
-async def log(log_settings: Settings) -> AsyncIterator[Log]:
-    pool = await open_pool(log_settings.audit_database_url, "audit", 4)
-    owner = await asyncpg.connect(log_settings.owner_audit_database_url)
-    try:
-        yield Log(log_settings, Store(pool), make_signers(log_settings)[STREAM], owner)
-    finally:
-        await owner.close()
-        await pool.close()
-
+from amana.audit.verify import run_verify
 
 # --- receiving
 
@@ -119,6 +39,14 @@ async def test_an_event_that_comes_again_with_other_bytes_is_reported_and_never_
     assert await log.owner.fetchval("SELECT bytes FROM audit.leaves WHERE position = 1") == body(1)
 
 
+async def test_an_event_that_its_source_gave_two_places_is_kept_at_both_and_reported(log: Log) -> None:
+    await log.receive(0, 1)
+    received = await receive(log.store, STREAM, [(2, body(0)), (3, body(3)), (4, body(3))])
+    assert received.stored == 3
+    assert received.doubled == ((2, "transactions/0"), (3, "transactions/4"), (4, "transactions/3"))
+    assert (await log.receive(0)).doubled == ()
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -133,6 +61,9 @@ async def test_an_event_that_comes_again_with_other_bytes_is_reported_and_never_
         body(0).replace(b'"tenant":1', b'"tenant":4294967296'),
         body(0).replace(b"system:test", b"system\\u0000"),
         body(0).replace(b"000Z", b"000+00:00"),
+        body(0).replace(b"000Z", b"000z"),
+        body(0).replace(b'"data":{', b'"data":[{').replace(b'},"event_id"', b'}],"event_id"') + b" ",
+        body(0).replace(b'"amount":5000', b'"amount":"' + b"x" * 65_536 + b'"'),
     ],
 )
 async def test_what_is_no_event_in_canonical_bytes_is_refused_and_the_rest_of_its_batch_is_stored(
@@ -343,12 +274,25 @@ async def test_tampering_is_found_and_the_first_bad_leaf_named(
     assert await log.first_bad() == (position, kind)
 
 
-async def test_a_log_recomputed_whole_with_another_key_is_found(log: Log) -> None:
+async def test_a_forged_newer_checkpoint_is_found_by_the_verifier_and_stops_the_sealer(
+    log: Log, tmp_path: Path
+) -> None:
+    await log.sealed(5)
+    stranger = Signer(log.signer.key.name, load_key(new_key_file(tmp_path / "elsewhere")))
+    note, forged = stranger.sign(7, bytes(32)), "INSERT INTO audit.checkpoints VALUES ($1, 7, $2, $3, $4)"
+    await log.owner.execute(forged, STREAM, bytes(32), note, bytes(64))
+    await log.receive(5, 6, 7)
+    assert await log.first_bad() == (5, Kind.CHECKPOINT)
+    with pytest.raises(LogBroken):
+        await log.new_sealer().seal()
+
+
+async def test_a_log_recomputed_whole_with_another_key_is_found(log: Log, tmp_path: Path) -> None:
     await log.sealed(5)
     await log.tamper("TRUNCATE audit.leaves, audit.nodes, audit.checkpoints")
     await receive(log.store, STREAM, [(at, body(at, amount=1)) for at in range(5)])
-    stranger = Signer(log.signer.key.name, Ed25519PrivateKey.generate())
-    forger = Sealer(STREAM, log.store, stranger, CheckpointFile(log.kept.path.parent / "elsewhere", STREAM))
+    stranger = new_key_file(tmp_path / "elsewhere")
+    forger = Sealer(STREAM, log.store, Custody(stranger, log.settings.audit_origin))
     assert await forger.seal() == 5
     bad = (await log.verify()).first_bad
     assert bad is not None

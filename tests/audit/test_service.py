@@ -1,22 +1,32 @@
 """The audit service as a client sees it: a real source over HTTP, the whole application, keys in the real database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID, uuid4, uuid5
 
+import aiohttp
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amana.audit.app import build
-from amana.audit.checkpoint import open_note, parse_verifier_key
-from amana.audit.consumer import PULL_EVERY_S, Puller, consume
+from amana.audit.checkpoint import Signer, open_note, parse_verifier_key
+from amana.audit.consumer import PULL_EVERY_S, Puller, consume, take
+from amana.audit.custody import Custody
 from amana.audit.flow import receive
-from amana.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
+from amana.audit.irregularities import count, newest
+from amana.audit.key_file import checkpoint_folder
+from amana.audit.merkle import Tree, leaf_hash, perfect_root, verify_consistency, verify_inclusion
+from amana.audit.places import CheckpointFile
+from amana.audit.rotation import rotate_key
 from amana.audit.store import Store
+from amana.audit.tiles import from_bundle
+from amana.audit.tree import root_at
 from amana.audit.verify import run_verify
 from amana.domain.events import Aggregate, Event, event_bytes
 from amana.gateway import provision
@@ -192,6 +202,9 @@ async def test_a_gap_is_filled_once_it_has_stayed_open_and_not_before(store: Sto
         assert await stored(store, "eligibility") == 12
         async with store.rows() as rows:
             assert await rows.source_last("eligibility") == 11
+        assert await count(store, "eligibility") == {"conflict": 0, "doubled": 0, "malformed": 0, "refetched": 1}
+        (kept,) = await newest(store, "eligibility", 10)
+        assert (kept.kind, kept.position, kept.detail) == ("refetched", 4, "6 events from here on had not come")
 
 
 async def test_without_a_broker_new_events_come_with_the_next_pull(store: Store, client: HttpClient) -> None:
@@ -223,18 +236,35 @@ class Service:
         self.settings = settings
         self.client = client
         self.tenant = 0
+        self.tenants: list[int] = []
         self.key = ""
         self.other_key = ""
+        self.internal_key = ""
 
     async def get(self, path: str, key: str | None = None) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {self.key if key is None else key}"}
         reply = await self.client.request("GET", f"{self.url}/v1/audit/{path}", headers=headers, timeout_ms=5_000)
         return reply.status, msgspec.json.decode(reply.body)
 
+    async def raw(self, path: str, key: str | None = None) -> tuple[int, Mapping[str, str], bytes]:
+        headers = {"Authorization": f"Bearer {self.key if key is None else key}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.url}/v1/audit/{path}", headers=headers) as it,
+        ):
+            return it.status, it.headers, await it.read()
+
     async def ok(self, path: str, key: str | None = None) -> Any:
         status, answer = await self.get(path, key)
         assert status == 200, answer
         return answer
+
+
+@asynccontextmanager
+async def opened_store(service: Service) -> AsyncIterator[Store]:
+    pool = await open_pool(service.settings.audit_database_url, "audit", 2)
+    yield Store(pool)
+    await pool.close()
 
 
 COUNTS = {"eligibility": 20, "transactions": 400}
@@ -258,7 +288,8 @@ async def service(log_settings: Settings, client: HttpClient) -> AsyncIterator[S
         )
         async with serving(build(settings)) as url:
             made = Service(url, settings, client)
-            made.tenant = tenants[0]
+            made.tenant, made.tenants = tenants[0], tenants
+            made.internal_key = log_settings.internal_key
             made.key = await provision.create_key(owner, tenants[0], ["audit:read"])
             made.other_key = await provision.create_key(owner, tenants[1], ["audit:read"])
 
@@ -285,6 +316,28 @@ async def test_events_are_sealed_and_anyone_with_the_key_can_check_a_proof(servi
     assert (await run_verify(service.settings)).ok
 
 
+async def test_with_the_broker_away_events_come_over_http_and_are_sealed(
+    log_settings: Settings, client: HttpClient, store: Store
+) -> None:
+    async with source("eligibility") as eligibility, source("transactions") as transactions:
+        for from_ in (eligibility, transactions):
+            from_.bodies = [body(from_.stream, at, 1) for at in range(COUNTS[from_.stream])]
+        urls = {"eligibility_url": eligibility.url, "transactions_url": transactions.url}
+        settings = msgspec.structs.replace(
+            log_settings, internal_key=INTERNAL_KEY, kafka_bootstrap="127.0.0.1:1", **urls
+        )
+        async with serving(build(settings)) as url:
+
+            async def all_sealed() -> bool:
+                async with store.rows() as rows:
+                    sealed = {stream: await rows.newest_checkpoint(stream) for stream in COUNTS}
+                return all(newest and newest.size == COUNTS[stream] for stream, newest in sealed.items())
+
+            await until(all_sealed)
+            reply = await client.request("GET", f"{url}/metrics", timeout_ms=5_000)
+            assert 'amana_audit_place_away{place="topic",stream="transactions"} 1.0' in reply.body.decode()
+
+
 async def test_the_newest_checkpoint_is_consistent_with_every_older_one(service: Service) -> None:
     newest = await service.ok("checkpoints/latest?stream=transactions")
     signed = open_note(newest["note"], parse_verifier_key(newest["verifier_key"]))
@@ -294,6 +347,128 @@ async def test_the_newest_checkpoint_is_consistent_with_every_older_one(service:
     proof = await service.ok("checkpoints/consistency?stream=transactions&old_size=0")
     hashes = [bytes.fromhex(part) for part in proof["hashes"]]
     assert verify_consistency(400, signed.root, proof["new_size"], signed.root, hashes)
+
+
+async def test_proofs_are_given_between_any_two_sizes(service: Service) -> None:
+    async with opened_store(service) as store, store.rows() as rows:
+        roots = {size: await root_at(rows, "transactions", size) for size in (7, 256, 300, 400)}
+    for old, new in ((7, 300), (256, 300), (300, 300), (7, 400)):
+        path = f"checkpoints/consistency?stream=transactions&old_size={old}&new_size={new}"
+        proof = await service.ok(path)
+        assert (proof["old_size"], proof["new_size"]) == (old, new)
+        hashes = [bytes.fromhex(part) for part in proof["hashes"]]
+        assert verify_consistency(old, roots[old], new, roots[new], hashes)
+    proof = await service.ok(f"events/{event_id('transactions', 8)}/proof?tree_size=300")
+    hashes = [bytes.fromhex(part) for part in proof["hashes"]]
+    assert verify_inclusion(bytes.fromhex(proof["leaf_hash"]), 8, 300, hashes, roots[300])
+
+
+async def test_the_log_is_served_as_tiles_that_never_change(service: Service) -> None:
+    status, headers, note = await service.raw("log/transactions/checkpoint")
+    keys = {key["stream"]: key["verifier_key"] for key in (await service.ok("key"))["keys"]}
+    signed = open_note(note.decode(), parse_verifier_key(keys["transactions"]))
+    assert (status, signed.size, headers["content-type"]) == (200, 400, "text/plain; charset=utf-8")
+    bodies = [body("transactions", at, service.tenants[at % 10 == 9]) for at in range(400)]
+    hashes = [leaf_hash(each) for each in bodies]
+    tiles = {
+        "tile/0/000": b"".join(hashes[:256]),
+        "tile/0/001.p/144": b"".join(hashes[256:]),
+        "tile/0/001.p/1": hashes[256],
+        "tile/0/000.p/255": b"".join(hashes[:255]),
+        "tile/1/000.p/1": perfect_root(hashes[:256]),
+    }
+    for path, content in tiles.items():
+        status, headers, found = await service.raw(f"log/transactions/{path}")
+        assert (status, found) == (200, content)
+        assert headers["content-type"] == "application/octet-stream"
+        assert headers["cache-control"] == "private, max-age=31536000, immutable"
+    _, headers, bundle = await service.raw("log/transactions/tile/entries/001.p/144", service.internal_key)
+    assert from_bundle(bundle) == bodies[256:]
+    assert "immutable" in headers["cache-control"]
+    tree = Tree()
+    tree.append(hashes)
+    assert tree.root() == signed.root
+
+
+async def test_what_is_no_tile_of_the_log_or_no_size_of_it_is_a_problem(service: Service) -> None:
+    consistency, proof = "checkpoints/consistency?stream=eligibility", f"events/{event_id('transactions', 8)}/proof"
+    problems = {
+        "log/transactions/tile/entries/000": 403,  # the events of every tenant
+        "log/other/checkpoint": 400,
+        "log/transactions/tile/0/001": 404,
+        "log/transactions/tile/0/001.p/145": 404,
+        "log/transactions/tile/1/000.p/2": 404,
+        "log/transactions/tile/1/000": 404,
+        "log/transactions/tile/2/000.p/1": 404,
+        "log/transactions/tile/63/000.p/1": 404,
+        "log/transactions/tile/0/x999/x999/x999/x999/x999/999": 404,
+        "log/transactions/tile/0/0": 404,
+        "log/transactions/tile/0/000.p/0": 404,
+        "log/transactions/tile/-1/000": 404,
+        "log/transactions/tile/0/..%2f000": 404,
+        "log/transactions/tile/0": 404,
+        "log/transactions/tile/0/000?x=1": 400,
+        f"{consistency}&old_size=5&new_size=21": 400,
+        f"{consistency}&old_size=6&new_size=5": 400,
+        f"{consistency}&old_size=1&new_size=x": 400,
+        f"{consistency}&old_size=1&new_size=99999999999999999999": 400,
+        consistency: 400,
+        f"{proof}?tree_size=8": 400,
+        f"{proof}?tree_size=401": 400,
+        f"{proof}?tree_size=-1": 400,
+    }
+    found = {path: await service.get(path) for path in problems}
+    assert {path: status for path, (status, _) in found.items()} == problems
+    for path, name in (("&old_size=5&new_size=21", "?new_size"), ("&old_size=6&new_size=5", "?old_size")):
+        assert found[f"{consistency}{path}"][1]["errors"][0]["pointer"] == name
+    assert found[f"{proof}?tree_size=401"][1]["errors"][0]["pointer"] == "?tree_size"
+
+
+async def test_each_stream_tells_how_whole_it_is_and_what_was_wrong(service: Service) -> None:
+    key = service.internal_key
+    async with opened_store(service) as store:
+        forged, twice = body("eligibility", 3, 77), body("eligibility", 5, service.tenant)
+        await take(store, "eligibility", [(3, forged), (4, b"nonsense"), (22, twice), (3, forged)])
+        await take(store, "eligibility", [(3, forged)])
+
+    (status,) = [each for each in (await service.ok("streams", key))["streams"] if each["stream"] == "eligibility"]
+    assert (status["first_missing"], status["missing"], status["received"], status["sealed_size"]) == (20, 2, 22, 20)
+    assert status["refusing"] is None
+    assert status["irregularities"] == {"conflict": 1, "doubled": 1, "malformed": 1, "refetched": 0}
+    listed = (await service.ok("streams/eligibility/irregularities", key))["irregularities"]
+    told = {each["kind"]: (each["position"], each["detail"], each["times"]) for each in listed}
+    assert told["conflict"] == (3, "came again with other bytes", 2)
+    assert told["doubled"] == (22, "the same event is at eligibility/5 too", 1)
+    assert told["malformed"][0] == 4
+    assert (await service.get("streams/eligibility/irregularities"))[0] == 403
+
+
+async def test_a_sealer_that_refuses_says_why(service: Service) -> None:
+    key = service.internal_key
+    stranger = Signer("amana.test/audit/eligibility", Ed25519PrivateKey.generate())
+    folder = checkpoint_folder(Path(service.settings.audit_key_file))
+    CheckpointFile(folder, "eligibility").append(stranger.sign(21, bytes(32)))
+
+    async def refuses() -> bool:
+        streams = {each["stream"]: each["refusing"] for each in (await service.ok("streams", key))["streams"]}
+        return streams["transactions"] is None and "not signed by a key of ours" in (streams["eligibility"] or "")
+
+    await until(refuses)
+    _, _, metrics = await service.raw("../../metrics")
+    assert 'amana_audit_refusing{stream="eligibility"} 1.0' in metrics.decode()
+
+
+async def test_a_key_that_is_replaced_is_told_with_the_one_before_it(service: Service) -> None:
+    before = {key["stream"]: key["verifier_key"] for key in (await service.ok("key"))["keys"]}
+    rotate_key(Custody.of(service.settings), datetime(2026, 3, 1, tzinfo=UTC))
+    answer = await service.ok("key")
+    for key in answer["keys"]:
+        stream = key["stream"]
+        assert key["verifier_key"] != before[stream]
+        assert key["replaced"] == [{"verifier_key": before[stream], "signed_until": COUNTS[stream]}]
+    assert len(answer["rotations"]) == 1
+    newest = await service.ok("checkpoints/latest?stream=transactions")  # signed before
+    assert newest["verifier_key"] == before["transactions"]
 
 
 async def test_a_tenant_sees_its_own_events_and_nothing_of_another(service: Service) -> None:

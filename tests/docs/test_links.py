@@ -20,7 +20,7 @@ _LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\((?!https?://|mailto:)([^)\s]+)\)|!\[[^\
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```(?:sh|bash|console|shell)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SOURCE = re.compile(r"(?:src|tests|docs)/[\w./-]*\w")
-_COMMAND = re.compile(r"(?:^|[\s$(])(?:\.venv/bin/)?amana ((?:[a-z]+ ?)+)")
+_COMMAND = re.compile(r"(?:^|[\s$(])(?:\.venv/bin/)?amana ((?:[a-z]+(?:-[a-z]+)* ?)+)")
 _MAKE = re.compile(r"(?:^|[\s$(])make ([a-z]+(?:-[a-z]+)*)")
 
 

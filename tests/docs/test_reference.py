@@ -22,17 +22,20 @@ from amana.domain.decision_reversal import SagaState, Step, UndoTerms
 from amana.domain.event_kinds import ABSENT
 from amana.domain.event_types import CATALOGUE
 from amana.domain.events import MAX_INTEGER
-from amana.domain.facts import FACTS, CustomerRecord, CustomerStanding, facts_of
+from amana.domain.facts import FACTS, CustomerStanding, facts_of
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
 from amana.domain.loan_reversal import Kept
 from amana.domain.money import Currency
 from amana.domain.policy import policy_from
 from amana.domain.policy_life import PolicyLife
+from amana.domain.privacy import ErasureReason
+from amana.domain.record import CustomerRecord
 from amana.domain.review import ReviewKind, Standing
 from amana.domain.sources import Consent, Consents, Said
 from amana.domain.transfer import Notes
 from amana.domain.transfer_commands import expire_holds
+from amana.eligibility.erasure_store import Erasure
 from amana.eligibility.events import (
     customer_block_lifted,
     customer_blocked,
@@ -41,6 +44,7 @@ from amana.eligibility.events import (
 )
 from amana.eligibility.policy_events import Said as PolicySaid
 from amana.eligibility.policy_events import approved, drafted, published, retired, withdrawn
+from amana.eligibility.privacy_events import customer_erased, customer_exported, customer_restricted, erasure_planned
 from amana.eligibility.records import Block, Check, Made
 from amana.eligibility.reversal_records import Saga
 from amana.eligibility.review_events import all_undone, reviewed, stuck
@@ -175,7 +179,7 @@ def decision() -> Made:
         last_closed_on=None,
         as_of=NOW,
     )
-    facts = facts_of(CustomerRecord(kyc_tier=1), NOW, 1, standing, NOW)
+    facts = facts_of(CustomerRecord(kyc_tier=1).profile(), NOW, 1, standing, NOW)
     assessment = assess(policy, facts, NOW)
     inputs = DecisionInputs(
         facts=facts,
@@ -219,6 +223,17 @@ BLOCK = Block(
     lifted_at=None,
     lift_reason=None,
     in_force=True,
+)
+
+
+ERASURE = Erasure(
+    tenant=TENANT,
+    erasure_id=id_for("erasure"),
+    customer=id_for("ada"),
+    reason=ErasureReason.CUSTOMER_REQUEST,
+    requested_by="key",
+    requested_at=NOW,
+    version=1,
 )
 
 
@@ -287,6 +302,10 @@ def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None
         customer_block_lifted(TENANT, ada, 3, "fraud_suspected", [BLOCK.block_id], NOW, "key", ""),
         *(reviewed(review, case(), "") for review in reviews()),
         *reversal(),
+        customer_restricted(ERASURE, 4, NOW, ""),
+        erasure_planned(ERASURE, NOW),
+        customer_erased(ERASURE, 5, NOW),
+        customer_exported((TENANT, ada), NOW, "key", ""),
     ]
     told = [(row.type, json.loads(row.body)["data"]) for row in rows] + policy_life()
     assert {type_ for type_, _ in told} == {event.name for event in EVENTS if event.stream == "eligibility"}

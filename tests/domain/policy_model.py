@@ -10,8 +10,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from amana.domain.decision import CompiledPolicy, compile_policy
-from amana.domain.facts import FACTS, Employment, Facts, FactValue, Kind, Source
+from amana.domain.facts import FACTS, Facts, FactValue, Kind, Source
 from amana.domain.policy import Op, Policy, Term, policy_bytes, policy_from, policy_hash
+from amana.domain.record import Employment
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 SHIPPED = ("airtime", "bnpl", "nano")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amana.domain.customer import ABSENT, Change, Known, changed
-from amana.domain.facts import CustomerRecord
 from amana.domain.reasons import Reason
+from amana.domain.record import CustomerRecord
 from amana.domain.sources import BureauSummary, Consent, Consents, TopUps
 from amana.domain.transfer import Refused
 

@@ -10,17 +10,9 @@ import pytest
 from tests.domain.policy_model import GOOD, shipped
 
 from amana.domain.decision import Assessment, DecisionInputs, canonical, compile_policy, replay
-from amana.domain.facts import (
-    FACTS,
-    CustomerRecord,
-    CustomerStanding,
-    Employment,
-    Source,
-    fact_faults,
-    facts_of,
-    whole_years,
-)
+from amana.domain.facts import FACTS, CustomerStanding, Source, fact_faults, facts_of, whole_years
 from amana.domain.money import MAX_AMOUNT
+from amana.domain.record import CustomerRecord, Employment
 from amana.domain.sources import BureauSummary, Consent, Consents, Said, TopUps
 
 AT = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)  # already 2 March in Lagos
@@ -47,7 +39,7 @@ def standing(**changes: object) -> CustomerStanding:
 
 
 def test_every_declared_fact_is_made_and_fits_its_declaration() -> None:
-    made = facts_of(CustomerRecord(kyc_tier=1), AT, 3, standing(), AT)
+    made = facts_of(CustomerRecord(kyc_tier=1).profile(), AT, 3, standing(), AT)
     assert set(made.values) == set(FACTS)
     assert fact_faults(made.values) == []
     assert made.version == 3
@@ -55,7 +47,7 @@ def test_every_declared_fact_is_made_and_fits_its_declaration() -> None:
 
 
 def test_what_is_not_known_is_null_and_never_zero() -> None:
-    made = facts_of(CustomerRecord(kyc_tier=1), AT, 1, standing(), AT).values
+    made = facts_of(CustomerRecord(kyc_tier=1).profile(), AT, 1, standing(), AT).values
     unknown = {name for name, value in made.items() if value is None}
     assert unknown == {
         "age_years", "employment", "monthly_income", "days_since_first_loan", "days_since_last_closed",
@@ -67,14 +59,14 @@ def test_what_is_not_known_is_null_and_never_zero() -> None:
 def test_days_are_counted_to_the_lagos_date() -> None:
     record = CustomerRecord(kyc_tier=2, birth_date=date(2008, 3, 2), employment=Employment.STUDENT, bank_code="058")
     ledger = standing(first_loan_on=date(2026, 2, 28), last_closed_on=date(2026, 3, 2))
-    made = facts_of(record, AT, 1, ledger, AT).values
+    made = facts_of(record.profile(), AT, 1, ledger, AT).values
     assert (made["age_years"], made["days_since_first_loan"], made["days_since_last_closed"]) == (18, 2, 0)
     assert (made["employment"], made["bank_known"]) == ("student", True)
 
 
 def test_sums_of_the_ledger_stop_at_the_largest_amount() -> None:
     ledger = standing(exposure=MAX_AMOUNT + 1, repaid_total=3 * MAX_AMOUNT)
-    made = facts_of(CustomerRecord(kyc_tier=1), AT, 1, ledger, AT).values
+    made = facts_of(CustomerRecord(kyc_tier=1).profile(), AT, 1, ledger, AT).values
     assert (made["exposure"], made["repaid_total"]) == (MAX_AMOUNT, MAX_AMOUNT)
 
 
@@ -88,7 +80,7 @@ def test_nothing_that_identifies_a_person_is_a_fact() -> None:
         bvn="22212345678",
         nin="70123456789",
     )
-    made = facts_of(record, AT, 1, standing(), AT).values
+    made = facts_of(record.profile(), AT, 1, standing(), AT).values
     secrets = ("1990", "8031234567", "50211", "2000000013", "22212345678", "70123456789")
     assert not any(secret in str(made) for secret in secrets)
     assert (made["bvn_known"], made["nin_known"]) == (True, True)
@@ -101,7 +93,7 @@ def test_each_source_keeps_its_own_instant() -> None:
         topups=TopUps(as_of=AT - 2 * DAY, monthly=450_000),
         consents=Consents(terms=terms, bureau=bureau),
     )
-    made = facts_of(CustomerRecord(kyc_tier=1), AT, 1, standing(), AT, said)
+    made = facts_of(CustomerRecord(kyc_tier=1).profile(), AT, 1, standing(), AT, said)
     assert fact_faults(made.values) == []
     assert {name: made.values[name] for name, spec in FACTS.items() if spec.source in OTHERS} == {
         "bureau_score": 640, "bureau_worst_days_past_due": 12, "bureau_open_facilities": None, "bureau_count": 2,
@@ -121,14 +113,14 @@ def test_what_was_said_later_is_not_known_earlier() -> None:
         topups=TopUps(as_of=later, monthly=450_000),
         consents=Consents(terms=Consent(given=True, at=later)),
     )
-    assert facts_of(CustomerRecord(kyc_tier=1), AT, 1, standing(), AT, said) == facts_of(
-        CustomerRecord(kyc_tier=1), AT, 1, standing(), AT
+    assert facts_of(CustomerRecord(kyc_tier=1).profile(), AT, 1, standing(), AT, said) == facts_of(
+        CustomerRecord(kyc_tier=1).profile(), AT, 1, standing(), AT
     )
 
 
 def test_a_block_in_force_is_a_block_like_the_records_own() -> None:
     for record, said in ((True, False), (False, True), (True, True)):
-        made = facts_of(CustomerRecord(kyc_tier=1, blocked=record), AT, 1, standing(), AT, Said(blocked=said))
+        made = facts_of(CustomerRecord(kyc_tier=1, blocked=record).profile(), AT, 1, standing(), AT, Said(blocked=said))
         assert made.values["blocked"] is True
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.domain.policy_model import SHIPPED, facts, interpret, shipped
 
-from amana.domain.facts import Employment
 from amana.domain.policy import Policy, policy_bytes, policy_from, policy_hash
 from amana.domain.policy_checks import FAULTS_MAX, check_policy
+from amana.domain.record import Employment
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -19,7 +19,9 @@ TILL, PURSE = UUID(int=1 << 12), UUID(int=2 << 12)
 
 def tell(state: State, type_: str, data: dict[str, Any], *, position: int = 0, of_version: int = 1) -> None:
     """Folds one event."""
-    subject = UUID(str(data.get("account") or data.get("loan") or data.get("hold") or data.get("transfer")))
+    subject = UUID(
+        str(data.get("account") or data.get("loan") or data.get("hold") or data.get("transfer") or data["customer"])
+    )
     occurred_at = data.pop("occurred_at", NOW)
     event = Event(uuid4(), 7, type_, of_version, occurred_at, Aggregate("thing", subject, 1), "k", "", data)
     fold = fold_of(type_)
@@ -133,3 +135,15 @@ def test_exposures_follow_from_what_each_loan_owes_alone() -> None:
     assert (exposure.credit_limit, exposure.owed, exposure.loans_open) == (5_000, 700, 1)
     owe(exposure, 0, 1_300)  # a repayment was taken back
     assert (exposure.owed, exposure.loans_open) == (2_000, 2)
+
+
+def test_of_an_erased_customer_the_row_says_nothing_any_more() -> None:
+    state, ada = State(1), uuid4()
+    facts = {"customer": str(ada), "facts_version": 1, "kyc_tier": 2, "blocked": False}
+    tell(state, "CustomerFactsRecorded", facts | {"known": ["bvn", "phone"], "consents": {"terms": True}}, position=1)
+    (row,) = state.customers.values()
+    assert (row.known, row.consent_terms) == (["bvn"], True)  # no row tells a phone without its key
+    tell(state, "CustomerRestricted", {"customer": str(ada), "facts_version": 2}, position=2)
+    assert row.known == ["bvn"]
+    tell(state, "CustomerErased", {"customer": str(ada), "facts_version": 3}, position=3)
+    assert (row.facts_version, row.known, row.consent_terms, row.kyc_tier) == (3, [], None, 2)

@@ -15,6 +15,7 @@ from amana.eligibility.app import build
 from amana.gateway.provision import ALL_SCOPES, create_key, create_tenant
 from amana.infra.http import HttpClient, Reply
 from amana.infra.settings import Settings
+from amana.vault.vault import Vault
 
 RECORD = {
     "kyc_tier": 3,
@@ -167,6 +168,14 @@ async def good(lender: Lender, ledger: StandingsServer) -> str:
 async def judge(lender: Lender, settings: Settings) -> str:
     """A key of the lender for those who judge: it asked for no decision."""
     return await create_key(settings.owner_database_url, lender.tenant, ["decisions:override", "eligibility:check"])
+
+
+@pytest.fixture
+async def vault(service_settings: Settings) -> AsyncIterator[Vault]:
+    """The service's keys, as another process sees them."""
+    opened = Vault.of(service_settings)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from amana.infra.collector import Overloaded
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
+from amana.vault.vault import Vault
 
 PATH = "/v1/eligibility/checks:batch"
 NO_FIGURE = 2**60
@@ -185,13 +186,15 @@ async def test_another_lenders_customers_are_not_found(
 
 
 @pytest.fixture
-async def small_flow(service_settings: Settings, http: HttpClient, monkeypatch: pytest.MonkeyPatch) -> Flow:
+async def small_flow(
+    service_settings: Settings, http: HttpClient, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> Flow:
     """The service's flow with a queue of six places, so three for any one group."""
     monkeypatch.setattr(flow_module, "QUEUE_MAX", 6)
     monkeypatch.setattr(flow_module, "BATCHES_IN_FLIGHT", 1)
     pool = await open_pool(service_settings.eligibility_database_url, "eligibility", 2)
     ledger = Ledger(http, service_settings.transactions_url, service_settings.internal_key)
-    return Flow(pool, ledger, AssessmentCache(Cache(""), Memory(1, 0.0, 0.0), 5_000), Policies(pool))
+    return Flow(pool, ledger, AssessmentCache(Cache(""), Memory(1, 0.0, 0.0), 5_000), Policies(pool), vault)
 
 
 def check(lender: Lender, customer: object) -> Check:

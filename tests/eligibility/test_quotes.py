@@ -20,6 +20,7 @@ from amana.eligibility.policies import POINTER_FRESH_S, Policies
 from amana.eligibility.quotes import Quotes
 from amana.eligibility.views import check_view
 from amana.infra.cache import Cache
+from amana.vault.vault import Vault
 from amana.wire.eligibility import CheckRequest, GivenTerms
 
 POLICY = compiled(shipped("nano"))
@@ -39,7 +40,8 @@ class Desk:
         self.memory = Memory(1_000, 1e6, 1e6)
         self.memory.clear(hears=True)
         cache = AssessmentCache(Cache(""), self.memory, 60_000)
-        self.quotes = Quotes(Flow(None, None, cache, policies), parts_max)  # type: ignore[arg-type] # nor the ledger
+        flow = Flow(None, None, cache, policies, Vault("", ""))  # type: ignore[arg-type]  # no database, no ledger
+        self.quotes = Quotes(flow, parts_max)
 
     def keep(self, verdict: Verdict) -> UUID:
         customer = uuid4()

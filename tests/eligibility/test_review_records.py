@@ -11,9 +11,10 @@ from tests.eligibility.conftest import Lender
 from tests.eligibility.reviewing import NOBODY, REVIEWER, WHY, Bench, Database, done, events_of, listed, refused
 from tests.eligibility.standings_server import StandingsServer
 
-from amana.domain.commitments import salted_digest
+from amana.eligibility.sealed import open_words
 from amana.gateway.provision import create_key
 from amana.infra.settings import Settings
+from amana.vault.vault import Vault
 
 
 @pytest.fixture
@@ -144,12 +145,17 @@ class TestTheRecord:
         everything = json.dumps(events)
         assert not [said for said in (WHY, REVIEWER, "bank's letter") if said in everything]
 
-    async def test_commits_to_the_words_that_are_kept_apart(self, bench: Bench, database: Database) -> None:
+    async def test_commits_to_the_words_that_are_kept_apart_and_sealed(
+        self, bench: Bench, database: Database, vault: Vault
+    ) -> None:
         review = done(await bench.override(await bench.declined()))["review"]
         kept = await database.fetchrow("SELECT * FROM review_words WHERE review_id = $1", UUID(review["id"]))
         assert kept is not None
-        said = {"reason": kept["reason"], "reviewer": kept["reviewer"]}
-        assert salted_digest(kept["salt"], said) == review["words_digest"]
+        assert not [value for value in kept.values() if WHY in str(value) or REVIEWER in str(value)]
+        where = kept["tenant"], kept["customer"]
+        words = open_words((await vault.keys([where]))[where], where, UUID(review["id"]), kept["sealed"])
+        assert words is not None
+        assert (words.reason, words.reviewer, words.digest()) == (WHY, REVIEWER, review["words_digest"])
         row = await database.fetchrow("SELECT * FROM reviews WHERE review_id = $1", UUID(review["id"]))
         assert row is not None
         assert not [value for value in row.values() if WHY in str(value) or REVIEWER in str(value)]

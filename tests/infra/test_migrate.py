@@ -29,6 +29,7 @@ async def empty(settings: Settings) -> AsyncIterator[Settings]:
         settings,
         owner_database_url=with_database(settings.owner_database_url, name),
         owner_audit_database_url=with_database(settings.owner_audit_database_url, f"{name}_audit"),
+        owner_keys_database_url="",
     )
     for dsn in (fresh.owner_database_url, fresh.owner_audit_database_url):
         assert await ensure_database(dsn)

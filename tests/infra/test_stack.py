@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from amana.infra.embedded import orphans
-from amana.infra.embedded.ports import LOOPBACK
+from amana.infra.embedded.ports import LOOPBACK, find_free
 from amana.infra.embedded.process import ServerError
 from amana.infra.settings import Settings, load_settings, to_environ
 from amana.operate.home import Home, Running, explain, running_settings
@@ -133,3 +133,16 @@ async def test_a_stack_that_was_killed_says_so_next_time(folder: Path) -> None:
 
 async def test_the_services_get_settings_that_read_back_the_same(settings: Settings) -> None:
     assert load_settings(to_environ(settings)) == settings
+
+
+async def test_a_stack_starts_though_the_metrics_database_is_away() -> None:
+    [nobody] = find_free(1)
+    given = Settings(
+        owner_metrics_database_url=f"postgresql://nobody:none@127.0.0.1:{nobody}/metrics",
+        redis_url="redis://127.0.0.1:1/0",
+        kafka_bootstrap="127.0.0.1:1",
+    )
+    said: list[str] = []
+    async with Stack.open(given=given, servers_only=True, say=said.append) as stack:
+        assert stack.settings.owner_metrics_database_url == given.owner_metrics_database_url
+    assert [line for line in said if line.startswith("The metrics database does not answer")]

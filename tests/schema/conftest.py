@@ -7,29 +7,30 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from amana.infra.migrate import drop_database, ensure_database, migrate, with_database
+from amana.infra.migrate import drop_database, ensure_database, migrate, migrate_metrics, with_database
 from amana.infra.settings import Settings
 
 
 @pytest.fixture(scope="session")
 async def fresh(settings: Settings) -> AsyncIterator[Settings]:
-    """Both databases, new, with the sum of all migrations."""
+    """The databases, new, with the sum of all migrations."""
     async with _new(settings, "schema") as made:
         await migrate(made)
+        await migrate_metrics(made)
         yield made
 
 
 @pytest.fixture
 async def empty(settings: Settings) -> AsyncIterator[Settings]:
-    """Both databases, new and empty."""
+    """The databases, new and empty."""
     async with _new(settings, "upgrade") as made:
         yield made
 
 
 @asynccontextmanager
 async def _new(settings: Settings, name: str) -> AsyncIterator[Settings]:
-    """Two databases for as long as the block; the service roles' URLs point at them."""
-    main, audit = (f"amana_{name}_{part}_{os.getpid()}" for part in ("main", "audit"))
+    """Databases for as long as the block; the service roles' URLs point at them."""
+    main, audit, metrics = (f"amana_{name}_{part}_{os.getpid()}" for part in ("main", "audit", "metrics"))
     at = {
         field: with_database(getattr(settings, field), audit if "audit" in field else main)
         for field in (
@@ -44,11 +45,14 @@ async def _new(settings: Settings, name: str) -> AsyncIterator[Settings]:
     }
     # Every service reads keys in the main database, audit too.
     at["gateway_database_url"] = with_database(settings.audit_database_url, main)
+    at["owner_metrics_database_url"] = with_database(settings.owner_metrics_database_url, metrics)
+    at["metrics_database_url"] = with_database(settings.metrics_database_url, metrics)
     moved = msgspec.structs.replace(settings, **at)
-    for dsn in (moved.owner_database_url, moved.owner_audit_database_url):
+    owned = (moved.owner_database_url, moved.owner_audit_database_url, moved.owner_metrics_database_url)
+    for dsn in owned:
         await ensure_database(dsn)
     try:
         yield moved
     finally:
-        for dsn in (moved.owner_database_url, moved.owner_audit_database_url):
+        for dsn in owned:
             await drop_database(dsn)

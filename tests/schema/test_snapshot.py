@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from tests.golden import check_golden
 
-from amana.infra.migrate import AUDIT_SCHEMAS, MAIN_SCHEMAS
+from amana.infra.migrate import AUDIT_SCHEMAS, KEYS_SCHEMAS, MAIN_SCHEMAS, METRICS_SCHEMAS
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
 
@@ -18,9 +18,28 @@ KEYS_OF_THE_STREAM = {"outbox_pkey", "positions_pkey", "positions_seq_key", "str
 """Order is one thing for all tenants."""
 
 
-@pytest.mark.parametrize("schema", (*MAIN_SCHEMAS, *AUDIT_SCHEMAS))
+@pytest.mark.parametrize("schema", (*MAIN_SCHEMAS, *AUDIT_SCHEMAS, *KEYS_SCHEMAS))
 async def test_the_snapshot_is_the_sum_of_the_migrations(fresh: Settings, schema: str) -> None:
     dsn = fresh.owner_audit_database_url if schema in AUDIT_SCHEMAS else fresh.owner_database_url
+    await check_snapshot(fresh.owner_keys_database_url if schema in KEYS_SCHEMAS else dsn, schema)
+
+
+@pytest.mark.parametrize("schema", METRICS_SCHEMAS)
+async def test_the_snapshot_of_metrics_is_of_their_plain_form(fresh: Settings, schema: str) -> None:
+    if await form_of(fresh.owner_metrics_database_url) != "plain":
+        pytest.skip("TimescaleDB makes objects of its own, by its version")
+    await check_snapshot(fresh.owner_metrics_database_url, schema)
+
+
+async def form_of(dsn: str) -> str:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return str(await connection.fetchval("SELECT timescale.form()"))
+    finally:
+        await connection.close()
+
+
+async def check_snapshot(dsn: str, schema: str) -> None:
     found = await described(dsn, schema)
     check_golden(Path(__file__).with_name(f"{schema}.snapshot.txt"), found)
 

@@ -28,11 +28,15 @@ class Use(NamedTuple):
 
 
 USES = (
+    Use("audit/irregularities.sql", "audit_database_url", "audit"),
+    Use("audit/metrics/leaves.sql", "audit_database_url", "audit"),
+    Use("audit/metrics/queries.sql", "metrics_database_url", "timescale"),
     Use("audit/queries.sql", "audit_database_url", "audit"),
     Use("bench/queries.sql", "owner_database_url", "public"),
     Use("bench/naive.sql", "owner_database_url", "pg_temp", first="make_"),
     Use("eligibility/policies.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/customers.sql", "eligibility_database_url", "eligibility"),
+    Use("eligibility/privacy.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/queries.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/reversals.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/reviews.sql", "eligibility_database_url", "eligibility"),
@@ -42,11 +46,15 @@ USES = (
     Use("gateway/queries.sql", "owner_database_url", "gateway"),
     Use("infra/consuming/queries.sql", "notifications_database_url", "notifications"),
     Use("infra/embedded/postgres.sql", "owner_database_url", "public"),
+    Use("infra/latencies.sql", "metrics_database_url", "timescale"),
+    Use("infra/lazy_pool.sql", "metrics_database_url", "timescale"),
     Use("infra/migrate.sql", "owner_database_url", "public"),
     Use("infra/outbox.sql", "eligibility_database_url", "eligibility"),
     Use("infra/outbox.sql", "transactions_database_url", "transactions"),
     Use("infra/relay.sql", "relay_database_url", "eligibility"),
     Use("infra/relay.sql", "relay_database_url", "transactions"),
+    Use("operate/privacy/encrypt.sql", "owner_database_url", "eligibility"),
+    Use("operate/metrics.sql", "owner_metrics_database_url", "timescale"),
     Use("notifications/queries.sql", "notifications_database_url", "notifications"),
     Use("operate/prequalify/prequalify.sql", "eligibility_database_url", "eligibility"),
     Use("operate/replay/live.sql", "owner_database_url", "public"),
@@ -56,12 +64,13 @@ USES = (
     Use("operate/replay/scratch.sql", "owner_database_url", "public", first="make_"),
     Use("operate/reconcile.sql", "owner_database_url", "public"),
     Use("operate/reconcile.sql", "owner_audit_database_url", "public"),
+    Use("vault/queries.sql", "owner_keys_database_url", "vault"),
     Use("transactions/queries.sql", "transactions_database_url", "transactions"),
     Use("transactions/undoing.sql", "transactions_database_url", "transactions"),
 )
 EITHER = {"operate/reconcile.sql", "operate/replay/log.sql"}
 """Files whose statements each run in one of the places, not in all."""
-NOT_PLANNED = ("CREATE TABLE", "CREATE UNLOGGED TABLE", "CREATE FUNCTION")
+NOT_PLANNED = ("CREATE TABLE", "CREATE UNLOGGED TABLE", "CREATE FUNCTION", "ALTER TABLE")
 """What EXPLAIN does not take: it is parsed only."""
 
 

@@ -1,4 +1,4 @@
-"""Composes the audit service: settings → key and pool → store → loops (consume, pull, seal) → routes.
+"""Composes the audit service: settings → key and pool → store → loops (consume, pull, seal, publish, watch) → routes.
 
 The loops run beside the routes for as long as the application does. None of them ends on an error: what is away is
 tried again, and what is broken is logged and shown in the metrics while everything else goes on. Without a broker in
@@ -8,18 +8,23 @@ the settings events come from the sources alone.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import NamedTuple
 
 from litestar import Litestar
 
 from amana.audit import meters
-from amana.audit.checkpoint import Signer
 from amana.audit.consumer import GROUP, TOPICS, Puller, consume
-from amana.audit.custody import CheckpointFile, CustodyError, checkpoint_folder, load_key
+from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
 from amana.audit.leaf import STREAMS
+from amana.audit.metrics.http import ROUTES as METRICS_ROUTES
+from amana.audit.metrics.loops import metrics_steps
+from amana.audit.metrics.store import MetricsStore
+from amana.audit.places import CustodyError
 from amana.audit.sealer import STEP_LEAVES_MAX, LogBroken, Sealer
 from amana.audit.store import Store
+from amana.audit.tile_routes import TILE_ROUTES
+from amana.audit.witness import Witness
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
@@ -29,6 +34,7 @@ from amana.infra.breaker import pause
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Brokers, Consumer
+from amana.infra.latencies import latencies_told
 from amana.infra.postgres import DatabaseUnavailable, open_pool
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
@@ -52,18 +58,34 @@ def build(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        signers = make_signers(settings)
+        custody = Custody.of(settings)
+        for stream in STREAMS:
+            custody.keys(stream)
         pool = await open_pool(settings.audit_database_url, "audit", settings.pool_connections)
         store = Store(pool)
         app.state.store = store
-        app.state.verifier_keys = {stream: signer.key for stream, signer in signers.items()}
-        async with HttpClient() as client, _running(_steps(settings, store, signers, client)):
-            yield
+        app.state.custody = custody
+        app.state.refusals = {}
+        app.state.metrics = metrics = MetricsStore(settings.metrics_database_url)
+        witnesses = _witnesses(settings, custody)
+        async with HttpClient() as client, latencies_told(settings.metrics_database_url, "audit"):
+            work = _Work(settings, store, custody, client, witnesses, app.state.refusals)
+
+            def steps(stop: asyncio.Event) -> dict[str, Step]:
+                feeding = metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
+                return work.steps(stop) | feeding
+
+            async with _running(steps):
+                yield
+        for witness in witnesses.values():
+            await witness.close()
+        await metrics.close()
         await pool.close()
 
     keys = KeyRing(KeyStore(settings.gateway_database_url))
     quotas = Quotas.of(settings, "audit")
-    return build_app(service="audit", routes=ROUTES, keys=keys, quotas=quotas, lifespan=[lifespan])
+    routes = (*ROUTES, *TILE_ROUTES, *METRICS_ROUTES)
+    return build_app(service="audit", routes=routes, keys=keys, quotas=quotas, lifespan=[lifespan])
 
 
 async def serve(settings: Settings) -> None:
@@ -71,54 +93,65 @@ async def serve(settings: Settings) -> None:
     await serve_as_set(build(settings), settings)
 
 
-def make_signers(settings: Settings) -> dict[str, Signer]:
-    """What signs each stream. Raises `CustodyError` without a usable key."""
-    private = load_key(Path(settings.audit_key_file))
-    return {stream: Signer(f"{settings.audit_origin}/{stream}", private) for stream in STREAMS}
+def _witnesses(settings: Settings, custody: Custody) -> dict[str, Witness]:
+    """The broker as a witness of each stream; none without a broker."""
+    brokers = Brokers.of(settings)
+    return {stream: Witness(brokers, stream, custody) for stream in STREAMS} if brokers.bootstrap else {}
 
 
-def _steps(
-    settings: Settings, store: Store, signers: dict[str, Signer], client: HttpClient
-) -> Callable[[asyncio.Event], dict[str, Step]]:
-    """The loops by name, each as its step."""
-    urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
-    folder = checkpoint_folder(Path(settings.audit_key_file))
+class _Work(NamedTuple):
+    """What the loops work with. `refusals` says, by stream, why nothing is signed."""
 
-    def steps(stop: asyncio.Event) -> dict[str, Step]:
+    settings: Settings
+    store: Store
+    custody: Custody
+    client: HttpClient
+    witnesses: dict[str, Witness]
+    refusals: dict[str, str]
+
+    def steps(self, stop: asyncio.Event) -> dict[str, Step]:
+        """The loops by name, each as its step."""
+        settings = self.settings
+        urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
+
         async def consume_step() -> float:
-            await consume(store, Consumer(Brokers.of(settings), GROUP, TOPICS), stop)
+            await consume(self.store, Consumer(Brokers.of(settings), GROUP, TOPICS), stop)
             return 0.0
 
         made: dict[str, Step] = {"consume": consume_step} if settings.kafka_bootstrap else {}
         for stream in STREAMS:
-            source = Source(stream, urls[stream], settings.internal_key, client)
-            made[f"pull {stream}"] = Puller(source, store).pull
-            sealer = Sealer(stream, store, signers[stream], CheckpointFile(folder, stream))
-            made[f"seal {stream}"] = _seal_step(sealer, store)
+            source = Source(stream, urls[stream], settings.internal_key, self.client)
+            made[f"pull {stream}"] = Puller(source, self.store).pull
+            made[f"seal {stream}"] = self._seal_step(Sealer(stream, self.store, self.custody))
+        for stream, witness in self.witnesses.items():
+            made[f"publish {stream}"], made[f"watch {stream}"] = witness.publish, witness.watch
         return made
 
-    return steps
+    def _seal_step(self, sealer: Sealer) -> Step:
+        stream, store, witness = sealer.stream, self.store, self.witnesses.get(sealer.stream)
 
+        async def step() -> float:
+            if witness:
+                await witness.first_look()
+            try:
+                sealed = await sealer.seal()
+            except (LogBroken, CustodyError) as error:
+                self.refusals[stream] = str(error)
+                meters.REFUSING.labels(stream).set(1)
+                raise
+            self.refusals.pop(stream, None)
+            meters.REFUSING.labels(stream).set(0)
+            if sealed == STEP_LEAVES_MAX:
+                return 0.0
+            meters.all_sealed(stream)
+            async with store.rows() as rows:
+                given = max(await rows.highest_position(stream), await rows.source_last(stream) or -1) + 1
+                missing = await rows.missing(stream, sealer.size, max(given, sealer.size))
+            meters.UNSEALED.labels(stream).set(given - sealer.size)
+            meters.MISSING.labels(stream).set(missing)
+            return SEAL_EVERY_S
 
-def _seal_step(sealer: Sealer, store: Store) -> Step:
-    stream = sealer.stream
-
-    async def step() -> float:
-        try:
-            sealed = await sealer.seal()
-        except (LogBroken, CustodyError):
-            meters.REFUSING.labels(stream).set(1)
-            raise
-        meters.REFUSING.labels(stream).set(0)
-        if sealed == STEP_LEAVES_MAX:
-            return 0.0
-        meters.all_sealed(stream)
-        async with store.rows() as rows:
-            given = max(await rows.highest_position(stream), await rows.source_last(stream) or -1) + 1
-        meters.UNSEALED.labels(stream).set(given - sealer.size)
-        return SEAL_EVERY_S
-
-    return step
+        return step
 
 
 @asynccontextmanager

@@ -9,8 +9,10 @@ streams is two verifier keys, and a checkpoint of one stream can't be passed off
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -41,7 +43,17 @@ class Checkpoint:
 
     def text(self) -> str:
         """The body of the note (C2SP tlog-checkpoint)."""
-        return f"{self.origin}\n{self.size}\n{_base64(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{encode_base64(self.root)}\n"
+
+
+class SignedStep(NamedTuple):
+    """A checkpoint as it is stored: the size and root that its row says, its note, and the hashes of the leaves that it
+    added as recorded then, 32 bytes each."""
+
+    size: int
+    root: bytes
+    note: str
+    leaf_hashes: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +67,14 @@ class VerifierKey:
         """Four bytes that tell keys apart (C2SP signed-note, "Signatures")."""
         return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_KEY_ID_BYTES]
 
+    @property
+    def label(self) -> str:
+        """`name+hex id`: which key it is, for people."""
+        return f"{self.name}+{self.key_id().hex()}"
+
     def __str__(self) -> str:
         """`name+hex id+base64(0x01 || public key)`, as every tool for signed notes takes it."""
-        return f"{self.name}+{self.key_id().hex()}+{_base64(_ED25519 + self.public)}"
+        return f"{self.label}+{encode_base64(_ED25519 + self.public)}"
 
 
 def parse_verifier_key(text: str) -> VerifierKey:
@@ -65,7 +82,7 @@ def parse_verifier_key(text: str) -> VerifierKey:
     parts = text.split("+", 2)
     if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
         raise NoteError("a verifier key is name+id+key")
-    typed = _bytes(parts[2])
+    typed = decode_base64(parts[2])
     if typed[:1] != _ED25519 or len(typed) != 33:
         raise NoteError("not an Ed25519 verifier key")
     key = VerifierKey(parts[0], typed[1:])
@@ -84,26 +101,43 @@ class Signer:
 
     def sign(self, size: int, root: bytes) -> str:
         """The signed note for `size` leaves under `root`."""
-        text = Checkpoint(self.key.name, size, root).text()
-        payload = _base64(self.key.key_id() + self._private.sign(text.encode()))
-        return f"{text}\n— {self.key.name} {payload}\n"
+        return sign_text(Checkpoint(self.key.name, size, root).text(), [(self.key.name, self._private)])
 
 
-def open_note(note: str, key: VerifierKey) -> Checkpoint:
-    """The checkpoint in a note that `key` signed. Raises `NoteError`.
+def sign_text(text: str, signers: Iterable[tuple[str, Ed25519PrivateKey]]) -> str:
+    """The note of `text`, which ends in a newline, signed by each key under its name."""
+    lines = []
+    for name, private in signers:
+        key = VerifierKey(name, private.public_key().public_bytes_raw())
+        lines.append(f"— {name} {encode_base64(key.key_id() + private.sign(text.encode()))}\n")
+    return f"{text}\n{''.join(lines)}"
+
+
+def signed_by(note: str, key: VerifierKey) -> bool:
+    """Whether a note has a signature line of this key, right or wrong. Raises `NoteError` for what is no note."""
+    return bool(_signatures_of(key, _parts(note)[1]))
+
+
+def open_text(note: str, key: VerifierKey) -> str:
+    """The text of a note that `key` signed. Raises `NoteError`.
 
     Signatures of other keys are ignored; one by `key` that does not verify refuses the whole note.
     """
     text, signatures = _parts(note)
-    ours = [payload for name, payload in signatures if name == key.name and payload[:_KEY_ID_BYTES] == key.key_id()]
+    ours = _signatures_of(key, signatures)
     if not ours:
-        raise NoteError(f"not signed by {key.name}+{key.key_id().hex()}")
+        raise NoteError(f"not signed by {key.label}")
     for payload in ours:
         try:
             Ed25519PublicKey.from_public_bytes(key.public).verify(payload[_KEY_ID_BYTES:], text.encode())
-        except InvalidSignature as error:
+        except (InvalidSignature, ValueError) as error:
             raise NoteError("the signature is not valid") from error
-    checkpoint = parse_checkpoint(text)
+    return text
+
+
+def open_note(note: str, key: VerifierKey) -> Checkpoint:
+    """The checkpoint in a note that `key` signed. Raises `NoteError`, as `open_text` does."""
+    checkpoint = parse_checkpoint(open_text(note, key))
     if checkpoint.origin != key.name:
         raise NoteError(f"a checkpoint of {checkpoint.origin}, not of {key.name}")
     return checkpoint
@@ -116,7 +150,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
         raise NoteError("a checkpoint has an origin, a size and a root, each on its line")
     if not _SIZE.fullmatch(lines[1]):
         raise NoteError("the size is not a plain decimal number")
-    root = _bytes(lines[2])
+    root = decode_base64(lines[2])
     if len(root) != HASH_BYTES:
         raise NoteError("the root is not a SHA-256 hash")
     return Checkpoint(lines[0], int(lines[1]), root)
@@ -133,26 +167,31 @@ def _parts(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     return text + "\n", [_signature(line) for line in lines]
 
 
+def _signatures_of(key: VerifierKey, signatures: Iterable[tuple[str, bytes]]) -> list[bytes]:
+    return [payload for name, payload in signatures if name == key.name and payload[:_KEY_ID_BYTES] == key.key_id()]
+
+
 def _signature(line: str) -> tuple[str, bytes]:
     found = _SIGNATURE.fullmatch(line)
     if not found:
         raise NoteError("a signature line is malformed")
-    payload = _bytes(found["payload"])
+    payload = decode_base64(found["payload"])
     if len(payload) <= _KEY_ID_BYTES:
         raise NoteError("a signature is too short")
     return found["name"], payload
 
 
-def _base64(value: bytes) -> str:
+def encode_base64(value: bytes) -> str:
+    """Standard base64, padded."""
     return base64.b64encode(value).decode()
 
 
-def _bytes(text: str) -> bytes:
-    """Standard base64, padded, in its one canonical spelling."""
+def decode_base64(text: str) -> bytes:
+    """Standard base64, padded, in its one canonical spelling. Raises `NoteError`."""
     try:
         value = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise NoteError("not base64") from error
-    if _base64(value) != text:
+    if encode_base64(value) != text:
         raise NoteError("not canonical base64")
     return value

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from amana.audit import meters
 from amana.audit.flow import RECEIVE_MAX, Received, receive
+from amana.audit.irregularities import Irregularity, Seen, report, seen_in
 from amana.audit.leaf import STREAMS
 from amana.audit.store import Store
 from amana.gateway.source import Source
@@ -61,10 +62,7 @@ async def take(store: Store, stream: str, events: Sequence[tuple[int, bytes]]) -
     """Stores (position, bytes) of a stream, and counts and reports what is wrong. Raises `DatabaseUnavailable`."""
     received = await receive(store, stream, events)
     meters.count_received(stream, received)
-    for position in received.conflicts:
-        log.error("conflicting_duplicate", stream=stream, position=position)
-    for position, detail in received.malformed:
-        log.error("malformed_event", stream=stream, position=position, detail=detail)
+    await report(store, stream, seen_in(received))
     return received
 
 
@@ -97,21 +95,32 @@ class Puller:
         """
         frontier = await self._first_missing()
         whole = self._frontier in (None, frontier)
+        hole = self._frontier is not None and await self._is_hole(frontier)
         for _ in range(PULL_PAGES_MAX if whole else 1):
             page = await self._source.page(frontier - 1, RECEIVE_MAX if whole else 1)
-            await self._take(page)
+            await self._take(page, hole and whole)
+            hole = False
             before, self._frontier = frontier, frontier
             frontier = self._frontier = await self._first_missing()
             if frontier in (before, page.last + 1):
                 return PULL_EVERY_S
         return 0.0 if whole else PULL_EVERY_S
 
-    async def _take(self, page: EventPage) -> None:
+    async def _take(self, page: EventPage, hole: bool) -> None:
         stream = self._source.stream
         if page.events:
-            await take(self._store, stream, [(event.position, event.body.encode()) for event in page.events])
+            events = [(event.position, event.body.encode()) for event in page.events]
+            received = await take(self._store, stream, events)
+            if hole and received.stored:
+                detail = f"{received.stored} events from here on had not come"
+                await report(self._store, stream, [Seen(Irregularity.REFETCHED, events[0][0], detail)])
         async with self._store.rows() as rows:
             await rows.note_source_last(stream, page.last)
+
+    async def _is_hole(self, frontier: int) -> bool:
+        """Whether events behind the first missing one have come."""
+        async with self._store.rows() as rows:
+            return await rows.highest_position(self._source.stream) > frontier
 
     async def _first_missing(self) -> int:
         """The first position not stored. What a checkpoint covers was stored once: the verifier watches over that."""

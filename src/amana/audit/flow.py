@@ -1,11 +1,12 @@
 """What audit does with what it gets: store events, once; show them; prove them.
 
-`receive` costs one round trip when everything is new and two when something was there already, in one transaction.
+`receive` costs two round trips when everything is new, three when something was there already, in one transaction.
 `prove` costs four: the event, the newest checkpoint, nodes, leaf hashes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from amana.audit.leaf import Leaf, Malformed, read_leaf
@@ -21,23 +22,36 @@ RECEIVE_MAX = 1_000
 class Received:
     """What became of a batch. `conflicts` are positions that hold other bytes than came now: kept as they were.
 
+    `doubled` are (position, where else) of events that have two places in their stream; both are kept.
     `malformed` are (position, what is wrong) of what is no event; it is not stored, so its position stays a gap.
     """
 
     stored: int
     duplicates: int
     conflicts: tuple[int, ...] = ()
+    doubled: tuple[tuple[int, str], ...] = ()
     malformed: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class InclusionProof:
-    """That `event` is leaf `event.position` of the log that `checkpoint` signs. Hashes are 32 bytes each."""
+    """That `event` is leaf `event.position` of the log's first `tree_size` leaves. Hashes are 32 bytes each.
+
+    `checkpoint` is the newest one: it signs that log, or one that begins with it.
+    """
 
     event: StoredEvent
     leaf_hash: bytes
     hashes: list[bytes]
+    tree_size: int
     checkpoint: StoredCheckpoint
+
+
+class OutOfRange(NamedTuple):
+    """The size asked for: an event is in logs of `least` to `most` leaves."""
+
+    least: int
+    most: int
 
 
 async def receive(store: Store, stream: str, events: Sequence[tuple[int, bytes]]) -> Received:
@@ -50,12 +64,16 @@ async def receive(store: Store, stream: str, events: Sequence[tuple[int, bytes]]
         stored = await rows.add_leaves(stream, leaves)
         # A batch may itself hold a position twice, so compare unless each of its leaves was stored.
         conflicts = await rows.differing(stream, leaves) if len(stored) < len(leaves) else []
+        new = [leaf for leaf in leaves if leaf.position in stored]
+        doubled = await rows.elsewhere(stream, new) if new else []
     duplicates = len(leaves) - len(stored) - len(conflicts)
-    return Received(len(stored), duplicates, tuple(conflicts), tuple(malformed))
+    return Received(len(stored), duplicates, tuple(conflicts), tuple(doubled), tuple(malformed))
 
 
-async def prove(store: Store, tenant: int, event_id: UUID) -> InclusionProof | StoredEvent | None:
-    """The inclusion proof of a tenant's event under the newest checkpoint.
+async def prove(
+    store: Store, tenant: int, event_id: UUID, tree_size: int | None = None
+) -> InclusionProof | OutOfRange | StoredEvent | None:
+    """The inclusion proof of a tenant's event in the log of `tree_size` leaves, or of the newest checkpoint.
 
     The event alone when no checkpoint covers it yet (that takes at most a second), None when the tenant has no such
     event. Raises `Incomplete` when the stored tree has a hole, and `DatabaseUnavailable`.
@@ -67,8 +85,11 @@ async def prove(store: Store, tenant: int, event_id: UUID) -> InclusionProof | S
         checkpoint = await rows.newest_checkpoint(event.stream)
         if checkpoint is None or checkpoint.size <= event.position:
             return event
-        hashes = await inclusion_proof(rows, event.stream, event.position, checkpoint.size)
-    return InclusionProof(event, leaf_hash(event.body), hashes, checkpoint)
+        size = checkpoint.size if tree_size is None else tree_size
+        if not event.position < size <= checkpoint.size:
+            return OutOfRange(event.position + 1, checkpoint.size)
+        hashes = await inclusion_proof(rows, event.stream, event.position, size)
+    return InclusionProof(event, leaf_hash(event.body), hashes, size, checkpoint)
 
 
 def _read(events: Sequence[tuple[int, bytes]]) -> tuple[list[Leaf], list[tuple[int, str]]]:

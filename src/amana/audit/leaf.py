@@ -1,12 +1,12 @@
 """One leaf: the bytes of an event, checked, and the columns read from them. Pure."""
 
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from amana.domain.events import MAX_INTEGER, Event, event_bytes
+from amana.domain.events import EVENT_BYTES_MAX, MAX_INTEGER, Event, event_bytes
 
 STREAMS = ("eligibility", "transactions")
 """What is sealed: one log for each source of events."""
@@ -38,6 +38,43 @@ def read_leaf(position: int, body: bytes) -> Leaf:
 
     That refuses unknown and repeated fields, other spacing, order or spelling, floats and integers over 2^53 - 1.
     """
+    return _read_plain(position, body) or _read_any(position, body)
+
+
+def _read_plain(position: int, body: bytes) -> Leaf | None:
+    """The leaf where it is easily seen to be canonical, in a quarter of the time; else None, which says nothing yet."""
+    if len(body) > EVENT_BYTES_MAX or not body.isascii():
+        return None
+    try:
+        seen = _plain_decoder.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    # An instant without microseconds is written shorter here, so those few events are left to `_read_any`.
+    if _encoder.encode(seen) != body or seen.occurred_at.tzinfo is not UTC:
+        return None
+    if "\0" in seen.type + seen.actor + seen.trace + seen.aggregate.type:
+        return None
+    aggregate = seen.aggregate
+    return Leaf(
+        position,
+        seen.tenant,
+        seen.event_id,
+        seen.type,
+        seen.occurred_at,
+        aggregate.type,
+        aggregate.id,
+        aggregate.version,
+        _customer(seen.data),
+        seen.actor,
+        seen.trace,
+        body,
+    )
+
+
+def _read_any(position: int, body: bytes) -> Leaf:
+    """The leaf for any bytes: this is what decides. Raises `Malformed`."""
+    if len(body) > EVENT_BYTES_MAX:
+        raise Malformed(f"{len(body)} bytes; an event has at most {EVENT_BYTES_MAX}")
     try:
         event = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -59,7 +96,7 @@ def read_leaf(position: int, body: bytes) -> Leaf:
         aggregate_type=event.aggregate.type,
         aggregate_id=event.aggregate.id,
         aggregate_version=event.aggregate.version,
-        customer=_customer(event),
+        customer=_customer(event.data),
         actor=event.actor,
         trace=event.trace,
         body=body,
@@ -74,10 +111,16 @@ def _check_columns(event: Event) -> None:
         raise Malformed("a number of the envelope is out of range")
 
 
-def _customer(event: Event) -> UUID | None:
-    value = event.data.get("customer")
+def _customer(data: Any) -> UUID | None:
+    value = data.get("customer") if isinstance(data, dict) else None
+    if not isinstance(value, str):
+        return None
     try:
-        return UUID(value) if isinstance(value, str) else None
+        return msgspec.convert(value, UUID)
+    except msgspec.ValidationError:
+        pass  # which knows fewer spellings
+    try:
+        return UUID(value)
     except ValueError:
         return None
 
@@ -87,3 +130,32 @@ def _refuse_float(text: str) -> float:
 
 
 _decoder = msgspec.json.Decoder(Event, float_hook=_refuse_float)
+
+_Integer = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+_Scalar = None | bool | _Integer | str
+_Item = _Scalar | list[_Scalar] | dict[str, _Scalar]
+_Value = _Scalar | list[_Item] | dict[str, _Item]
+
+
+class _PlainAggregate(msgspec.Struct, frozen=True, gc=False):
+    id: UUID
+    type: str
+    version: Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+
+
+class _Plain(msgspec.Struct, frozen=True, gc=False):
+    """An event that is not deeply nested. Members in the order of their bytes: encoding it again gives the bytes."""
+
+    actor: str
+    aggregate: _PlainAggregate
+    data: dict[str, _Value]
+    event_id: UUID
+    occurred_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    tenant: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    trace: str
+    type: str
+    version: _Integer
+
+
+_plain_decoder = msgspec.json.Decoder(_Plain)
+_encoder = msgspec.json.Encoder(order="deterministic")

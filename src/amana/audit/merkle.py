@@ -148,7 +148,7 @@ def range_hashes(ranges: Iterable[Range], known: Mapping[Node, bytes]) -> list[b
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
     """Whether `proof` shows the leaf hash `leaf` at `index` under `root` of `size` leaves (RFC 9162, 2.1.3.2)."""
-    if not 0 <= index < size:
+    if not 0 <= index < size or not _are_hashes(leaf, root, *proof):
         return False
     at, last, computed = index, size - 1, leaf
     for sibling in proof:
@@ -166,10 +166,12 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 
 def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
     """Whether `proof` shows that the tree of `new` leaves begins with that of `old` leaves (RFC 9162, 2.1.4.2)."""
+    if old == new:
+        return old_root == new_root and not proof and (old > 0 or old_root == EMPTY_ROOT)
+    if not 0 <= old < new or not _are_hashes(old_root, new_root, *proof):
+        return False
     if old == 0:
-        return new >= 0 and old_root == EMPTY_ROOT and not proof
-    if old >= new:
-        return old == new and old_root == new_root and not proof
+        return old_root == EMPTY_ROOT and not proof
     path = list(proof) if old & (old - 1) else [old_root, *proof]
     if not path:
         return False
@@ -188,6 +190,10 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
             of_new = node_hash(of_new, sibling)
         at, last = at >> 1, last >> 1
     return last == 0 and of_old == old_root and of_new == new_root
+
+
+def _are_hashes(*values: bytes) -> bool:
+    return all(len(value) == HASH_BYTES for value in values)
 
 
 def _split(leaves: int) -> int:

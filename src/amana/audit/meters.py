@@ -14,6 +14,10 @@ EVENTS = Counter("amana_audit_events_total", "Events received, by what became of
 CONFLICTS = Counter(
     "amana_audit_conflicts_total", "Events that came again with other bytes; what was stored first stays.", ("stream",)
 )
+IRREGULARITIES = Counter(
+    "amana_audit_irregularities_total", "What was wrong in what came from a source, by kind.", ("stream", "kind")
+)
+MISSING = Gauge("amana_audit_missing_events", "Positions that the source gave and that have not come.", ("stream",))
 UNSEALED = Gauge("amana_audit_unsealed_leaves", "Positions given by the source and not yet sealed.", ("stream",))
 CHECKPOINT_AGE = Gauge(
     "amana_audit_checkpoint_age_seconds",
@@ -21,6 +25,10 @@ CHECKPOINT_AGE = Gauge(
     ("stream",),
 )
 REFUSING = Gauge("amana_audit_refusing", "1 while the sealer refuses to sign what is stored.", ("stream",))
+
+PLACE_AWAY = Gauge(
+    "amana_audit_place_away", "1 while a place for checkpoints can't be written or read.", ("stream", "place")
+)
 
 
 def count_received(stream: str, received: Received) -> None:

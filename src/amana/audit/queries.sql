@@ -16,6 +16,20 @@ JOIN leaves ON leaves.stream = $1 AND leaves.position = given.position
 WHERE leaves.bytes <> given.bytes
 ORDER BY given.position;
 
+-- name: elsewhere
+-- Which of the events $3 of tenants $2, stored at positions $4 of stream $1, stand at another place too, and where.
+SELECT given.position, other.stream, other.position AS elsewhere
+FROM unnest($2::integer[], $3::uuid[], $4::bigint[]) AS given (tenant, event_id, position)
+JOIN leaves AS other ON other.tenant = given.tenant AND other.event_id = given.event_id
+WHERE (other.stream, other.position) <> ($1, given.position)
+ORDER BY given.position, other.stream, other.position;
+
+-- name: missing
+-- How many positions of stream $1 from $2 on and before $3 are not stored. Walks those that are.
+SELECT $3::bigint - $2::bigint - count(*)
+FROM leaves
+WHERE stream = $1 AND position >= $2::bigint AND position < $3::bigint;
+
 -- name: highest_position
 -- The highest position stored of stream $1, -1 for none.
 SELECT coalesce(max(position), -1) FROM leaves WHERE stream = $1;
@@ -88,6 +102,10 @@ CROSS JOIN LATERAL (
   ORDER BY number
   LIMIT 128
 ) AS found;
+
+-- name: bodies_in
+-- The bytes of the leaves of stream $1 from position $2 on and before $3, in order; the caller asks for at most a tile.
+SELECT bytes FROM leaves WHERE stream = $1 AND position >= $2 AND position < $3 ORDER BY position;
 
 -- name: find_event
 -- Where event $2 of tenant $1 is; the first place if its source ever sent it under two positions.

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
+from amana.audit.checkpoint import SignedStep
 from amana.audit.leaf import Leaf
 from amana.audit.merkle import Node, Range
 from amana.infra.postgres import Connection, Pool, Record, reading
@@ -28,15 +29,6 @@ class StoredCheckpoint:
     root: bytes
     note: str
     signed_at: datetime
-
-
-class SignedStep(NamedTuple):
-    """A checkpoint with the hashes of the leaves that it added, as the verifier reads it."""
-
-    size: int
-    root: bytes
-    note: str
-    leaf_hashes: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +71,7 @@ class Rows:
     """The statements, on one connection."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
 
     async def add_leaves(self, stream: str, leaves: Sequence[Leaf]) -> set[int]:
         """Stores leaves whose positions are free. Returns the positions stored.
@@ -88,48 +80,58 @@ class Rows:
         """
         in_order = sorted(leaves, key=attrgetter("position"))
         columns = [list(column) for column in zip(*in_order, strict=True)]
-        stored = await self._connection.fetch(SQL["add_leaves"], stream, *columns)
+        stored = await self.connection.fetch(SQL["add_leaves"], stream, *columns)
         return {row["position"] for row in stored}
 
     async def differing(self, stream: str, leaves: Sequence[Leaf]) -> list[int]:
         """The positions, of those given, at which other bytes are stored."""
         positions, bodies = [leaf.position for leaf in leaves], [leaf.body for leaf in leaves]
-        return _column(await self._connection.fetch(SQL["differing"], stream, positions, bodies))
+        return _column(await self.connection.fetch(SQL["differing"], stream, positions, bodies))
+
+    async def elsewhere(self, stream: str, leaves: Sequence[Leaf]) -> list[tuple[int, str]]:
+        """Which of these stored leaves are events that stand at another place too: (position, `stream/position`)."""
+        columns = list(zip(*((leaf.tenant, leaf.event_id, leaf.position) for leaf in leaves), strict=True))
+        rows = await self.connection.fetch(SQL["elsewhere"], stream, *columns)
+        return [(row["position"], f"{row['stream']}/{row['elsewhere']}") for row in rows]
+
+    async def missing(self, stream: str, start: int, stop: int) -> int:
+        """How many positions from `start` to before `stop` are not stored."""
+        return int(await self.connection.fetchval(SQL["missing"], stream, start, stop))
 
     async def highest_position(self, stream: str) -> int:
         """The highest position stored, -1 for none."""
-        return int(await self._connection.fetchval(SQL["highest_position"], stream))
+        return int(await self.connection.fetchval(SQL["highest_position"], stream))
 
     async def first_missing(self, stream: str, start: int) -> int:
         """The first position from `start` on that is not stored."""
-        return int(await self._connection.fetchval(SQL["first_missing"], stream, start))
+        return int(await self.connection.fetchval(SQL["first_missing"], stream, start))
 
     async def note_source_last(self, stream: str, last: int) -> None:
         """Remembers the highest position that the source has given."""
-        await self._connection.execute(SQL["note_source_last"], stream, last)
+        await self.connection.execute(SQL["note_source_last"], stream, last)
 
     async def source_last(self, stream: str) -> int | None:
         """The highest position that the source had given when last asked; None if it never answered."""
-        value: int | None = await self._connection.fetchval(SQL["source_last"], stream)
+        value: int | None = await self.connection.fetchval(SQL["source_last"], stream)
         return value
 
     async def lock_sealing(self, stream: str) -> None:
         """Waits to be the only sealer of the stream, until the transaction ends."""
-        await self._connection.execute(SQL["lock_sealing"], stream)
+        await self.connection.execute(SQL["lock_sealing"], stream)
 
     async def newest_checkpoint(self, stream: str) -> StoredCheckpoint | None:
         """The largest checkpoint."""
-        row = await self._connection.fetchrow(SQL["newest_checkpoint"], stream)
+        row = await self.connection.fetchrow(SQL["newest_checkpoint"], stream)
         return StoredCheckpoint(**row) if row else None
 
     async def hashes_from(self, stream: str, start: int, limit: int) -> list[bytes]:
         """Leaf hashes from position `start` up to the first gap, at most `limit`."""
-        rows = await self._connection.fetch(SQL["hashes_from"], stream, start, limit)
+        rows = await self.connection.fetch(SQL["hashes_from"], stream, start, limit)
         return [row["leaf_hash"] for at, row in enumerate(rows, start) if row["position"] == at]
 
     async def add_nodes(self, stream: str, nodes: Sequence[tuple[Node, bytes]]) -> None:
         """Stores full subtrees."""
-        await self._connection.execute(
+        await self.connection.execute(
             SQL["add_nodes"],
             stream,
             [node.level for node, _ in nodes],
@@ -139,18 +141,22 @@ class Rows:
 
     async def add_checkpoint(self, stream: str, step: SignedStep) -> None:
         """Stores a signed checkpoint with the hashes of the leaves that it added."""
-        await self._connection.execute(SQL["add_checkpoint"], stream, step.size, step.root, step.note, step.leaf_hashes)
+        await self.connection.execute(SQL["add_checkpoint"], stream, step.size, step.root, step.note, step.leaf_hashes)
 
     async def leaf_hashes_in(self, stream: str, ranges: Sequence[Range]) -> dict[int, bytes]:
         """The leaf hashes stored in `ranges`, by position."""
-        rows = await self._connection.fetch(
+        rows = await self.connection.fetch(
             SQL["leaf_hashes_in"], stream, [first for first, _ in ranges], [stop for _, stop in ranges]
         )
         return {row["position"]: row["leaf_hash"] for row in rows}
 
+    async def bodies_in(self, stream: str, first: int, stop: int) -> list[bytes]:
+        """The bytes of the leaves at positions from `first` to before `stop`, in order; gaps are left out."""
+        return [row["bytes"] for row in await self.connection.fetch(SQL["bodies_in"], stream, first, stop)]
+
     async def nodes_in(self, stream: str, ranges: Sequence[tuple[int, Range]]) -> dict[Node, bytes]:
         """The full subtrees stored in ranges of (level, (first number, number past the last))."""
-        rows = await self._connection.fetch(
+        rows = await self.connection.fetch(
             SQL["nodes_in"],
             stream,
             [level for level, _ in ranges],
@@ -161,28 +167,28 @@ class Rows:
 
     async def find_event(self, tenant: int, event_id: UUID) -> StoredEvent | None:
         """A tenant's event by its id."""
-        row = await self._connection.fetchrow(SQL["find_event"], tenant, event_id)
+        row = await self.connection.fetchrow(SQL["find_event"], tenant, event_id)
         return _event(row) if row else None
 
     async def list_events(self, tenant: int, wanted: Filter, after: Cursor, limit: int) -> list[StoredEvent]:
         """A tenant's events in order of time, at most `limit`. The narrowest filter given picks the index."""
         name, filters = _narrowest(wanted)
-        rows = await self._connection.fetch(SQL[name], tenant, *filters, *after, limit)
+        rows = await self.connection.fetch(SQL[name], tenant, *filters, *after, limit)
         return [_event(row) for row in rows]
 
     async def checkpoints_after(self, stream: str, size: int, limit: int) -> list[SignedStep]:
         """Checkpoints over `size`, smallest first."""
-        rows = await self._connection.fetch(SQL["checkpoints_after"], stream, size, limit)
+        rows = await self.connection.fetch(SQL["checkpoints_after"], stream, size, limit)
         return [SignedStep(*row) for row in rows]
 
     async def leaves_from(self, stream: str, start: int, stop: int, limit: int) -> list[StoredLeaf]:
         """Whole leaves at positions from `start` to before `stop`, in order, at most `limit`; gaps are left out."""
-        rows = await self._connection.fetch(SQL["leaves_from"], stream, start, stop, limit)
+        rows = await self.connection.fetch(SQL["leaves_from"], stream, start, stop, limit)
         return [StoredLeaf(Leaf(*columns), leaf_hash) for *columns, leaf_hash in rows]
 
     async def where_is_hash(self, stream: str, leaf_hash: bytes) -> int | None:
         """Where the leaf with this hash is now. Reads the whole stream."""
-        position: int | None = await self._connection.fetchval(SQL["where_is_hash"], stream, leaf_hash)
+        position: int | None = await self.connection.fetchval(SQL["where_is_hash"], stream, leaf_hash)
         return position
 
 

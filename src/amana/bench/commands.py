@@ -10,6 +10,7 @@ from amana.infra.settings import Settings
 from amana.operate.terminal import EXIT_CANNOT, complain, console, finish, report_place, run
 
 SECONDS_MAX, RUNS_MAX, ACCOUNTS_MAX, TRANSFERS_MAX = 60.0, 20, 1_000_000, 1_000_000_000
+LEAVES_MAX = 100_000_000
 CUSTOMERS_MAX, ROWS_MAX, EVENTS_MAX = 1_000_000, 10_000_000, 1_000_000
 SEED = 20260101
 
@@ -23,6 +24,7 @@ To = Annotated[int, typer.Option(help="How many transfers to go to.", min=1_000,
 Keep = Annotated[Path | None, typer.Option(help="Keep the data in this folder; else it is removed.")]
 Events = Annotated[int, typer.Option(help="How many events the backlog has.", min=1_000, max=EVENTS_MAX)]
 Rows = Annotated[int, typer.Option(help="How many customers the table has.", min=5_000, max=ROWS_MAX)]
+Leaves = Annotated[int, typer.Option(help="How many leaves the log gets.", min=1_000, max=LEAVES_MAX)]
 Seed = Annotated[int, typer.Option(help="Which accounts and amounts are drawn.", min=0)]
 
 
@@ -123,6 +125,27 @@ def policy(
     from amana.bench.policy import Options, run_policy
 
     finish(run_policy(console, Options(seconds=seconds, runs=runs, rows=rows, seed=seed)), report)
+
+
+@bench.command()
+def audit(
+    context: typer.Context,
+    report: Report = None,
+    leaves: Leaves = 300_000,
+    runs: Runs = 3,
+    seed: Seed = SEED,
+    only: Only = None,
+) -> None:
+    """The audit log: receiving, sealing, exporting and verifying it, and the bytes of an event (P9)."""
+    from amana.bench.audit import PATHS, run_audit
+    from amana.bench.audit_ground import Options
+    from amana.bench.site import QUIET
+    from amana.infra.telemetry import configure_logging
+
+    _require_known(only, PATHS)
+    configure_logging("bench", QUIET)  # what seals runs in this process
+    options = Options(leaves=leaves, runs=runs, seed=seed)
+    finish(run(run_audit(console, context.obj(), options, tuple(only or ()))), report)
 
 
 def _require_known(only: list[str] | None, paths: tuple[str, ...]) -> None:

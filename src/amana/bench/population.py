@@ -8,9 +8,10 @@ import msgspec
 import polars as pl
 
 from amana.bench.movements import seeded
-from amana.domain.facts import FACTS, Employment, FactValue
+from amana.domain.facts import FACTS, FactValue
 from amana.domain.policy import Policy
 from amana.domain.policy_checks import check_policy
+from amana.domain.record import Employment
 
 RULES, ATTRIBUTES = 20, 8
 UNKNOWN = 0.1

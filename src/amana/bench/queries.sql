@@ -71,3 +71,10 @@ SELECT count(*) FROM eligibility.decisions WHERE tenant = $1;
 -- name: stream_stands
 -- How many events of transactions have a position, and how many of them the broker has acknowledged.
 SELECT last_position + 1 AS sequenced, published + 1 AS published FROM transactions.stream;
+
+-- name: audit_sizes
+-- Bytes of each table of the audit log with its indexes. Runs in audit's database.
+SELECT relname AS name, pg_total_relation_size(oid)::bigint AS bytes, pg_indexes_size(oid)::bigint AS index_bytes
+FROM pg_class
+WHERE relnamespace = to_regnamespace('audit') AND relkind = 'r'
+ORDER BY 2 DESC;

@@ -142,6 +142,7 @@ async def open_stack(
                 with suppress(DatabaseUnavailable):  # then the server's own trouble is what is told
                     await drop_database(stack.settings.owner_database_url)
                     await drop_database(stack.settings.owner_audit_database_url)
+                    await drop_database(stack.settings.owner_metrics_database_url)
 
 
 @asynccontextmanager
@@ -171,11 +172,12 @@ def own_databases(given: Settings) -> Settings:
     """The same servers and roles, with databases that nobody else uses."""
     if not given.owner_database_url:
         return msgspec.structs.replace(given, log_level=QUIET)
-    main, audit = f"amana_bench_{os.getpid()}", f"amana_bench_audit_{os.getpid()}"
+    main = f"amana_bench_{os.getpid()}"
+    homes = {part: f"amana_bench_{part}_{os.getpid()}" for part in ("audit", "metrics")}
     moved = {
-        name: with_database(url, audit if "audit" in name and not name.startswith("gateway") else main)
+        name: with_database(url, next((home for part, home in homes.items() if part in name), main))
         for name, url in msgspec.structs.asdict(given).items()
         if name.endswith("_database_url") and url
     }
-    moved.setdefault("owner_audit_database_url", with_database(given.owner_database_url, audit))
+    moved.setdefault("owner_audit_database_url", with_database(given.owner_database_url, homes["audit"]))
     return msgspec.structs.replace(given, log_level=QUIET, **moved)

@@ -3,6 +3,7 @@
 Rules of `changed`, in order; the first that applies is the answer:
 
     nobody by this id, and the change is no record    customer_not_found
+    the customer is to be erased, or was              customer_restricted, customer_erased
     it says what is known already                     no new version, whatever version was expected
     another version was expected                      version_conflict
     a source's newer word is known                    facts_older
@@ -13,8 +14,9 @@ from datetime import datetime
 import msgspec
 
 from amana.domain.events import utc_text
-from amana.domain.facts import CustomerRecord
+from amana.domain.privacy import Processing, refuse_processing
 from amana.domain.reasons import Reason
+from amana.domain.record import CustomerRecord
 from amana.domain.sources import BureauSummary, Consents, Said, TopUps
 from amana.domain.transfer import Refused
 
@@ -28,6 +30,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     record: CustomerRecord
     said: Said = Said()
+    processing: Processing = Processing.OPEN
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +52,8 @@ def changed(known: Known | None, change: Change) -> Known | Refused:
     record = change.record or (None if known is None else known.record)
     if record is None:
         return Refused(Reason.CUSTOMER_NOT_FOUND)
+    if known is not None and (refused := refuse_processing(known.processing)) is not None:
+        return refused
     before = known or Known(version=ABSENT, record=record)
     said = msgspec.structs.replace(
         before.said,

@@ -12,6 +12,7 @@ from amana.domain.facts import FactValue, Source
 from amana.domain.loan_reversal import Kept
 from amana.domain.policy import LoanReversal, Outcome
 from amana.domain.pricing import Price, Terms
+from amana.domain.privacy import ErasureReason
 from amana.domain.review import OverrideOutcome, OverrideTerms, ResolutionOutcome, Standing
 
 
@@ -32,6 +33,38 @@ class CustomerBlocked(Data, frozen=True):
     block: UUID
     code: str
     until: Instant | None
+
+
+class CustomerErased(Data, frozen=True):
+    """The customer's key was destroyed: nothing personal is left of them, in no backup either."""
+
+    customer: UUID
+    facts_version: Count
+    erasure: UUID
+
+
+class CustomerErasurePlanned(Data, frozen=True):
+    """When a customer is due to be erased became known, or is another; null while something is owed."""
+
+    customer: UUID
+    erasure: UUID
+    due_at: Instant | None
+
+
+class CustomerExported(Data, frozen=True):
+    """A copy of all that is known of a customer was handed to the caller."""
+
+    customer: UUID
+    export: UUID
+
+
+class CustomerRestricted(Data, frozen=True):
+    """A customer is to be erased: from now on their data is kept, and used for nothing but what they owe."""
+
+    customer: UUID
+    facts_version: Count
+    erasure: UUID
+    reason: ErasureReason
 
 
 class CustomerFactsRecorded(Data, frozen=True):
@@ -227,7 +260,15 @@ class PolicyWithdrawn(_OfPolicy, frozen=True):
 
 STREAM = "eligibility"
 _ABOUT: dict[str, tuple[type[Data], ...]] = {
-    "customer": (CustomerBlockLifted, CustomerBlocked, CustomerFactsRecorded),
+    "customer": (
+        CustomerBlockLifted,
+        CustomerBlocked,
+        CustomerErased,
+        CustomerFactsRecorded,
+        CustomerRestricted,
+    ),
+    "erasure": (CustomerErasurePlanned,),
+    "export": (CustomerExported,),
     "decision": (
         AppealResolved,
         DecisionAppealed,

@@ -15,6 +15,8 @@ from uuid import UUID
 import msgspec
 
 MAX_INTEGER = 2**53 - 1
+EVENT_BYTES_MAX = 0xFFFF
+"""The longest event: what an entry bundle of the audit log's tiles can hold (C2SP tlog-tiles)."""
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
@@ -105,12 +107,13 @@ def utc_text(moment: datetime) -> str:
 
 
 def event_bytes(event: Event) -> bytes:
-    """The canonical bytes of `event`. An integer out of range, a float or a bytes value is a bug: it raises."""
+    """The canonical bytes of `event`. An integer out of range, a float, a bytes value or an event that is too long is a
+    bug: it raises."""
     if not isinstance(
         event.data, MovementData
     ):  # whose members are ASCII texts and counters within bounds, by its types
         _check(event.data)
-    return _encoder.encode(
+    body = _encoder.encode(
         _Envelope(
             event.actor,
             _Aggregate(event.aggregate.id, event.aggregate.type, event.aggregate.version),
@@ -123,6 +126,8 @@ def event_bytes(event: Event) -> bytes:
             event.version,
         )
     )
+    assert len(body) <= EVENT_BYTES_MAX, f"an event of {len(body)} bytes"
+    return body
 
 
 def _check(value: object) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from amana.domain.lending import business_date
 from amana.domain.money import MAX_AMOUNT
+from amana.domain.record import Employment, Profile
 from amana.domain.sources import NOTHING_SAID, Said
 
 FactValue: TypeAlias = bool | int | str | None
@@ -38,17 +39,6 @@ class Source(StrEnum):
     BUREAU = "bureau"
     TOPUPS = "topups"
     CONSENTS = "consents"
-
-
-class Employment(StrEnum):
-    """How a customer earns a living."""
-
-    PERMANENT = "permanent"
-    CONTRACT = "contract"
-    SELF_EMPLOYED = "self_employed"
-    STUDENT = "student"
-    UNEMPLOYED = "unemployed"
-    RETIRED = "retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +87,6 @@ FACTS: dict[str, FactSpec] = {
 }
 
 
-class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What the lender recorded about a customer; income in kobo. Holds personal data: it never enters an event.
-
-    `bvn` and `nin` are 11 digits, `nuban` (an account at the bank of `bank_code`) 10, `phone` is in E.164.
-    """
-
-    kyc_tier: int
-    birth_date: date | None = None
-    employment: Employment | None = None
-    monthly_income: int | None = None
-    bank_code: str | None = None
-    nuban: str | None = None
-    phone: str | None = None
-    bvn: str | None = None
-    nin: str | None = None
-    blocked: bool = False
-
-
 class CustomerStanding(msgspec.Struct, frozen=True, kw_only=True):
     """How a customer stands in the ledger in one currency at `as_of`. Amounts in minor units, days as Lagos dates.
 
@@ -152,7 +124,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def facts_of(
-    record: CustomerRecord,
+    record: Profile,
     recorded_at: datetime,
     version: int,
     standing: CustomerStanding,
@@ -171,10 +143,10 @@ def facts_of(
         "age_years": None if record.birth_date is None else whole_years(record.birth_date, today),
         "employment": None if record.employment is None else str(record.employment),
         "monthly_income": record.monthly_income,
-        "bank_known": record.bank_code is not None,
+        "bank_known": record.bank_known,
         "blocked": record.blocked or said.blocked,
-        "bvn_known": record.bvn is not None,
-        "nin_known": record.nin is not None,
+        "bvn_known": record.bvn_known,
+        "nin_known": record.nin_known,
     }
     values |= _of_standing(standing, today)
     _add_said(said, at, spoke, values)

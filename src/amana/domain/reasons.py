@@ -72,6 +72,8 @@ class Reason(StrEnum):
     EFFECTIVE_BEFORE_LOAN = "effective_before_loan"
     # Eligibility
     CUSTOMER_NOT_FOUND = "customer_not_found"
+    CUSTOMER_RESTRICTED = "customer_restricted"
+    CUSTOMER_ERASED = "customer_erased"
     PERSON_AMBIGUOUS = "person_ambiguous"
     VERSION_CONFLICT = "version_conflict"
     FACTS_OLDER = "facts_older"
@@ -170,6 +172,8 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.EFFECTIVE_IN_FUTURE, 422, False, "The business time is later than now."),
         Refusal(Reason.EFFECTIVE_BEFORE_LOAN, 422, False, "The business time is before the loan's."),
         Refusal(Reason.CUSTOMER_NOT_FOUND, 404, False, "The customer has no record."),
+        Refusal(Reason.CUSTOMER_RESTRICTED, 409, False, "The customer is to be erased: their data is used no more."),
+        Refusal(Reason.CUSTOMER_ERASED, 409, False, "The customer was erased. Nothing personal is left of them."),
         Refusal(Reason.PERSON_AMBIGUOUS, 422, False, "More customers share a BVN or NIN than one person can have."),
         Refusal(Reason.VERSION_CONFLICT, 409, False, "The facts are not of the version that `if_version` names."),
         Refusal(Reason.FACTS_OLDER, 409, False, "What is known of this source speaks of a later instant."),

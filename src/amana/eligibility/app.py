@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,11 @@ from litestar import Litestar
 
 from amana.eligibility import consumer, customers
 from amana.eligibility.cache import CHANNEL, AssessmentCache
+from amana.eligibility.erasing import Eraser
+from amana.eligibility.erasure_store import holds_clear_text
 from amana.eligibility.flow import Flow
 from amana.eligibility.http import ROUTES
-from amana.eligibility.jobs import tell_starts_forever
+from amana.eligibility.jobs import erase_forever, tell_starts_forever
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.quotes import Quotes
@@ -29,8 +32,10 @@ from amana.infra.channel import listen
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Brokers
-from amana.infra.postgres import open_pool
+from amana.infra.latencies import latencies_told
+from amana.infra.postgres import Pool, open_pool, reading
 from amana.infra.settings import Settings
+from amana.vault.vault import Vault
 
 UNHEARD_S = 1.0
 """How long memory may answer from what it has while other processes can't tell it what to forget."""
@@ -47,26 +52,30 @@ def build(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        pool = await open_pool(settings.eligibility_database_url, "eligibility", settings.pool_connections)
+        pool = await _open(settings)
         cache = Cache(settings.redis_url)
         assessments = _assessments(cache, settings)
         async with HttpClient() as client:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
-            flow = Flow(pool, ledger, assessments, Policies(pool))
-            app.state.flow = flow
-            app.state.quotes = Quotes(flow)
-            app.state.outbox_pool = pool
+            vault = Vault.of(settings)
+            flow = Flow(pool, ledger, assessments, Policies(pool), vault)
+            eraser = Eraser(flow, timedelta(days=settings.retention_days))
             undoing = Undoing(pool, UndoingLedger(client, settings.transactions_url, settings.internal_key))
-            app.state.undoing = undoing
-            jobs = [asyncio.create_task(job) for job in (*_jobs(flow, settings.redis_url), undoing.run())]
+            app.state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "undoing": undoing})
+            app.state.outbox_pool = pool
+            jobs = [asyncio.create_task(job) for job in (*_jobs(eraser, settings.redis_url), undoing.run())]
             persons = partial(customers.same_person, pool)
-            async with _consuming(Brokers.of(settings), assessments, persons):
+            async with (
+                _consuming(Brokers.of(settings), assessments, persons),
+                latencies_told(settings.metrics_database_url, "eligibility"),
+            ):
                 yield
             for job in jobs:
                 job.cancel()
             await asyncio.wait(jobs)
             await flow.drain()
         await cache.close()
+        await vault.close()
         await pool.close()
 
     return build_app(
@@ -85,13 +94,30 @@ def _assessments(server: Cache, settings: Settings) -> AssessmentCache:
     return AssessmentCache(server, memory, settings.assessment_ttl_ms)
 
 
-def _jobs(flow: Flow, redis_url: str) -> Iterator[Coroutine[Any, Any, None]]:
+def _jobs(eraser: Eraser, redis_url: str) -> Iterator[Coroutine[Any, Any, None]]:
     """What runs beside the requests, until it is cancelled."""
+    flow = eraser.flow
+    yield erase_forever(eraser)
     yield tell_starts_forever(flow.pool)
     yield flow.policies.keep_recent()
     yield validate_forever(flow)
     if redis_url:
         yield _listening(redis_url, flow.cache)
+
+
+class ClearText(Exception):
+    """Rows of an older version may hold personal data in clear."""
+
+
+async def _open(settings: Settings) -> Pool:
+    """The pool, where nothing is in clear: persons are found by what sealing makes, so debts would be overlooked."""
+    pool = await open_pool(settings.eligibility_database_url, "eligibility", settings.pool_connections)
+    async with reading(pool) as connection:
+        holds = await holds_clear_text(connection)
+    if holds:
+        await pool.close()
+        raise ClearText("rows of an older version are here in clear: run `amana privacy encrypt` first")
+    return pool
 
 
 async def serve(settings: Settings) -> None:

@@ -15,9 +15,9 @@ import naija_data
 import phonenumbers
 
 from amana.domain.customer import Change
-from amana.domain.facts import CustomerRecord
 from amana.domain.lending import business_date
 from amana.domain.reasons import Reason
+from amana.domain.record import CustomerRecord
 from amana.domain.sources import BureauSummary, Consent, Consents, TopUps
 from amana.domain.transfer import Refused as Refusal
 from amana.gateway.strict import BodyError, decode_strict

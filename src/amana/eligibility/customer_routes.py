@@ -29,6 +29,7 @@ from amana.wire.customers import (
 from amana.wire.problems import FieldError, Refused, check_instant
 
 IDENTITY = "customers:identity"
+MAY_READ_RESTRICTED = "privacy:read"
 
 
 @put("/v1/customers/{customer_id:uuid}", opt={"scope": "customers:write"}, tags=["Customers"])
@@ -71,10 +72,13 @@ async def record_customers(caller: Caller, state: State, data: CustomersRequest)
 
 @get("/v1/customers/{customer_id:uuid}", opt={"scope": "customers:write"}, tags=["Customers"])
 async def get_customer(caller: Caller, state: State, customer_id: UUID) -> CustomerView:
-    """What is known of a customer. BVN, NIN, account and phone are masked without the scope `customers:identity`."""
-    found = await customers.find(state.flow, caller.tenant, customer_id)
-    if found is None:
-        raise Refused(Reason.CUSTOMER_NOT_FOUND)
+    """What is known of a customer. BVN, NIN, account and phone are masked without the scope `customers:identity`.
+
+    Of a customer who is to be erased only a key with the scope `privacy:read` reads it.
+    """
+    found = await customers.find(state.flow, caller.tenant, customer_id, restricted=caller.may(MAY_READ_RESTRICTED))
+    if isinstance(found, Refusal):
+        raise requests.as_problem(found)
     return views.customer_view(found, with_identity=caller.may(IDENTITY))
 
 
@@ -91,8 +95,9 @@ async def block_customer(caller: Caller, state: State, customer_id: UUID, data: 
 
 @get("/v1/customers/{customer_id:uuid}/blocks", opt={"scope": "customers:write"}, tags=["Customers"])
 async def list_blocks(caller: Caller, state: State, customer_id: UUID) -> BlockList:
-    """A customer's newest blocks, in force or not."""
-    found = await blocks.newest(state.flow, caller.tenant, customer_id)
+    """A customer's newest blocks, in force or not. Of who is to be erased only with the scope `privacy:read`."""
+    may_read = caller.may(MAY_READ_RESTRICTED)
+    found = await blocks.newest(state.flow, caller.tenant, customer_id, restricted=may_read)
     if isinstance(found, Refusal):
         raise requests.as_problem(found)
     return BlockList(blocks=[views.block_view(block) for block in found])

@@ -1,17 +1,29 @@
 """One method per SQL statement about customers. Rows become values here and nowhere else."""
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from amana.domain.customer import Known
-from amana.domain.facts import CustomerRecord, Employment
 from amana.domain.persons import LINKED_MAX
+from amana.domain.privacy import Processing
+from amana.domain.record import Employment, Profile
 from amana.domain.sources import BureauSummary, Consent, Consents, Said, TopUps
-from amana.eligibility.records import Block, Customer, Key
+from amana.eligibility.records import Customer, Kept, Key, Sealed
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
 
 SQL = load_queries("amana.eligibility", "customers.sql")
+
+
+class Written(NamedTuple):
+    """What is now known of a customer, with what identifies them sealed, and the tokens of their numbers."""
+
+    key: Key
+    known: Known
+    sealed: Sealed
+    bvn_token: UUID | None
+    nin_token: UUID | None
 
 
 async def find_customers(connection: Connection, keys: Collection[Key]) -> dict[Key, Customer]:
@@ -22,22 +34,22 @@ async def find_customers(connection: Connection, keys: Collection[Key]) -> dict[
     return {(row["tenant"], row["customer"]): _customer(row) for row in rows}
 
 
-async def lock_customers(connection: Connection, keys: Collection[Key]) -> dict[Key, Known]:
-    """What is known of these customers, their rows locked; one without a record is not in the answer."""
+async def lock_customers(connection: Connection, keys: Collection[Key]) -> dict[Key, Kept]:
+    """The rows of these customers, locked; one without a record is not in the answer."""
     tenants, ids = [tenant for tenant, _ in keys], [id_ for _, id_ in keys]
     rows = await connection.fetch(SQL["lock_customers"], tenants, ids)
-    return {(row["tenant"], row["customer"]): _known(row) for row in rows}
+    return {(row["tenant"], row["customer"]): _kept(row) for row in rows}
 
 
-async def insert_customers(connection: Connection, known: Sequence[tuple[Key, Known]]) -> int:
+async def insert_customers(connection: Connection, written: Sequence[Written]) -> int:
     """Writes first records; how many were written: fewer than given when another request was first."""
-    columns = zip(*(_columns(key, item) for key, item in known), strict=True)
+    columns = zip(*(_columns(item) for item in written), strict=True)
     return len(await connection.fetch(SQL["insert_customers"], *(list(column) for column in columns)))
 
 
-async def update_customers(connection: Connection, known: Sequence[tuple[Key, Known, bool]]) -> None:
+async def update_customers(connection: Connection, written: Sequence[tuple[Written, bool]]) -> None:
     """Writes what is now known of customers whose rows are locked, each with whether its record was said again."""
-    columns = zip(*((*_columns(key, item), again) for key, item, again in known), strict=True)
+    columns = zip(*((*_columns(item), again) for item, again in written), strict=True)
     await connection.execute(SQL["update_customers"], *(list(column) for column in columns))
 
 
@@ -47,63 +59,21 @@ async def bump_facts_version(connection: Connection, tenant: int, customer: UUID
     return version
 
 
-async def find_block(connection: Connection, tenant: int, block_id: UUID) -> Block | None:
-    """One block."""
-    row = await connection.fetchrow(SQL["find_block"], tenant, block_id)
-    return None if row is None else Block(**row)
-
-
-async def list_blocks(connection: Connection, tenant: int, customer: UUID, limit: int) -> list[Block]:
-    """The newest blocks of a customer, at most `limit`."""
-    return [Block(**row) for row in await connection.fetch(SQL["list_blocks"], tenant, customer, limit)]
-
-
-async def insert_block(connection: Connection, tenant: int, block: Block) -> bool:
-    """Places a block; False when its id is taken by now. The clock of `block` is not kept: the database's is."""
-    added = await connection.fetchval(
-        SQL["insert_block"],
-        tenant,
-        block.block_id,
-        block.customer,
-        block.code,
-        block.reason,
-        block.until,
-        block.placed_by,
-    )
-    return added is not None
-
-
-async def lift_blocks(
-    connection: Connection, tenant: int, customer: UUID, code: str, lift_id: UUID, actor: str, reason: str
-) -> list[UUID]:
-    """Lifts what is in force under a code; the ids of what was lifted."""
-    rows = await connection.fetch(SQL["lift_blocks"], tenant, customer, code, lift_id, actor, reason)
-    return sorted(row["block_id"] for row in rows)
-
-
-async def find_lifted(
-    connection: Connection, tenant: int, customer: UUID, code: str, lift_id: UUID
-) -> list[tuple[UUID, str]]:
-    """(block, reason) of all that an earlier lift of this id lifted."""
-    rows = await connection.fetch(SQL["find_lifted"], tenant, customer, code, lift_id)
-    return [(row["block_id"], row["lift_reason"]) for row in rows]
-
-
-def _columns(key: Key, known: Known) -> tuple[object, ...]:
+def _columns(written: Written) -> tuple[object, ...]:
+    known, sealed = written.known, written.sealed
     record, said = known.record, known.said
     bureau, topups = said.bureau, said.topups
     return (
-        *key,
+        *written.key,
         known.version,
         record.kyc_tier,
-        record.birth_date,
         record.employment,
         record.monthly_income,
-        record.bank_code,
-        record.nuban,
-        record.phone,
-        record.bvn,
-        record.nin,
+        sealed.birth,
+        sealed.identity,
+        record.bank_code is not None,
+        written.bvn_token,
+        written.nin_token,
         record.blocked,
         bureau and bureau.as_of,
         bureau and bureau.bureau_count,
@@ -117,33 +87,41 @@ def _columns(key: Key, known: Known) -> tuple[object, ...]:
 
 
 def _customer(row: Record) -> Customer:
-    known = _known(row)
+    kept = _kept(row)
     linked = tuple(id_ for id_ in row["person"] if id_ != row["customer"])
     return Customer(
         customer=row["customer"],
-        facts_version=known.version,
-        record=known.record,
+        facts_version=kept.version,
+        record=kept.profile,
+        sealed=kept.sealed,
         recorded_at=row["recorded_at"],
         said=_said(row, blocked=row["person_blocked"]),
+        processing=kept.processing,
         linked=linked[:LINKED_MAX],
         too_widely_linked=len(linked) > LINKED_MAX,
     )
 
 
-def _known(row: Record) -> Known:
-    record = CustomerRecord(
+def _kept(row: Record) -> Kept:
+    profile = Profile(
         kyc_tier=row["kyc_tier"],
-        birth_date=row["birth_date"],
+        birth_date=None,
         employment=None if row["employment"] is None else Employment(row["employment"]),
         monthly_income=row["monthly_income"],
-        bank_code=row["bank_code"],
-        nuban=row["nuban"],
-        phone=row["phone"],
-        bvn=row["bvn"],
-        nin=row["nin"],
+        bank_known=row["bank_known"],
+        bvn_known=row["bvn_token"] is not None,
+        nin_known=row["nin_token"] is not None,
         blocked=row["blocked"],
     )
-    return Known(version=row["facts_version"], record=record, said=_said(row))
+    return Kept(
+        version=row["facts_version"],
+        profile=profile,
+        sealed=Sealed(row["birth_sealed"], row["identity_sealed"]),
+        bvn_token=row["bvn_token"],
+        nin_token=row["nin_token"],
+        said=_said(row),
+        processing=Processing(row["processing"]),
+    )
 
 
 def _said(row: Record, *, blocked: bool = False) -> Said:

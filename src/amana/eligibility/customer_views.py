@@ -9,8 +9,8 @@ import msgspec
 from amana.domain.transfer import Refused as Refusal
 from amana.eligibility import customer_requests as asked
 from amana.eligibility.customer_requests import Asked
-from amana.eligibility.customers import Recorded, Result
-from amana.eligibility.records import Block, Customer
+from amana.eligibility.customers import Found, Recorded, Result
+from amana.eligibility.records import Block
 from amana.wire.blocks import BlockView
 from amana.wire.customers import (
     BureauView,
@@ -30,9 +30,9 @@ Done: TypeAlias = Refused | tuple[Asked, Result]
 """What became of one item of a batch: refused as it was asked, or asked and tried."""
 
 
-def customer_view(found: Customer, *, with_identity: bool) -> CustomerView:
+def customer_view(whole: Found, *, with_identity: bool) -> CustomerView:
     """What is known of a customer."""
-    record = msgspec.structs.asdict(found.record)
+    found, record = whole.customer, msgspec.structs.asdict(whole.record)
     if not with_identity:
         record |= {name: _masked(record[name]) for name in IDENTIFYING}
     said = found.said
@@ -62,7 +62,8 @@ def block_view(block: Block, *, replayed: bool = False) -> BlockView:
     """A block as it stands."""
     shown = msgspec.structs.asdict(block)
     id_ = shown.pop("block_id")
-    del shown["lift_id"]
+    for name in ("lift_id", "words_sealed", "lift_words_sealed"):
+        del shown[name]
     return BlockView(id=id_, **shown, replayed=replayed)
 
 

@@ -3,25 +3,25 @@
 -- name: find_customers
 -- The records of many customers, in one read, with who else is the same person, through shared BVNs and NINs, and
 -- whether any of them is blocked. At most $3 customers of a person are looked at; the walk ends there.
-SELECT tenant, customer, facts_version, kyc_tier, birth_date, employment, monthly_income, bank_code, nuban, phone,
-       bvn, nin, blocked, bureau_as_of, bureau_count, bureau_score, bureau_worst_days_past_due,
+SELECT tenant, customer, facts_version, kyc_tier, employment, monthly_income, birth_sealed, identity_sealed,
+       bank_known, bvn_token, nin_token, blocked, processing, bureau_as_of, bureau_count, bureau_score, bureau_worst_days_past_due,
        bureau_open_facilities, topups_as_of, topup_monthly, consent_terms, consent_terms_at, consent_bureau,
        consent_bureau_at, consent_recovery, consent_recovery_at,
        recorded_at, person, person_blocked
 FROM customers
 JOIN unnest($1::integer[], $2::uuid[]) AS wanted (tenant, customer) USING (tenant, customer)
 CROSS JOIN LATERAL (
-    WITH RECURSIVE person (customer, bvn, nin, blocked) AS (
-        SELECT customers.customer, customers.bvn, customers.nin, customers.blocked
+    WITH RECURSIVE person (customer, bvn_token, nin_token, blocked) AS (
+        SELECT customers.customer, customers.bvn_token, customers.nin_token, customers.blocked
         UNION
-        SELECT other.customer, other.bvn, other.nin, other.blocked
+        SELECT other.customer, other.bvn_token, other.nin_token, other.blocked
         FROM person
         CROSS JOIN LATERAL (
-            SELECT same.customer, same.bvn, same.nin, same.blocked
-            FROM customers AS same WHERE same.tenant = wanted.tenant AND same.bvn = person.bvn
+            SELECT same.customer, same.bvn_token, same.nin_token, same.blocked
+            FROM customers AS same WHERE same.tenant = wanted.tenant AND same.bvn_token = person.bvn_token
             UNION ALL
-            SELECT same.customer, same.bvn, same.nin, same.blocked
-            FROM customers AS same WHERE same.tenant = wanted.tenant AND same.nin = person.nin
+            SELECT same.customer, same.bvn_token, same.nin_token, same.blocked
+            FROM customers AS same WHERE same.tenant = wanted.tenant AND same.nin_token = person.nin_token
         ) AS other
     )
     SELECT array_agg(known.customer ORDER BY known.customer) AS person,
@@ -36,8 +36,8 @@ CROSS JOIN LATERAL (
 -- name: lock_customers
 -- What is known of many customers, held until the change commits; in the order of their keys, so that two changes of
 -- the same customers take turns.
-SELECT tenant, customer, facts_version, kyc_tier, birth_date, employment, monthly_income, bank_code, nuban, phone,
-       bvn, nin, blocked, bureau_as_of, bureau_count, bureau_score, bureau_worst_days_past_due,
+SELECT tenant, customer, facts_version, kyc_tier, employment, monthly_income, birth_sealed, identity_sealed,
+       bank_known, bvn_token, nin_token, blocked, processing, bureau_as_of, bureau_count, bureau_score, bureau_worst_days_past_due,
        bureau_open_facilities, topups_as_of, topup_monthly, consent_terms, consent_terms_at, consent_bureau,
        consent_bureau_at, consent_recovery, consent_recovery_at, recorded_at
 FROM customers
@@ -47,20 +47,20 @@ FOR UPDATE OF customers;
 
 -- name: insert_customers
 -- The first records of customers; one whom another request recorded meanwhile is passed over, and does not come back.
-INSERT INTO customers (tenant, customer, facts_version, kyc_tier, birth_date, employment, monthly_income, bank_code,
-                       nuban, phone, bvn, nin, blocked, bureau_as_of, bureau_count, bureau_score,
-                       bureau_worst_days_past_due, bureau_open_facilities, topups_as_of, topup_monthly, consent_terms,
-                       consent_terms_at, consent_bureau, consent_bureau_at, consent_recovery, consent_recovery_at,
-                       recorded_at)
+INSERT INTO customers (tenant, customer, facts_version, kyc_tier, employment, monthly_income, birth_sealed,
+                       identity_sealed, bank_known, bvn_token, nin_token, blocked, bureau_as_of, bureau_count,
+                       bureau_score, bureau_worst_days_past_due, bureau_open_facilities, topups_as_of, topup_monthly,
+                       consent_terms, consent_terms_at, consent_bureau, consent_bureau_at, consent_recovery,
+                       consent_recovery_at, recorded_at)
 SELECT said.*, clock_timestamp()
-FROM unnest($1::integer[], $2::uuid[], $3::bigint[], $4::smallint[], $5::date[], $6::text[], $7::bigint[], $8::text[],
-            $9::text[], $10::text[], $11::text[], $12::text[], $13::boolean[], $14::timestamptz[], $15::smallint[],
-            $16::smallint[], $17::integer[], $18::integer[], $19::timestamptz[], $20::bigint[], $21::boolean[],
-            $22::timestamptz[], $23::boolean[], $24::timestamptz[], $25::boolean[], $26::timestamptz[])
-     AS said (tenant, customer, facts_version, kyc_tier, birth_date, employment, monthly_income, bank_code, nuban,
-              phone, bvn, nin, blocked, bureau_as_of, bureau_count, bureau_score, bureau_worst_days_past_due,
-              bureau_open_facilities, topups_as_of, topup_monthly, consent_terms, consent_terms_at, consent_bureau,
-              consent_bureau_at, consent_recovery, consent_recovery_at)
+FROM unnest($1::integer[], $2::uuid[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[], $7::bytea[],
+            $8::bytea[], $9::boolean[], $10::uuid[], $11::uuid[], $12::boolean[], $13::timestamptz[], $14::smallint[],
+            $15::smallint[], $16::integer[], $17::integer[], $18::timestamptz[], $19::bigint[], $20::boolean[],
+            $21::timestamptz[], $22::boolean[], $23::timestamptz[], $24::boolean[], $25::timestamptz[])
+     AS said (tenant, customer, facts_version, kyc_tier, employment, monthly_income, birth_sealed, identity_sealed,
+              bank_known, bvn_token, nin_token, blocked, bureau_as_of, bureau_count, bureau_score,
+              bureau_worst_days_past_due, bureau_open_facilities, topups_as_of, topup_monthly, consent_terms,
+              consent_terms_at, consent_bureau, consent_bureau_at, consent_recovery, consent_recovery_at)
 ORDER BY tenant, customer
 ON CONFLICT (tenant, customer) DO NOTHING
 RETURNING customer;
@@ -68,25 +68,25 @@ RETURNING customer;
 -- name: update_customers
 -- What is now known of customers whose rows are locked. `re_recorded`: the lender's own record is among it.
 UPDATE customers
-SET (facts_version, kyc_tier, birth_date, employment, monthly_income, bank_code, nuban, phone, bvn, nin, blocked,
-     bureau_as_of, bureau_count, bureau_score, bureau_worst_days_past_due, bureau_open_facilities, topups_as_of,
-     topup_monthly, consent_terms, consent_terms_at, consent_bureau, consent_bureau_at, consent_recovery,
-     consent_recovery_at)
-  = (said.facts_version, said.kyc_tier, said.birth_date, said.employment, said.monthly_income, said.bank_code,
-     said.nuban, said.phone, said.bvn, said.nin, said.blocked, said.bureau_as_of, said.bureau_count,
-     said.bureau_score, said.bureau_worst_days_past_due, said.bureau_open_facilities, said.topups_as_of,
-     said.topup_monthly, said.consent_terms, said.consent_terms_at, said.consent_bureau, said.consent_bureau_at,
-     said.consent_recovery, said.consent_recovery_at),
+SET (facts_version, kyc_tier, employment, monthly_income, birth_sealed, identity_sealed, bank_known, bvn_token,
+     nin_token, blocked, bureau_as_of, bureau_count, bureau_score, bureau_worst_days_past_due,
+     bureau_open_facilities, topups_as_of, topup_monthly, consent_terms, consent_terms_at, consent_bureau,
+     consent_bureau_at, consent_recovery, consent_recovery_at)
+  = (said.facts_version, said.kyc_tier, said.employment, said.monthly_income, said.birth_sealed,
+     said.identity_sealed, said.bank_known, said.bvn_token, said.nin_token, said.blocked, said.bureau_as_of,
+     said.bureau_count, said.bureau_score, said.bureau_worst_days_past_due, said.bureau_open_facilities,
+     said.topups_as_of, said.topup_monthly, said.consent_terms, said.consent_terms_at, said.consent_bureau,
+     said.consent_bureau_at, said.consent_recovery, said.consent_recovery_at),
     recorded_at = CASE WHEN said.re_recorded THEN greatest(clock_timestamp(), customers.recorded_at)
                        ELSE customers.recorded_at END
-FROM unnest($1::integer[], $2::uuid[], $3::bigint[], $4::smallint[], $5::date[], $6::text[], $7::bigint[], $8::text[],
-            $9::text[], $10::text[], $11::text[], $12::text[], $13::boolean[], $14::timestamptz[], $15::smallint[],
-            $16::smallint[], $17::integer[], $18::integer[], $19::timestamptz[], $20::bigint[], $21::boolean[],
-            $22::timestamptz[], $23::boolean[], $24::timestamptz[], $25::boolean[], $26::timestamptz[], $27::boolean[])
-     AS said (tenant, customer, facts_version, kyc_tier, birth_date, employment, monthly_income, bank_code, nuban,
-              phone, bvn, nin, blocked, bureau_as_of, bureau_count, bureau_score, bureau_worst_days_past_due,
-              bureau_open_facilities, topups_as_of, topup_monthly, consent_terms, consent_terms_at, consent_bureau,
-              consent_bureau_at, consent_recovery, consent_recovery_at, re_recorded)
+FROM unnest($1::integer[], $2::uuid[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[], $7::bytea[],
+            $8::bytea[], $9::boolean[], $10::uuid[], $11::uuid[], $12::boolean[], $13::timestamptz[], $14::smallint[],
+            $15::smallint[], $16::integer[], $17::integer[], $18::timestamptz[], $19::bigint[], $20::boolean[],
+            $21::timestamptz[], $22::boolean[], $23::timestamptz[], $24::boolean[], $25::timestamptz[], $26::boolean[])
+     AS said (tenant, customer, facts_version, kyc_tier, employment, monthly_income, birth_sealed, identity_sealed,
+              bank_known, bvn_token, nin_token, blocked, bureau_as_of, bureau_count, bureau_score,
+              bureau_worst_days_past_due, bureau_open_facilities, topups_as_of, topup_monthly, consent_terms,
+              consent_terms_at, consent_bureau, consent_bureau_at, consent_recovery, consent_recovery_at, re_recorded)
 WHERE customers.tenant = said.tenant AND customers.customer = said.customer;
 
 -- name: bump_facts_version
@@ -95,14 +95,16 @@ UPDATE customers SET facts_version = facts_version + 1 WHERE tenant = $1 AND cus
 
 -- name: find_block
 -- One block, and whether it is in force by the one clock that judges it.
-SELECT block_id, customer, code, reason, until, placed_by, placed_at, lift_id, lifted_by, lifted_at, lift_reason,
+SELECT block_id, customer, code, words_sealed, until, placed_by, placed_at, lift_id, lifted_by, lifted_at,
+       lift_words_sealed,
        lifted_at IS NULL AND (until IS NULL OR until > clock_timestamp()) AS in_force
 FROM customer_blocks
 WHERE tenant = $1 AND block_id = $2;
 
 -- name: list_blocks
 -- The newest blocks of a customer.
-SELECT block_id, customer, code, reason, until, placed_by, placed_at, lift_id, lifted_by, lifted_at, lift_reason,
+SELECT block_id, customer, code, words_sealed, until, placed_by, placed_at, lift_id, lifted_by, lifted_at,
+       lift_words_sealed,
        lifted_at IS NULL AND (until IS NULL OR until > clock_timestamp()) AS in_force
 FROM customer_blocks
 WHERE tenant = $1 AND customer = $2
@@ -111,7 +113,7 @@ LIMIT $3;
 
 -- name: insert_block
 -- Places a block; no row comes back when its id is taken by now.
-INSERT INTO customer_blocks (tenant, block_id, customer, code, reason, until, placed_by, placed_at)
+INSERT INTO customer_blocks (tenant, block_id, customer, code, words_sealed, until, placed_by, placed_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())
 ON CONFLICT (tenant, block_id) DO NOTHING
 RETURNING block_id;
@@ -119,14 +121,14 @@ RETURNING block_id;
 -- name: lift_blocks
 -- Lifts every block of a customer under one code that is in force; their ids.
 UPDATE customer_blocks
-SET lift_id = $4, lifted_by = $5, lifted_at = clock_timestamp(), lift_reason = $6
+SET lift_id = $4, lifted_by = $5, lifted_at = clock_timestamp(), lift_words_sealed = $6
 WHERE tenant = $1 AND customer = $2 AND code = $3
   AND lifted_at IS NULL AND (until IS NULL OR until > clock_timestamp())
 RETURNING block_id;
 
 -- name: find_lifted
 -- What a lift lifted: for the same request again.
-SELECT block_id, lift_reason
+SELECT block_id, lift_words_sealed
 FROM customer_blocks
 WHERE tenant = $1 AND customer = $2 AND code = $3 AND lift_id = $4
 ORDER BY block_id;

@@ -8,9 +8,10 @@ from uuid import UUID
 from amana.domain.decision import Assessment, Decision
 from amana.domain.event_types import VERSIONS
 from amana.domain.events import Aggregate, Event, event_bytes, utc_text
-from amana.domain.facts import FACTS, CustomerRecord, Facts
+from amana.domain.facts import FACTS, Facts
 from amana.domain.ids import uuid7
 from amana.domain.pricing import Price, Terms
+from amana.domain.record import CustomerRecord
 from amana.domain.sources import NOTHING_SAID, Said
 from amana.eligibility.records import Block, Made
 from amana.infra import clock

@@ -1,4 +1,4 @@
-"""Finds a decision with all that is known of it: the policy that made it, how it stands, its reviews."""
+"""Finds a decision with all that is known of it: the policy that made it, how it stands, its reviews in words."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -9,6 +9,7 @@ from amana.eligibility.flow import Flow
 from amana.eligibility.records import Recorded
 from amana.eligibility.reversal_records import Saga
 from amana.eligibility.review_records import Review, Stands
+from amana.eligibility.sealed import open_review
 from amana.infra.postgres import Connection, reading_at_once
 
 REVIEWS_SHOWN = 100
@@ -26,8 +27,11 @@ class Explained(NamedTuple):
     reversal: Saga | None
 
 
-async def explain(flow: Flow, tenant: int, id_: UUID) -> Explained | None:
-    """The decision with this id, or the one that an approving override with this id overrode: a loan names either."""
+async def explain(flow: Flow, tenant: int, id_: UUID, *, with_words: bool) -> Explained | None:
+    """The decision with this id, or the one that an approving override with this id overrode: a loan names either.
+
+    `with_words`: with what people wrote, which needs the customer's key. Raises `DatabaseUnavailable`.
+    """
     async with reading_at_once(flow.pool) as connection:
         found = await _find(connection, tenant, id_)
         if found is None:
@@ -39,6 +43,10 @@ async def explain(flow: Flow, tenant: int, id_: UUID) -> Explained | None:
         reversal = await reversal_store.find_reversal_of(connection, tenant, first) if count else None
         version = found.assessment.policy_version
         policy = await flow.policies.version(connection, tenant, found.product, version)
+    if with_words and any(review.sealed for review in reviews):
+        where = tenant, found.customer
+        key = (await flow.vault.keys([where])).get(where)
+        reviews = [open_review(review, where, key) for review in reviews]
     return Explained(found, policy, stands, reviews, count, reversal)
 
 

@@ -1,13 +1,14 @@
 """A check, from the question to the recorded decision.
 
-    memory  →  cache  →  records, policies, earlier answers  →  standings  →  decide purely  →  record
+    memory  →  cache  →  records, policies, earlier answers  →  standings, birth dates  →  decide purely  →  record
 
 Only plain questions are answered from memory, without a round trip, or from the cache, with a part of one. Questions
 about one customer and product that are asked meanwhile wait for the first of them: it is computed and recorded once.
 
-Round trips of a batch: three reads on one connection; one call to the ledger for each tenant and currency in the batch;
-then BEGIN, decisions, events, COMMIT. No database connection is held while the ledger is asked. A batch is bounded by
-`BATCH_MAX`, and by what arrives while a slot is taken.
+Round trips of a batch: three reads on one connection; one call to the ledger for each tenant and currency in the batch
+and, at the same time, one read of the keys that are not in memory; then BEGIN, decisions, events, COMMIT. No database
+connection is held while the ledger is asked. A batch is bounded by `BATCH_MAX`, and by what arrives while a slot is
+taken.
 
 Nothing is locked: a decision is a new row, and two checks with one id meet at its primary key. The first to commit is
 the answer to both. A check that is refused (no such customer or product, another currency) was not decided: nothing is
@@ -37,6 +38,7 @@ from amana.domain.facts import CustomerStanding, Facts, facts_of
 from amana.domain.ids import uuid7
 from amana.domain.money import Currency
 from amana.domain.persons import LINKED_MAX
+from amana.domain.privacy import refuse_processing
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
 from amana.eligibility import customer_store, store
@@ -45,6 +47,7 @@ from amana.eligibility.events import decision_made
 from amana.eligibility.memory import Place, Slot
 from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check, Customer, Key, Made, ProductKey, Recorded
+from amana.eligibility.sealed import Opened, open_births
 from amana.eligibility.standings import Ledger, Person
 from amana.infra import clock
 from amana.infra.bisecting import bisecting
@@ -52,6 +55,7 @@ from amana.infra.collector import Collector
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.outbox import append
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
+from amana.vault.vault import Vault
 
 BATCH_MAX = 200
 BATCHES_IN_FLIGHT = 4
@@ -92,11 +96,12 @@ Result: TypeAlias = Answer | Refused
 class Flow:
     """Answers checks: from memory or the cache where that is allowed, else in batches."""
 
-    def __init__(self, pool: Pool, ledger: Ledger, cache: AssessmentCache, policies: Policies) -> None:
+    def __init__(self, pool: Pool, ledger: Ledger, cache: AssessmentCache, policies: Policies, vault: Vault) -> None:
         self.pool = pool
+        self.vault = vault
         self.cache = cache
         self.policies = policies
-        self._ledger = ledger
+        self.ledger = ledger
         whole = (DatabaseUnavailable, UpstreamUnavailable)
         run = bisecting(self._run, whole)  # type: ignore[misc]  # mypy solves no union inside a union
         self._checks: Collector[Check, Result] = Collector(
@@ -182,10 +187,15 @@ class Flow:
             if result is not None:
                 results[at] = result
         open_ = {at: check for at, check in enumerate(checks) if at not in results}
-        standings, failures = await self.standings(open_, customers)
+        decidable = {_whom(check): customers[_whom(check)] for check in open_.values()}
+        (standings, failures), opened = await asyncio.gather(
+            self.standings(open_, customers), open_births(self.vault, decidable)
+        )
         results |= failures
+        results |= {at: failure for at, check in open_.items() if (failure := _not_opened(check, opened)) is not None}
+        standings = {at: standing for at, standing in standings.items() if at not in results}
         made = [
-            _make(check, customers[check.tenant, check.customer], policies[check.tenant, check.product], standing, now)
+            _make(check, opened.customers[_whom(check)], policies[check.tenant, check.product], standing, now)
             for at, standing in standings.items()
             for check in [checks[at]]
         ]
@@ -208,7 +218,7 @@ class Flow:
             groups.setdefault((check.tenant, check.currency), []).append(at)
         replies = await asyncio.gather(
             *(
-                self._ledger.persons(*group, [_person(checks[at], customers) for at in members])
+                self.ledger.persons(*group, [_person(checks[at], customers) for at in members])
                 for group, members in groups.items()
             ),
             return_exceptions=True,
@@ -266,10 +276,22 @@ def _refusal(
     refused = _policy_refusal(check, policies.get((check.tenant, check.product)))
     if refused is not None:
         return refused
-    customer = customers.get((check.tenant, check.customer))
+    customer = customers.get(_whom(check))
     if customer is None:
         return Refused(Reason.CUSTOMER_NOT_FOUND)
+    if (refused := refuse_processing(customer.processing)) is not None:
+        return refused
     return Refused(Reason.PERSON_AMBIGUOUS, {"linked_max": LINKED_MAX}) if customer.too_widely_linked else None
+
+
+def _not_opened(check: Check, opened: Opened) -> Refused | Exception | None:
+    """Why nothing can be decided once keys were asked for: none can be had, or the customer's was destroyed."""
+    failure = opened.failed.get(_whom(check))
+    return failure or refuse_processing(opened.customers[_whom(check)].processing)
+
+
+def _whom(check: Check) -> Key:
+    return check.tenant, check.customer
 
 
 def _slot(check: Check, policy: CompiledPolicy) -> Slot:

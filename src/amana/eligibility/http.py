@@ -16,6 +16,7 @@ from amana.eligibility import (
     customer_routes,
     explaining,
     offers,
+    privacy_http,
     requests,
     reversals_http,
     review_views,
@@ -75,10 +76,11 @@ async def check_eligibility(caller: Caller, state: State, data: CheckRequest) ->
 @get("/v1/decisions/{decision_id:uuid}", opt={"scope": "eligibility:check"}, tags=["Eligibility"])
 async def explain_decision(caller: Caller, state: State, decision_id: UUID) -> ReviewedDecision:
     """A recorded decision, explained whole: facts, rules, points, limit, and what people did about it since."""
-    explained = await explaining.explain(state.flow, caller.tenant, decision_id)
+    may_judge = caller.may(review_views.MAY_JUDGE)
+    explained = await explaining.explain(state.flow, caller.tenant, decision_id, with_words=may_judge)
     if explained is None:
         raise Refused(Reason.NOT_FOUND)
-    return review_views.reviewed_decision(caller, explained)
+    return review_views.reviewed_decision(explained, with_words=may_judge)
 
 
 @post("/v1/offers/{offer_id:uuid}/confirmations", opt={"scope": "internal"}, status_code=200, tags=["Internal"])
@@ -101,6 +103,7 @@ async def validate_cache(state: State, data: CacheValidationRequest) -> CacheVal
 
 ROUTES: Sequence[ControllerRouterHandler] = (
     *customer_routes.ROUTES,
+    *privacy_http.ROUTES,
     *POLICY_ROUTES,
     check_eligibility,
     *check_lists_http.ROUTES,

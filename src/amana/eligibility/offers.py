@@ -16,6 +16,7 @@ from uuid import UUID
 from amana.domain.decision import Assessment, Decision
 from amana.domain.policy import Outcome
 from amana.domain.pricing import Price, Terms
+from amana.domain.privacy import Processing
 from amana.domain.reasons import Reason
 from amana.domain.review import cap_now, refuse_withdrawn
 from amana.domain.transfer import Refused
@@ -45,6 +46,8 @@ async def confirm(flow: Flow, caller: Caller, offer_id: UUID, as_of: datetime | 
     offer = await _find(flow, caller.tenant, offer_id)
     if offer is None:
         return Refused(Reason.OFFER_NOT_FOUND)
+    if offer.processing is not Processing.OPEN:
+        return Refused(Reason.CUSTOMER_RESTRICTED)
     if refused := refuse_withdrawn(offer_id, offer.standing, offer.override_id):
         return refused
     if offer.expired:

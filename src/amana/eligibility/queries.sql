@@ -15,6 +15,8 @@ SELECT offer.tenant, offer.decision_id, offer.customer, offer.product, offer.amo
        offer.decided_at AS offered_at, offer.expires_at, offer.expires_at <= clock_timestamp() AS expired,
        newest.decision_id AS newest_id, newest.as_of, newest.assessment AS newest_assessment,
        newest.decision AS newest_decision, newest.decided_at, coalesce(s.standing, 'active') AS standing, s.override_id,
+       (SELECT processing FROM customers c
+        WHERE c.tenant = offer.tenant AND c.customer = offer.customer) AS processing,
        (extract(epoch FROM clock_timestamp() - newest.decided_at) * 1000)::bigint AS age_ms
 FROM decisions AS offer
 CROSS JOIN LATERAL (

@@ -1,15 +1,16 @@
 """What eligibility keeps: customers, policy versions and decisions, as values."""
 
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
 
 from amana.domain.decision import Assessment, CompiledPolicy, Decision, DecisionInputs
-from amana.domain.facts import CustomerRecord
 from amana.domain.money import Currency
 from amana.domain.pricing import Price, Terms
+from amana.domain.privacy import Processing
+from amana.domain.record import Profile
 from amana.domain.review import Standing
 from amana.domain.sources import Said
 
@@ -19,37 +20,63 @@ ProductKey: TypeAlias = tuple[int, str]
 """(tenant, product)."""
 
 
+class Sealed(NamedTuple):
+    """What identifies a customer, sealed under their key: the birth date, and all else. None where nothing is known."""
+
+    birth: bytes | None = None
+    identity: bytes | None = None
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's row. The birth date of `profile` is None until `sealed` is opened."""
+
+    version: int
+    profile: Profile
+    sealed: Sealed
+    bvn_token: UUID | None
+    nin_token: UUID | None
+    said: Said
+    processing: Processing
+
+
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
     """A customer's record, the version of the facts, when it was recorded, and what other sources say.
 
-    `linked` are the other customers who are the same person; `too_widely_linked` where there are more than a person
-    may have, and `linked` is some of them.
+    The birth date of `record` is None until `sealed` is opened. `linked` are the other customers who are the same
+    person; `too_widely_linked` where there are more than a person may have, and `linked` is some of them.
     """
 
     customer: UUID
     facts_version: int
-    record: CustomerRecord
+    record: Profile
+    sealed: Sealed
     recorded_at: datetime
     said: Said
+    processing: Processing = Processing.OPEN
     linked: tuple[UUID, ...] = ()
     too_widely_linked: bool = False
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """A block on a customer: who placed it and why, until when, and who lifted it. `in_force` when it was read."""
+    """A block on a customer: who placed it and why, until when, and who lifted it. `in_force` when it was read.
+
+    `reason` and `lift_reason` are None until they are opened, and once they are erased.
+    """
 
     block_id: UUID
     customer: UUID
     code: str
-    reason: str
     until: datetime | None
     placed_by: str
     placed_at: datetime
     lift_id: UUID | None
     lifted_by: str | None
     lifted_at: datetime | None
-    lift_reason: str | None
     in_force: bool
+    words_sealed: bytes | None = None
+    lift_words_sealed: bytes | None = None
+    reason: str | None = None
+    lift_reason: str | None = None
 
 
 class PolicyVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +200,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """An offer and the newest decision on it: its own, or one made when it was looked at again.
 
-    `standing` and `override_id` are those of the decision that made it, whose id it has.
+    `standing` and `override_id` are those of the decision that made it, whose id it has; `processing` the customer's.
     """
 
     offer_id: UUID
@@ -187,6 +214,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     newest: Look
     standing: Standing
     override_id: UUID | None
+    processing: Processing
 
     @property
     def decision_id(self) -> UUID:

@@ -11,6 +11,7 @@ from amana.domain.commitments import Words
 from amana.domain.decision_reversal import UndoTerms
 from amana.domain.money import Currency
 from amana.domain.pricing import Price
+from amana.domain.privacy import Processing
 from amana.domain.review import AppealState, OverrideTerms, ResolutionOutcome, ReviewKind, Standing
 from amana.eligibility.records import Look
 
@@ -31,7 +32,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored review. `asked` holds the request's fields but for `words`, which are None once they are erased."""
+    """A stored review. `asked` holds the request's fields but for `words`.
+
+    They are in `sealed` until they are opened, and None once they are erased.
+    """
 
     tenant: int
     review_id: UUID
@@ -47,7 +51,8 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     words_digest: str
     reviewed_at: datetime
-    words: Words | None
+    words: Words | None = None
+    sealed: bytes | None = None
 
 
 def stored(draft: Draft, reviewed_at: datetime, expires_at: datetime | None) -> Review:
@@ -84,7 +89,7 @@ UNREVIEWED = Stands(1, Standing.ACTIVE, None)
 
 
 class Appeal(msgspec.Struct, frozen=True, kw_only=True):
-    """An appeal as the work list shows it. `reason` is the customer's own words, None once they are erased."""
+    """An appeal as the work list shows it. `sealed` holds the customer's own words, None once they are erased."""
 
     appeal_id: UUID
     decision_id: UUID
@@ -94,13 +99,14 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True):
     filed_at: datetime
     resolution_id: UUID | None
     resolution: ResolutionOutcome | None
-    reason: str | None
+    sealed: bytes | None
 
 
 class OverrideOffer(msgspec.Struct, frozen=True, kw_only=True):
     """The offer of an approving override, and the newest decision that looked at it, if one did.
 
-    `decision_id` is the decision that was overridden; `standing` and `override_id` are its.
+    `decision_id` is the decision that was overridden; `standing` and `override_id` are its,
+    `processing` is the customer's.
     """
 
     offer_id: UUID
@@ -114,6 +120,7 @@ class OverrideOffer(msgspec.Struct, frozen=True, kw_only=True):
     expired: bool
     standing: Standing
     override_id: UUID | None
+    processing: Processing
     newest: Look | None
 
     @property

@@ -4,10 +4,10 @@ from uuid import UUID
 
 import msgspec
 
-from amana.domain.commitments import Words
 from amana.domain.decision import Assessment
 from amana.domain.money import Currency
 from amana.domain.policy import Outcome
+from amana.domain.privacy import Processing
 from amana.domain.review import AppealState, Case, OverrideTerms, ReviewKind, Standing
 from amana.eligibility.review_records import UNREVIEWED, Appeal, Draft, OverrideOffer, Review, Stands, stored
 from amana.eligibility.store import look, network_of
@@ -66,14 +66,20 @@ async def count_reviews(connection: Connection, tenant: int, decision_id: UUID) 
     return int(await connection.fetchval(SQL["count_reviews"], tenant, decision_id))
 
 
+async def find_customer(connection: Connection, tenant: int, decision_id: UUID) -> UUID | None:
+    """Whom a decision is about; None where there is no such decision."""
+    found: UUID | None = await connection.fetchval(SQL["find_customer"], tenant, decision_id)
+    return found
+
+
 async def is_decision(connection: Connection, tenant: int, id_: UUID) -> bool:
     """Whether the id is a decision's."""
     return bool(await connection.fetchval(SQL["is_decision"], tenant, id_))
 
 
-async def insert_review(connection: Connection, draft: Draft) -> Review:
-    """Records a review and the words apart, and moves its decision on."""
-    asked, words = draft.asked, draft.words
+async def insert_review(connection: Connection, draft: Draft, customer: UUID, sealed: bytes) -> Review:
+    """Records a review and, apart, its words, which are `sealed`; and moves its decision on."""
+    asked = draft.asked
     row = await connection.fetchrow(
         SQL["insert_review"],
         asked.tenant,
@@ -88,10 +94,10 @@ async def insert_review(connection: Connection, draft: Draft) -> Review:
         draft.ttl_s,
         draft.offers,
         asked.actor,
-        words.digest(),
+        draft.words.digest(),
     )
     assert row is not None, "an INSERT that returns gives a row"
-    await connection.execute(SQL["insert_words"], asked.tenant, asked.id, words.reviewer, words.reason, words.salt)
+    await connection.execute(SQL["insert_words"], asked.tenant, asked.id, customer, sealed)
     override = asked.id if asked.kind == ReviewKind.OVERRIDE else None
     await connection.execute(
         SQL["set_standing"], asked.tenant, draft.decision_id, draft.version, draft.standing, override
@@ -155,6 +161,7 @@ async def find_override_offer(connection: Connection, tenant: int, offer_id: UUI
         expired=row["expired"],
         standing=Standing(row["standing"]),
         override_id=row["override_id"],
+        processing=Processing(row["processing"]),
         newest=None if row["newest_id"] is None else look(row),
     )
 
@@ -181,5 +188,5 @@ def _review(row: Record) -> Review:
         actor=row["actor"],
         words_digest=row["words_digest"],
         reviewed_at=row["reviewed_at"],
-        words=None if row["salt"] is None else Words(row["reviewer"], row["reason"], row["salt"]),
+        sealed=row["sealed"],
     )

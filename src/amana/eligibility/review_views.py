@@ -31,16 +31,16 @@ def answer_view(caller: Caller, done: Done) -> ReviewAnswer:
     """The answer to a request to review."""
     review = done.review
     return ReviewAnswer(
-        review=review_view(caller, review),
+        review=review_view(review, with_words=caller.may(MAY_JUDGE)),
         standing=review.standing,
         booked=None if review.offers is None else "unknown" if review.offers else "no",
         replayed=done.replayed,
     )
 
 
-def review_view(caller: Caller, review: Review) -> ReviewView:
+def review_view(review: Review, *, with_words: bool) -> ReviewView:
     """One review."""
-    terms, asked, words = review.terms, review.asked, review.words if caller.may(MAY_JUDGE) else None
+    terms, asked, words = review.terms, review.asked, review.words if with_words else None
     offer = None if review.expires_at is None else OfferView(id=review.review_id, expires_at=review.expires_at)
     return ReviewView(
         id=review.review_id,
@@ -67,8 +67,8 @@ def review_view(caller: Caller, review: Review) -> ReviewView:
     )
 
 
-def appeal_view(caller: Caller, appeal: Appeal) -> AppealView:
-    """One appeal of the work list."""
+def appeal_view(appeal: Appeal, reason: str | None) -> AppealView:
+    """One appeal of the work list, with what the customer wrote where the caller may read it."""
     return AppealView(
         id=appeal.appeal_id,
         decision_id=appeal.decision_id,
@@ -78,17 +78,17 @@ def appeal_view(caller: Caller, appeal: Appeal) -> AppealView:
         filed_at=appeal.filed_at,
         resolution_id=appeal.resolution_id,
         resolution=appeal.resolution,
-        reason=appeal.reason if caller.may(MAY_JUDGE) else None,
+        reason=reason,
     )
 
 
-def reviewed_decision(caller: Caller, explained: Explained) -> ReviewedDecision:
+def reviewed_decision(explained: Explained, *, with_words: bool) -> ReviewedDecision:
     """A decision with its reviews."""
     return ReviewedDecision(
         **msgspec.structs.asdict(views.decision_view(explained.found, explained.policy)),
         standing=explained.stands.standing,
         review_count=explained.review_count,
-        reviews=[review_view(caller, review) for review in explained.reviews],
+        reviews=[review_view(review, with_words=with_words) for review in explained.reviews],
         reversal=None if explained.reversal is None else reversal_view(explained.reversal),
     )
 

@@ -1,6 +1,7 @@
 """Reviews of a decision: judged under its lock, and written with their event in one transaction.
 
-    the decision and the live policy  →  BEGIN, the decision's standing locked, judged purely, review, event  →  COMMIT
+    the decision, the live policy, the customer's key  →
+    BEGIN, the decision's standing locked, judged purely, review, event  →  COMMIT
 
 All reviews of a decision take turns at the row of its standing, so of two at once the second one sees the first. An id
 that was used before gives its first answer again, or is refused by the field that differs. What is refused is not
@@ -39,12 +40,15 @@ from amana.domain.review import (
 from amana.domain.transfer import Refused
 from amana.eligibility import reversal_store, review_store, store
 from amana.eligibility.flow import Flow
+from amana.eligibility.records import Key
 from amana.eligibility.review_events import reviewed
 from amana.eligibility.review_records import Draft, Review
+from amana.eligibility.sealed import open_review, seal_words
 from amana.gateway.caller import Caller
 from amana.infra import clock
 from amana.infra.outbox import append
 from amana.infra.postgres import Connection, in_transaction, reading
+from amana.infra.sealing import SealingKey
 from amana.wire.reviews import (
     AppealRequest,
     DecisionReversalRequest,
@@ -171,17 +175,22 @@ async def help_on(
 
 
 async def _run(flow: Flow, caller: Caller, wanted: _Review) -> Done | Refused:
+    where, key = await _key(flow, caller.tenant, wanted.decision_id)
+
     async def work(connection: Connection) -> Done | Refused:
         case = await review_store.lock_case(connection, caller.tenant, wanted.decision_id)
         known = await review_store.find_review(connection, caller.tenant, wanted.asked.id)
         if known is not None:
-            return _replayed(wanted, known)
+            return _replayed(wanted, known, where, key)
         if await review_store.is_decision(connection, caller.tenant, wanted.asked.id):
             return Refused(Reason.ID_CONFLICT, {"field": "kind"})
+        if key is None:
+            return Refused(Reason.CUSTOMER_ERASED)
         draft = await wanted.judge(connection, case)
         if isinstance(draft, Refused):
             return draft
-        review = await review_store.insert_review(connection, draft)
+        words = seal_words(key, where, wanted.asked.id, draft.words)
+        review = await review_store.insert_review(connection, draft, case.customer, words)
         await _keep(connection, review, draft.undo)
         await append(connection, [reviewed(review, case, caller.trace, draft.undo)])
         return Done(review, replayed=False)
@@ -203,8 +212,20 @@ async def _keep(connection: Connection, review: Review, undo: UndoTerms | None) 
             await reversal_store.help_on(connection, review.tenant, UUID(review.asked["reversal"]), change)
 
 
-def _replayed(wanted: _Review, known: Review) -> Done | Refused:
-    differs = differing_field(wanted.asked, known.kind, known.asked) or differing_words(wanted.words, known.words)
+async def _key(flow: Flow, tenant: int, decision_id: UUID) -> tuple[Key, SealingKey | None]:
+    """Whose key seals the words about a decision that is there, and the key; None once they were erased."""
+    async with reading(flow.pool) as connection:
+        customer = await review_store.find_customer(connection, tenant, decision_id)
+    assert customer is not None, "a decision is never deleted"
+    where = tenant, customer
+    return where, (await flow.vault.ensure([where]))[where]
+
+
+def _replayed(wanted: _Review, known: Review, where: Key, key: SealingKey | None) -> Done | Refused:
+    differs = differing_field(wanted.asked, known.kind, known.asked)
+    if differs is None:  # so it is about the same decision, and the same customer
+        known = open_review(known, where, key)
+        differs = differing_words(wanted.words, known.words)
     return Done(known, replayed=True) if differs is None else Refused(Reason.ID_CONFLICT, {"field": differs})
 
 

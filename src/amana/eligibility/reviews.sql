@@ -24,7 +24,7 @@ WHERE d.tenant = $1 AND d.decision_id = $2;
 -- name: find_review
 -- One review by its id, with what a person wrote where that was not erased.
 SELECT tenant, review_id, decision_id, version, kind, asked, standing, outcome, terms, expires_at, offers, actor,
-       words_digest, reviewed_at, reviewer, reason, salt
+       words_digest, reviewed_at, customer, sealed
 FROM reviews LEFT JOIN review_words USING (tenant, review_id)
 WHERE tenant = $1 AND review_id = $2;
 
@@ -33,13 +33,17 @@ WHERE tenant = $1 AND review_id = $2;
 SELECT *
 FROM (
     SELECT tenant, review_id, decision_id, version, kind, asked, standing, outcome, terms, expires_at, offers, actor,
-           words_digest, reviewed_at, reviewer, reason, salt
+           words_digest, reviewed_at, customer, sealed
     FROM reviews LEFT JOIN review_words USING (tenant, review_id)
     WHERE tenant = $1 AND decision_id = $2
     ORDER BY version DESC
     LIMIT $3
 ) newest
 ORDER BY version;
+
+-- name: find_customer
+-- Whom a decision is about.
+SELECT customer FROM decisions WHERE tenant = $1 AND decision_id = $2;
 
 -- name: is_decision
 -- Whether an id was used for a decision: a review may not have it.
@@ -54,8 +58,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, statement_timestamp() + make_interva
 RETURNING reviewed_at, expires_at;
 
 -- name: insert_words
--- Keeps what a person wrote, apart.
-INSERT INTO review_words (tenant, review_id, reviewer, reason, salt) VALUES ($1, $2, $3, $4, $5);
+-- Keeps what a person wrote, apart and sealed.
+INSERT INTO review_words (tenant, review_id, customer, sealed) VALUES ($1, $2, $3, $4);
 
 -- name: set_standing
 -- How the decision stands from now on. Without an override of its own a review leaves the newest one.
@@ -90,7 +94,7 @@ SELECT EXISTS (
 -- name: list_appeals
 -- Appeals in one state, oldest first, from after the one that the cursor names.
 SELECT a.appeal_id, a.decision_id, d.customer, d.product, a.state, a.filed_at, a.resolution_id, r.outcome AS resolution,
-       w.reason
+       w.sealed
 FROM appeals a
 JOIN decisions d USING (tenant, decision_id)
 LEFT JOIN reviews r ON r.tenant = a.tenant AND r.review_id = a.resolution_id
@@ -105,6 +109,7 @@ LIMIT $4;
 -- An override's offer with the newest decision on it, if any, and how old that is, by the one clock.
 SELECT r.review_id, r.decision_id, d.customer, d.product, d.currency, d.inputs, r.terms, r.expires_at,
        r.expires_at <= clock_timestamp() AS expired, s.standing, s.override_id,
+       (SELECT processing FROM customers c WHERE c.tenant = d.tenant AND c.customer = d.customer) AS processing,
        newest.decision_id AS newest_id, newest.as_of, newest.assessment AS newest_assessment,
        newest.decision AS newest_decision, newest.decided_at,
        (extract(epoch FROM clock_timestamp() - newest.decided_at) * 1000)::bigint AS age_ms

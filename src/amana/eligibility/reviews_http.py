@@ -13,8 +13,11 @@ from amana.domain.reasons import Reason
 from amana.domain.review import AppealState, OverrideOutcome, ResolutionOutcome
 from amana.domain.transfer import Refused as Refusal
 from amana.eligibility import requests, review_store, reviews
+from amana.eligibility.flow import Flow
+from amana.eligibility.review_records import Appeal
 from amana.eligibility.review_views import MAY_JUDGE, answer_view, appeal_view
 from amana.eligibility.reviews import Done
+from amana.eligibility.sealed import open_words
 from amana.gateway.caller import Caller
 from amana.infra.postgres import reading
 from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
@@ -86,8 +89,20 @@ async def list_appeals(
     """The work list: appeals in one state, oldest first."""
     async with reading(state.flow.pool) as connection:
         found = await review_store.list_appeals(connection, caller.tenant, wanted, after, limit)
-    views = [appeal_view(caller, appeal) for appeal in found]
+    said = await _said(state.flow, caller.tenant, found) if caller.may(MAY_JUDGE) else {}
+    views = [appeal_view(appeal, said.get(appeal.appeal_id)) for appeal in found]
     return AppealPage(appeals=views, next=views[-1].id if len(views) == limit else None)
+
+
+async def _said(flow: Flow, tenant: int, appeals: Sequence[Appeal]) -> dict[UUID, str]:
+    """What the customers wrote, by appeal; of who was erased, nothing."""
+    keys = await flow.vault.keys({(tenant, appeal.customer) for appeal in appeals})
+    words = (
+        (appeal.appeal_id, open_words(keys.get(where), where, appeal.appeal_id, appeal.sealed))
+        for appeal in appeals
+        for where in [(tenant, appeal.customer)]
+    )
+    return {id_: found.reason for id_, found in words if found is not None}
 
 
 def answered(caller: Caller, done: Done | Refusal) -> ReviewAnswer:

@@ -8,6 +8,7 @@ import msgspec
 
 from amana.domain.decision import Assessment, Decision, DecisionInputs, canonical
 from amana.domain.money import Currency
+from amana.domain.privacy import Processing
 from amana.domain.review import Standing
 from amana.eligibility.records import Key, Look, Made, Offer, Recorded
 from amana.infra.postgres import Connection, Record
@@ -43,6 +44,7 @@ async def find_offer(connection: Connection, tenant: int, offer_id: UUID) -> Off
         newest=look(row),
         standing=Standing(row["standing"]),
         override_id=row["override_id"],
+        processing=Processing(row["processing"]),
     )
 
 

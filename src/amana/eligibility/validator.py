@@ -17,10 +17,12 @@ from prometheus_client import Counter as Metric
 
 from amana.domain.decision import CompiledPolicy, Verdict, assess, verdict_of
 from amana.domain.facts import CustomerStanding
+from amana.domain.privacy import Processing
 from amana.eligibility import customer_store
 from amana.eligibility.flow import Flow, facts_for
 from amana.eligibility.memory import Slot
 from amana.eligibility.records import Check, Customer, Key
+from amana.eligibility.sealed import open_births
 from amana.infra import clock
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.postgres import DatabaseUnavailable, reading
@@ -94,10 +96,14 @@ async def _differences(flow: Flow, sample: Sequence[tuple[Slot, Verdict]]) -> li
     async with reading(flow.pool) as connection:
         customers = await customer_store.find_customers(connection, {(s.tenant, s.customer) for s, _ in sample})
         policies = await flow.policies.live(connection, {(s.tenant, s.product) for s, _ in sample})
+    opened = await open_births(flow.vault, customers)
+    for failure in opened.failed.values():
+        raise failure
+    customers = opened.customers
     asked = {
         at: _question(slot, policy)
         for at, (slot, _) in enumerate(sample)
-        if (policy := policies.get((slot.tenant, slot.product))) is not None and _is_one_person(slot, customers)
+        if (policy := policies.get((slot.tenant, slot.product))) is not None and _is_decidable(slot, customers)
     }
     standings, failures = await flow.standings(asked, customers)
     if failures:
@@ -110,9 +116,9 @@ async def _differences(flow: Flow, sample: Sequence[tuple[Slot, Verdict]]) -> li
     ]
 
 
-def _is_one_person(slot: Slot, customers: dict[Key, Customer]) -> bool:
+def _is_decidable(slot: Slot, customers: dict[Key, Customer]) -> bool:
     customer = customers.get((slot.tenant, slot.customer))
-    return customer is not None and not customer.too_widely_linked
+    return customer is not None and not customer.too_widely_linked and customer.processing is Processing.OPEN
 
 
 def _question(slot: Slot, policy: CompiledPolicy) -> Check:

@@ -27,8 +27,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple
 
 import confluent_kafka
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from amana.infra.breaker import Backoff, pause
 from amana.infra.kafka_client import (
@@ -39,6 +38,7 @@ from amana.infra.kafka_client import (
     KafkaUnavailable,
     Worker,
     common,
+    describe_topics,
     ensure_topics,
 )
 from amana.infra.kafka_groups import coordinates_groups
@@ -148,7 +148,7 @@ class Consumer:
         return [_message(message) for message in received]
 
     def _open(self) -> confluent_kafka.Consumer:
-        partitions, incarnations = _describe(self._bootstrap, self._topics)
+        partitions, incarnations = describe_topics(self._bootstrap, self._topics)
         if self._joins is None:
             self._joins = coordinates_groups(self._bootstrap)
         client = confluent_kafka.Consumer(
@@ -221,21 +221,6 @@ class Consumer:
         if self._client is not None:
             self._client.close()
             self._client = None
-
-
-def _describe(bootstrap: Bootstrap, topics: list[str]) -> tuple[list[TopicPartition], dict[str, str]]:
-    """Every partition of `topics`, and each topic's id, which is new when a topic is made anew."""
-    admin = AdminClient(common(bootstrap))
-    partitions: list[TopicPartition] = []
-    incarnations: dict[str, str] = {}
-    for topic, answer in admin.describe_topics(TopicCollection(topics), request_timeout=ADMIN_TIMEOUT_S).items():
-        try:
-            description = answer.result()
-        except KafkaException as error:
-            raise KafkaUnavailable(f"topic {topic}: {error}") from error
-        partitions += [TopicPartition(topic, partition.id) for partition in description.partitions]
-        incarnations[topic] = str(description.topic_id)
-    return partitions, incarnations
 
 
 def _message(message: confluent_kafka.Message) -> Message:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -65,6 +65,24 @@ def _ensure_topics(bootstrap: Bootstrap, names: Sequence[str], partitions: int) 
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 admin.poll(0)  # a refused password or certificate is told there alone
                 raise KafkaUnavailable("; ".join([f"create topic {name}: {error}", *trouble[:TROUBLE_MAX]])) from error
+
+
+def describe_topics(bootstrap: Bootstrap, topics: list[str]) -> tuple[list[TopicPartition], dict[str, str]]:
+    """Every partition of `topics`, and each topic's id, which is new when a topic is made anew.
+
+    Raises `KafkaUnavailable`, also where a topic is not there.
+    """
+    admin = AdminClient(common(bootstrap))
+    partitions: list[TopicPartition] = []
+    incarnations: dict[str, str] = {}
+    for topic, answer in admin.describe_topics(TopicCollection(topics), request_timeout=ADMIN_TIMEOUT_S).items():
+        try:
+            description = answer.result()
+        except KafkaException as error:
+            raise KafkaUnavailable(f"topic {topic}: {error}") from error
+        partitions += [TopicPartition(topic, partition.id) for partition in description.partitions]
+        incarnations[topic] = str(description.topic_id)
+    return partitions, incarnations
 
 
 class Worker:

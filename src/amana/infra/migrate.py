@@ -23,6 +23,8 @@ from amana.infra.sql import load_queries
 
 MAIN_SCHEMAS = ("gateway", "eligibility", "transactions", "notifications")
 AUDIT_SCHEMAS = ("audit",)
+KEYS_SCHEMAS = ("vault",)
+METRICS_SCHEMAS = ("timescale",)
 LOCK_TIMEOUT_MS = 60_000
 """How long to wait for another runner, or for a lock that a migration needs."""
 MAINTENANCE_DATABASE = "postgres"
@@ -54,21 +56,37 @@ class Migration(NamedTuple):
 
 
 async def migrate(settings: Settings, source: Traversable | None = None) -> list[str]:
-    """Bring both databases up to date; the labels of the files applied now, in order.
+    """Bring the databases up to date; the labels of the files applied now, in order. Keys' only where it is named.
 
     `source` is a folder of migrations other than the shipped one. Raises `MigrationError`, and `DatabaseUnavailable`
     when a server does not answer.
     """
-    folder = source or files("amana").joinpath("migrations")
+    folder, roles = source or files("amana").joinpath("migrations"), role_urls(settings)
+    of_keys: list[str] = []
+    if settings.owner_keys_database_url:
+        eligibility = {"amana_eligibility": settings.keys_database_url}
+        of_keys = await _migrate_one(settings.owner_keys_database_url, eligibility, KEYS_SCHEMAS, folder)
+    return [
+        *await _migrate_one(settings.owner_database_url, roles, MAIN_SCHEMAS, folder),
+        *await _migrate_one(settings.owner_audit_database_url, roles, AUDIT_SCHEMAS, folder),
+        *of_keys,
+    ]
+
+
+async def migrate_metrics(settings: Settings) -> list[str]:
+    """The same for the metrics database, apart because nothing else may depend on it; nothing where none is set."""
+    if not settings.owner_metrics_database_url:
+        return []
+    roles, folder = {"amana_metrics": settings.metrics_database_url}, files("amana").joinpath("migrations")
+    return await _migrate_one(settings.owner_metrics_database_url, roles, METRICS_SCHEMAS, folder)
+
+
+async def _migrate_one(dsn: str, roles: Mapping[str, str], schemas: Sequence[str], folder: Traversable) -> list[str]:
     applied: list[str] = []
-    for dsn, schemas in (
-        (settings.owner_database_url, MAIN_SCHEMAS),
-        (settings.owner_audit_database_url, AUDIT_SCHEMAS),
-    ):
-        async with _locked(dsn) as connection:
-            await _ensure_roles(connection, role_urls(settings))
-            for schema in schemas:
-                applied += await _migrate_schema(connection, schema, load_migrations(folder, schema))
+    async with _locked(dsn) as connection:
+        await _ensure_roles(connection, roles)
+        for schema in schemas:
+            applied += await _migrate_schema(connection, schema, load_migrations(folder, schema))
     return applied
 
 

@@ -141,9 +141,11 @@ async def reading_at_once(pool: Pool) -> AsyncIterator[Connection]:
 
 
 def _translated(error: asyncpg.PostgresError) -> Exception:
-    """Out of resources, shutting down or cancelled is "unavailable"; anything else is a bug and stays what it is."""
+    """Out of resources, shutting down, cancelled or kept from a lock is "unavailable"; anything else is a bug and stays
+    what it is."""
     state = error.sqlstate or ""
-    return DatabaseUnavailable(str(error)) if state[:2] in {"53", "57", "08", "25"} else error
+    away = state[:2] in {"53", "57", "08", "25"} or state in {"40P01", "55P03"}
+    return DatabaseUnavailable(str(error)) if away else error
 
 
 ATTEMPTS_MAX = 4

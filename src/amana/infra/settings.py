@@ -24,12 +24,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     owner_database_url: str = ""
     owner_audit_database_url: str = ""
+    owner_keys_database_url: str = ""
+    owner_metrics_database_url: str = ""
     eligibility_database_url: str = ""
     transactions_database_url: str = ""
     audit_database_url: str = ""
+    metrics_database_url: str = ""
     relay_database_url: str = ""
     notifications_database_url: str = ""
     gateway_database_url: str = ""
+    keys_database_url: str = ""
     redis_url: str = ""
     quota_default_rate: int = 0
     quota_replicas: int = 1
@@ -50,7 +54,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     internal_key: str = ""
     api_key: str = ""
     audit_key_file: str = ""
+    privacy_key_file: str = ""
+    retention_days: int = 1_827
     audit_origin: str = "amana.example/audit"
+    audit_archive_dir: str = ""
     ledger_shards: int = 1
     pool_connections: int = 8
     assessment_ttl_ms: int = 5_000
@@ -77,6 +84,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("AMANA_ASSESSMENT_TTL_MS must be between 100 and 60000")
     if not 1 <= settings.assessments_in_memory <= 10_000_000:
         raise SettingsError("AMANA_ASSESSMENTS_IN_MEMORY must be between 1 and 10000000")
+    if settings.retention_days > 36_525:
+        raise SettingsError("AMANA_RETENTION_DAYS must be between 0 and 36525")
     if not 100 <= settings.relay_events_per_s <= 1_000_000:
         raise SettingsError("AMANA_RELAY_EVENTS_PER_S must be between 100 and 1000000")
     if settings.quota_default_rate > 1_000_000:

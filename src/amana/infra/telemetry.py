@@ -27,6 +27,13 @@ from amana.infra.clock import random_hex
 from amana.infra.lossy import LINES_DROPPED, Lossy
 
 DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""What Prometheus is shown."""
+_DECADE = (100, 125, 160, 200, 250, 320, 400, 500, 600, 750, 900)
+FINE_BUCKETS_US = (*(step * 10**power for power in range(5) for step in _DECADE), 10_000_000)
+"""What is counted, in microseconds: 11 buckets to a decade from 0.1 ms to 10 s, none wider than 28 % of where it
+begins. Every bound that Prometheus is shown is among them."""
+_FINE_BUCKETS_S = tuple(bound / 1_000_000 for bound in FINE_BUCKETS_US)
+_SHOWN = tuple(_FINE_BUCKETS_S.index(bound) for bound in DURATION_BUCKETS_S)
 METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 
@@ -46,32 +53,46 @@ class Durations(Collector):
         assert len(values) == len(self._labels), "one value for each label"
         return self._series.setdefault(values, Series())
 
+    def all_series(self) -> list[tuple[tuple[str, ...], "Series"]]:
+        """Every (values of the labels, series) so far."""
+        return list(self._series.items())
+
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """For the registry."""
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
-        for values, series in list(self._series.items()):
+        for values, series in self.all_series():
             family.add_metric(values, series.cumulated(), series.total_s)
         yield family
 
 
 class Series:
-    """One line of a histogram: how many observations fell in each bucket, and their sum."""
+    """One line of a histogram: how many observations fell in each fine bucket, and the sum of those.
 
-    __slots__ = ("counts", "total_s")
+    The last bucket is for what is longer than every bound.
+    """
+
+    __slots__ = ("counts", "totals_s")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(DURATION_BUCKETS_S) + 1)
-        self.total_s = 0.0
+        self.counts = [0] * (len(_FINE_BUCKETS_S) + 1)
+        self.totals_s = [0.0] * (len(_FINE_BUCKETS_S) + 1)
 
     def observe(self, seconds: float) -> None:
         """Adds one."""
-        self.counts[bisect_left(DURATION_BUCKETS_S, seconds)] += 1
-        self.total_s += seconds
+        bucket = bisect_left(_FINE_BUCKETS_S, seconds)
+        self.counts[bucket] += 1
+        self.totals_s[bucket] += seconds
+
+    @property
+    def total_s(self) -> float:
+        """The sum of all."""
+        return sum(self.totals_s)
 
     def cumulated(self) -> list[tuple[str, float]]:
-        """(upper bound, how many are at most that), the last without bound."""
-        bounds = [str(float(bound)) for bound in DURATION_BUCKETS_S] + ["+Inf"]
-        return list(zip(bounds, accumulate(self.counts), strict=True))
+        """(upper bound, how many are at most that) for the bounds that are shown, the last without bound."""
+        until = list(accumulate(self.counts))
+        shown = [(str(float(bound)), until[at]) for bound, at in zip(DURATION_BUCKETS_S, _SHOWN, strict=True)]
+        return [*shown, ("+Inf", until[-1])]
 
 
 REQUEST_DURATION = Durations(

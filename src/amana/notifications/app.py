@@ -16,6 +16,7 @@ from amana.gateway.store import KeyStore
 from amana.infra.consuming.runtime import Runtime
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve as serve_http
+from amana.infra.latencies import latencies_told
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 from amana.notifications.consumer import make_runtime
@@ -35,7 +36,7 @@ def build(settings: Settings) -> Litestar:
         pool = await open_pool(settings.notifications_database_url, "notifications", settings.pool_connections)
         app.state.pool = pool
         stop = asyncio.Event()
-        async with HttpClient() as client:
+        async with HttpClient() as client, latencies_told(settings.metrics_database_url, "notifications"):
             runtime = make_runtime(settings, pool, client)
             runtimes[:] = [runtime]
             app.state.consumer = runtime

@@ -7,6 +7,7 @@
   postgres        the database (a link elsewhere for root in an unreachable folder: see infra.embedded.places)
   valkey, broker  working folders
   audit/signing.key
+  privacy/keys.json  what wraps customers' keys (mode 0600)
   logs/NAME.log   (folder 0700, files 0600)
 """
 
@@ -28,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from amana.infra.embedded import orphans, places
 from amana.infra.embedded.process import Process, ServerError
+from amana.infra.key_file import ensure_key_file
 from amana.infra.settings import Settings
 
 FREE_MIN_MB = 300
@@ -112,6 +114,11 @@ class Home:
                 key = Ed25519PrivateKey.generate()
                 _write_whole(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return file
+
+    def privacy_keys(self) -> Path:
+        """The file of the keys that wrap customers' keys, mode 0600, made the first time."""
+        with _explained(self.path):
+            return ensure_key_file(self.path / "privacy" / "keys.json")
 
     def once(self, name: str) -> bool:
         """Whether `done(name)` was not called yet on this directory."""

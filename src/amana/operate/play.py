@@ -9,7 +9,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from amana.audit.verify import VerifyReport, run_verify
+from amana.audit.findings import VerifyReport
+from amana.audit.verify import run_verify
 from amana.operate.reconcile import Reconciliation, reconcile
 from amana.operate.replay.options import Options
 from amana.operate.replay.result import Replayed

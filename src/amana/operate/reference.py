@@ -11,6 +11,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import ROUTES as AUDIT_ROUTES
+from amana.audit.metrics.http import ROUTES as METRICS_ROUTES
+from amana.audit.tile_routes import TILE_ROUTES
 from amana.domain.event_kinds import ABSENT, EventType
 from amana.domain.event_types import CATALOGUE
 from amana.domain.facts import FACTS
@@ -32,12 +34,16 @@ MADE = "<!-- Made from the code; `AMANA_TEST_REGENERATE=1 .venv/bin/python -m py
 SETTINGS = {
     "owner_database_url": "Main database, as the role that owns it: `migrate`, keys, tenants, `reconcile`, `replay`.",
     "owner_audit_database_url": "Audit's database, as the role that owns it.",
+    "owner_keys_database_url": "Database of customers' keys, as the role that owns it. In no backup of the main one.",
+    "owner_metrics_database_url": "Metrics database, as the role that owns it. Empty: no metrics are stored.",
     "eligibility_database_url": "Main database as `amana_eligibility`.",
     "transactions_database_url": "Main database as `amana_transactions`.",
     "audit_database_url": "Audit's database as `amana_audit`.",
+    "metrics_database_url": "Metrics database as `amana_metrics`, with TimescaleDB or without. Empty: none.",
     "relay_database_url": "Main database as `amana_relay`.",
     "notifications_database_url": "Main database as `amana_notifications`.",
     "gateway_database_url": "Main database as any service role: where a service looks up API keys.",
+    "keys_database_url": "The database of customers' keys as `amana_eligibility`.",
     "redis_url": "Redis or Valkey for cached assessments and quotas. Empty: nothing is cached, quotas are local.",
     "quota_default_rate": "Requests a second of a key without a quota of its own, and as many at once; 0: any number.",
     "quota_replicas": "How many processes share a key's quota while Redis is away: each then grants its part.",
@@ -59,7 +65,10 @@ SETTINGS = {
     "internal_key": "The API key with scope `internal` with which services call each other.",
     "api_key": "A lender's API key, for commands that act as its program: `transfers import`, `policy`.",
     "audit_key_file": "The Ed25519 private key that signs checkpoints, in PEM. Signed checkpoints are kept beside it.",
+    "privacy_key_file": "The keys that wrap customers' keys. Kept away from every database and its backups.",
+    "retention_days": "How long records are kept by law after the last decision and loan; at most 36525. 5 years.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
+    "audit_archive_dir": "A folder, best a write-once mount, for a checkpoint of each stream a minute; empty for none.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
     "assessment_ttl_ms": "How old a cached assessment may get and still answer a plain question; at most 60000.",
     "assessments_in_memory": "How many cached assessments one eligibility process holds itself, at most 10000000.",
@@ -80,10 +89,13 @@ SCOPES = {
     "internal": "Calls between services, for the tenant named in `Amana-Tenant`. Only the platform's own key has it.",
     "loans:read": "Loans and repayments.",
     "loans:write": "Book loans, record and reverse repayments.",
+    "metrics:read": "The tenant's own decisions and transfers, counted over time.",
     "notifications:read": "What borrowers are and were to be told.",
     "notifications:send": "Claim notification requests and report what came of them: a sender's key.",
     "policies:approve": "Approve policies that another key drafted, withdraw and read them.",
     "policies:write": "Draft, withdraw and read policies.",
+    "privacy:read": "Read a customer who is to be erased, take a copy of all that is known of one, see erasures.",
+    "privacy:write": "Ask for a customer to be erased: it restricts them at once, and nothing undoes it.",
     "tape:import": "Act at a past time: `as_of`, `terms`, `effective_at`, `effective_on`, `imported`.",
     "transfers:force": "Capture a hold after its expiry, limit or no limit, for a reason that the audit log keeps.",
     "transfers:write": "Post, hold, capture, void and reverse transfers.",
@@ -92,7 +104,7 @@ SCOPES = {
 ROUTES: tuple[tuple[str, Sequence[ControllerRouterHandler]], ...] = (
     ("eligibility", ELIGIBILITY_ROUTES),
     ("transactions", TRANSACTIONS_ROUTES),
-    ("audit", AUDIT_ROUTES),
+    ("audit", (*AUDIT_ROUTES, *TILE_ROUTES, *METRICS_ROUTES)),
     ("notifications", NOTIFICATIONS_ROUTES),
 )
 

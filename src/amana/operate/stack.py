@@ -26,10 +26,19 @@ from amana.infra.embedded.ports import LOOPBACK, exchange, find_free, is_free, r
 from amana.infra.embedded.postgres import Postgres
 from amana.infra.embedded.process import Process, ServerError
 from amana.infra.embedded.valkey import Valkey
-from amana.infra.migrate import MigrationError, database_of, ensure_database, migrate, with_database, with_role
+from amana.infra.migrate import (
+    MigrationError,
+    database_of,
+    ensure_database,
+    migrate,
+    migrate_metrics,
+    with_database,
+    with_role,
+)
 from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.settings import Settings, to_environ
 from amana.operate.home import Home, explain
+from amana.operate.privacy.encrypting import encrypt
 
 DATABASE = "amana"
 SERVICES = ("eligibility", "transactions", "audit", "relay")
@@ -188,15 +197,21 @@ class Stack:
         if self.postgres:
             owner = self.postgres.owner_url(DATABASE)
         owner_audit = given.owner_audit_database_url or with_database(owner, f"{database_of(owner)}_audit")
+        owner_keys = given.owner_keys_database_url or with_database(owner, f"{database_of(owner)}_keys")
+        owner_metrics = given.owner_metrics_database_url or with_database(owner_audit, f"{database_of(owner)}_metrics")
+        homes = {**dict.fromkeys(ALL_SERVICES, owner), "audit": owner_audit, "metrics": owner_metrics}
         roles = {
-            f"{name}_database_url": getattr(given, f"{name}_database_url")
-            or service_url(owner_audit if name == "audit" else owner, owner, f"amana_{name}")
-            for name in ALL_SERVICES
+            f"{name}_database_url": getattr(given, f"{name}_database_url") or service_url(home, owner, f"amana_{name}")
+            for name, home in homes.items()
         }
         return msgspec.structs.replace(
             given,
             owner_database_url=owner,
             owner_audit_database_url=owner_audit,
+            owner_keys_database_url=owner_keys,
+            keys_database_url=given.keys_database_url
+            or with_database(roles["eligibility_database_url"], database_of(owner_keys)),
+            owner_metrics_database_url=owner_metrics,
             **roles,
             gateway_database_url=given.gateway_database_url or roles["relay_database_url"],
             redis_url=self.valkey.url if self.valkey else given.redis_url,
@@ -207,16 +222,26 @@ class Stack:
             notifications_url=f"http://{LOOPBACK}:{self.ports.notifications}",
             internal_key=given.internal_key or kept.internal_key,
             audit_key_file=given.audit_key_file or str(self.home.audit_key()),
+            privacy_key_file=given.privacy_key_file or str(self.home.privacy_keys()),
         )
 
     async def _prepare_databases(self) -> None:
         settings = self.settings
-        await together(
-            [ensure_database(settings.owner_database_url), ensure_database(settings.owner_audit_database_url)]
+        owned = (
+            settings.owner_database_url,
+            settings.owner_audit_database_url,
+            settings.owner_keys_database_url,
         )
+        await together([ensure_database(dsn) for dsn in owned])
         applied = await migrate(settings)
+        try:
+            await ensure_database(settings.owner_metrics_database_url)
+            applied += await migrate_metrics(settings)
+        except DatabaseUnavailable as error:
+            self._say(f"The metrics database does not answer; metrics wait for it, everything else goes on: {error}")
         if applied:
             self._say(f"Applied {len(applied)} migrations")
+        await encrypt(settings, self._say)
         await provision.ensure_internal_key(settings.owner_database_url, settings.internal_key)
 
     async def start_services(self) -> None:

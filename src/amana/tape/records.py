@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from amana.domain.facts import Employment
+from amana.domain.record import Employment
 from amana.tape.book import TapeCustomer, TapeLoan, TapeRepayment, customer_id, loan_id, repayment_id
 from amana.tape.mapping import Mapping
 

@@ -16,10 +16,10 @@ from time import perf_counter
 from typing import TypeAlias
 from uuid import UUID
 
-from amana.domain.facts import Employment
 from amana.domain.ids import derived_id
 from amana.domain.money import Currency
 from amana.domain.reasons import Reason
+from amana.domain.record import Employment
 from amana.infra.http import HttpClient
 from amana.tape.book import Book, TapeCustomer, TapeLoan, TapeRepayment
 from amana.tape.client import Client, Decided, Refusal, Urls

@@ -12,6 +12,7 @@ from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
+from amana.infra.latencies import latencies_told
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 from amana.transactions.flow import Flow
@@ -33,7 +34,7 @@ def build(settings: Settings) -> Litestar:
         url = settings.transactions_database_url
         batches = await open_pool(url, "transactions", settings.pool_connections, batches=True)
         pool = await open_pool(url, "transactions", settings.pool_connections)
-        async with HttpClient() as client:
+        async with HttpClient() as client, latencies_told(settings.metrics_database_url, "transactions"):
             flow = Flow(batches, Store(settings.ledger_shards))
             app.state.flow = flow
             app.state.reads = Reads(pool, settings.ledger_shards)

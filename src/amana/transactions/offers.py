@@ -20,6 +20,7 @@ OFFER_REASONS = frozenset(
     {
         Reason.OFFER_NOT_FOUND,
         Reason.OFFER_EXPIRED,
+        Reason.CUSTOMER_RESTRICTED,
         Reason.DECISION_CHANGED,
         Reason.DECISION_OVERRIDDEN,
         Reason.DECISION_REVERSED,

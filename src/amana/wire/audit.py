@@ -6,17 +6,33 @@ from uuid import UUID
 from amana.wire.common import Response
 
 
+class ReplacedKey(Response):
+    """A key that was replaced: it signed checkpoints of up to `signed_until` leaves."""
+
+    verifier_key: str
+    signed_until: int
+
+
 class StreamKey(Response):
-    """The key of one stream: `verifier_key` is `name+id+key` of a C2SP signed note, its name the log's origin."""
+    """The key of one stream: `verifier_key` is `name+id+key` of a C2SP signed note, its name the log's origin.
+
+    `replaced` are the keys before it, oldest first.
+    """
 
     stream: str
     verifier_key: str
+    replaced: list[ReplacedKey]
 
 
 class AuditKeys(Response):
-    """The keys that checkpoints are signed with. Keep them apart from the log: they are what a verifier trusts."""
+    """The keys that checkpoints are signed with. Keep them apart from the log: they are what a verifier trusts.
+
+    `rotations` are signed notes, oldest first, by which each key was replaced by the next: whoever trusts one of the
+    keys comes to trust the others by them.
+    """
 
     keys: list[StreamKey]
+    rotations: list[str]
 
 
 class CheckpointView(Response):
@@ -48,10 +64,11 @@ class AuditEventPage(Response):
 
 
 class InclusionProofView(Response):
-    """That leaf `position` is in the log of `tree_size` leaves that `checkpoint` signs (RFC 9162, 2.1.3).
+    """That leaf `position` is in the log of `tree_size` leaves (RFC 9162, 2.1.3).
 
-    To check: SHA-256(0x00 || body of the event) is `leaf_hash`; `hashes` lead from it to the root in `checkpoint`,
-    whose signature is by `verifier_key`.
+    To check: SHA-256(0x00 || body of the event) is `leaf_hash`; `hashes` lead from it to the root of `tree_size`
+    leaves. That is the one in `checkpoint`, the newest, whose signature is by `verifier_key`; or, where you asked for
+    another size, the one in the checkpoint of that size that you have.
     """
 
     stream: str
@@ -75,16 +92,43 @@ class ConsistencyProofView(Response):
 
 
 class StreamStatus(Response):
-    """How far a stream is. `received` and `source_last` are highest positions, -1 for none, null for not known yet."""
+    """How far a stream is. `received` and `source_last` are highest positions, -1 for none, null for not known yet.
+
+    `missing` counts the positions up to there that have not come; `first_missing` is the first of them, or else the
+    next one to come. `refusing` says why nothing is signed, null while all is well. `irregularities` counts what was
+    wrong in what came, by kind.
+    """
 
     stream: str
     received: int
     source_last: int | None
+    first_missing: int
+    missing: int
     sealed_size: int
     checkpoint: str | None
+    refusing: str | None
+    irregularities: dict[str, int]
 
 
 class StreamStatuses(Response):
     """Every stream."""
 
     streams: list[StreamStatus]
+
+
+class IrregularityView(Response):
+    """What was wrong at `position`, `times` times: `conflict`, `doubled`, `malformed` or `refetched`."""
+
+    kind: str
+    position: int
+    detail: str
+    times: int
+    first_at: datetime
+    last_at: datetime
+
+
+class IrregularityList(Response):
+    """The last ones seen, newest first."""
+
+    stream: str
+    irregularities: list[IrregularityView]

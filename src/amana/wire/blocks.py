@@ -31,12 +31,15 @@ class BlockLiftRequest(Request):
 
 
 class BlockView(Response):
-    """A block: who placed it, why and until when, who lifted it. `in_force` by the database's clock."""
+    """A block: who placed it, why and until when, who lifted it. `in_force` by the database's clock.
+
+    `reason` and `lift_reason` are null once they are erased.
+    """
 
     id: UUID
     customer: UUID
     code: str
-    reason: str
+    reason: str | None
     until: datetime | None
     placed_by: str
     placed_at: datetime

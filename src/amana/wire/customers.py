@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from amana.domain.facts import Employment
+from amana.domain.record import Employment
 from amana.wire.common import END, AmountOrZero, Instant, Request, Response
 from amana.wire.problems import FieldError, Figure
 

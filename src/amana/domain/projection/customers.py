@@ -4,10 +4,13 @@ from uuid import UUID
 
 from amana.domain.projection.eligibility_rows import BlockRow, CustomerRow
 from amana.domain.projection.state import Needs, State
-from amana.domain.projection.told import Blocked, FactsRecorded, Lifted, Told
+from amana.domain.projection.told import Blocked, CustomerTold, FactsRecorded, Lifted, Told
+
+SEALED = frozenset({"nuban", "phone"})
+"""Parts of a record whose being there no row tells without the customer's key."""
 
 
-def needs_customer(told: Told[FactsRecorded], _state: State) -> Needs:
+def needs_customer(told: Told[FactsRecorded] | Told[CustomerTold], _state: State) -> Needs:
     """The customer."""
     yield "customers", (told.tenant, told.data.customer)
 
@@ -23,7 +26,7 @@ def record(state: State, told: Told[FactsRecorded], position: int | None) -> Non
         0 if before is None else before.facts_version,
         data.kyc_tier,
         data.blocked,
-        sorted(data.known),
+        sorted({*data.known} - SEALED),
         consents.get("terms"),
         consents.get("bureau"),
         consents.get("recovery"),
@@ -61,6 +64,19 @@ def lift(state: State, told: Told[Lifted], position: int | None) -> None:
             state.object_to(position, f"block {id_}", "never placed", "lifted")
         else:
             found.lifted_by, found.position = told.actor, position
+    _next_version(state, told.tenant, told.data.customer, told.data.facts_version, position)
+
+
+def restrict(state: State, told: Told[CustomerTold], position: int | None) -> None:
+    """The customer is to be erased: nothing of the row changes but its version."""
+    _next_version(state, told.tenant, told.data.customer, told.data.facts_version, position)
+
+
+def erase(state: State, told: Told[CustomerTold], position: int | None) -> None:
+    """Nothing personal is left in the row."""
+    found = state.customers.get((told.tenant, told.data.customer))
+    if found is not None:
+        found.known, found.consent_terms, found.consent_bureau, found.consent_recovery = [], None, None, None
     _next_version(state, told.tenant, told.data.customer, told.data.facts_version, position)
 
 

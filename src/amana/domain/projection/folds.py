@@ -12,7 +12,7 @@ from amana.domain.projection.told import Told
 
 VERSION_MAX = 1
 """The newest version of an event that the folds read."""
-NO_EFFECT: frozenset[str] = frozenset({"OfferWithdrawn"})
+NO_EFFECT: frozenset[str] = frozenset({"CustomerErasurePlanned", "CustomerExported", "OfferWithdrawn"})
 """Types of which nothing follows for any row that is rebuilt. Whoever adds an event decides: here, or a fold."""
 
 
@@ -85,6 +85,8 @@ FOLDS: Mapping[str, Fold] = {
     "CustomerFactsRecorded": _fold(
         told.FactsRecorded, Part(Group.CUSTOMERS, customers.needs_customer, customers.record)
     ),
+    "CustomerRestricted": _fold(told.CustomerTold, Part(Group.CUSTOMERS, customers.needs_customer, customers.restrict)),
+    "CustomerErased": _fold(told.CustomerTold, Part(Group.CUSTOMERS, customers.needs_customer, customers.erase)),
     "CustomerBlocked": _fold(told.Blocked, Part(Group.CUSTOMERS, customers.needs_blocked, customers.block)),
     "CustomerBlockLifted": _fold(told.Lifted, Part(Group.CUSTOMERS, customers.needs_lifted, customers.lift)),
     "DecisionMade": _fold(told.Decided, Part(Group.DECISIONS, decisions.needs_nothing, decisions.decide)),

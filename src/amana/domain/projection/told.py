@@ -140,6 +140,13 @@ class FactsRecorded(msgspec.Struct, frozen=True):
     consents: dict[str, bool] = {}
 
 
+class CustomerTold(msgspec.Struct, frozen=True, gc=False):
+    """That a customer was restricted, or erased."""
+
+    customer: UUID
+    facts_version: int
+
+
 class Blocked(msgspec.Struct, frozen=True, gc=False):
     """A block on a customer."""
 

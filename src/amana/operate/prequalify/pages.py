@@ -16,12 +16,15 @@ from uuid import UUID
 
 from amana.domain.facts import Facts, facts_of
 from amana.domain.money import Currency
+from amana.domain.privacy import Processing
 from amana.eligibility import customer_store
+from amana.eligibility.sealed import open_births
 from amana.eligibility.standings import Ledger, Person
 from amana.infra import clock
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.postgres import DatabaseUnavailable, Pool, reading
 from amana.infra.sql import load_queries
+from amana.vault.vault import Vault
 
 SQL = load_queries("amana.operate.prequalify", "prequalify.sql")
 PAGE = 2_000
@@ -46,8 +49,11 @@ class Page(NamedTuple):
 class Reader:
     """Reads the customers of one lender. `page` is how many are read at once."""
 
-    def __init__(self, pool: Pool, ledger: Ledger, tenant: int, currency: Currency, page: int = PAGE) -> None:
+    def __init__(
+        self, pool: Pool, vault: Vault, ledger: Ledger, tenant: int, currency: Currency, page: int = PAGE
+    ) -> None:
         self._pool = pool
+        self._vault = vault
         self._ledger = ledger
         self._tenant = tenant
         self._currency = currency
@@ -96,7 +102,11 @@ class Reader:
         now = clock.now()
         async with reading(self._pool) as connection:
             found = await customer_store.find_customers(connection, [(self._tenant, id_) for id_ in ids])
-        customers = [found[self._tenant, id_] for id_ in ids]
+        opened = await open_births(self._vault, found)
+        for failure in opened.failed.values():
+            raise failure
+        known = [opened.customers[self._tenant, id_] for id_ in ids]
+        customers = [one for one in known if one.processing is Processing.OPEN]
         clear = [one for one in customers if not one.too_widely_linked]
         persons = [Person((one.customer, *one.linked), None) for one in clear]
         standings = await self._ledger.persons(self._tenant, self._currency, persons)

@@ -28,6 +28,7 @@ from amana.operate.prequalify.pages import PAGE, PAGES_IN_FLIGHT, Reader
 from amana.operate.prequalify.telling import Bar, Tally, tell
 from amana.operate.prequalify.warming import APPROVE, Spool, Warmed, warm
 from amana.tape.client import Client, Urls
+from amana.vault.vault import Vault
 
 STATEMENT_TIMEOUT_MS = 60_000
 """Counting a lender's customers reads an index whole."""
@@ -46,13 +47,15 @@ async def run_prequalify(
         url = settings.eligibility_database_url or settings.owner_database_url
         pool = await open_pool(url, "eligibility", PAGES_IN_FLIGHT + 1, STATEMENT_TIMEOUT_MS)
         opened.push_async_callback(pool.close)
+        vault = Vault.of(settings)
+        opened.push_async_callback(vault.close)
         http = await opened.enter_async_context(HttpClient())
         spool = opened.enter_context(Spool())
         policy = await _live_policy(pool, tenant, options.product)
         require_network(policy, options.network)
         decider, tally = Decider(policy, options.network), Tally()
         ledger = Ledger(http, settings.transactions_url, settings.internal_key)
-        reader = Reader(pool, ledger, tenant.tenant, policy.document.currency, page)
+        reader = Reader(pool, vault, ledger, tenant.tenant, policy.document.currency, page)
         begun = time.monotonic()
         with file:
             await _decide_all(console, reader, decider, options, file, tally, spool)

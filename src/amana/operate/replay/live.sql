@@ -50,13 +50,13 @@ FULL JOIN (SELECT tenant, customer, currency::text, count(*) FILTER (WHERE close
            FROM transactions.loans GROUP BY tenant, customer, currency) AS l USING (tenant, customer, currency);
 
 -- name: customers
--- Customers, with the names of the parts of their record that are there.
+-- Customers, with the names of the parts of their record that are there, as far as a row tells without its key.
 SELECT tenant, customer, facts_version, kyc_tier, blocked,
        ARRAY(SELECT name
-             FROM (VALUES ('bank_code', bank_code IS NOT NULL), ('birth_date', birth_date IS NOT NULL),
-                          ('bureau', bureau_as_of IS NOT NULL), ('bvn', bvn IS NOT NULL),
+             FROM (VALUES ('bank_code', bank_known), ('birth_date', birth_sealed IS NOT NULL),
+                          ('bureau', bureau_as_of IS NOT NULL), ('bvn', bvn_token IS NOT NULL),
                           ('employment', employment IS NOT NULL), ('monthly_income', monthly_income IS NOT NULL),
-                          ('nin', nin IS NOT NULL), ('nuban', nuban IS NOT NULL), ('phone', phone IS NOT NULL),
+                          ('nin', nin_token IS NOT NULL),
                           ('topups', topups_as_of IS NOT NULL)) AS part (name, there)
              WHERE there ORDER BY name COLLATE "C") AS known,
        consent_terms, consent_bureau, consent_recovery, NULL::bigint AS position

@@ -1,0 +1,107 @@
+"""What a verification finds: the first fault of each stream, and how much of it holds. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+Progress = Callable[[str, int, int], None]
+"""Told (stream, leaves verified, leaves in all) after every checkpoint."""
+
+
+class Kind(StrEnum):
+    """What is wrong."""
+
+    ALTERED = "altered"
+    REORDERED = "reordered"
+    MISSING = "missing"
+    TRUNCATED = "truncated"
+    MALFORMED = "malformed"
+    COLUMNS = "columns"
+    CHECKPOINT = "checkpoint"
+    NODE = "node"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first thing wrong in a stream: at which leaf, and what in words."""
+
+    stream: str
+    position: int
+    kind: Kind
+    detail: str
+
+
+class Bad(Exception):
+    """Ends the check of a stream at its first fault."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+class CannotVerify(ValueError):
+    """What was given can't be used: no export, no key, a file without checkpoints. The message names it."""
+
+
+@dataclass(slots=True)
+class Scan:
+    """What was read of a run of leaves: their hashes up to the first gap, and the first leaf that is odd in itself."""
+
+    hashes: list[bytes]
+    odd: Fault | None = None
+    gap: Fault | None = None
+
+    def add(self, other: "Scan") -> None:
+        """Takes in the run that follows."""
+        self.hashes += other.hashes
+        self.odd = self.odd or other.odd
+        self.gap = self.gap or other.gap
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """What was found of a stream: leaves and checkpoints that hold, how many are sealed, the root over all, hex.
+
+    `older` counts the checkpoints kept elsewhere that it was held to.
+    """
+
+    stream: str
+    leaves: int
+    sealed: int
+    checkpoints: int
+    older: int
+    root: str
+    fault: Fault | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was found of the whole log."""
+
+    streams: tuple[StreamReport, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.first_bad is None
+
+    @property
+    def first_bad(self) -> Fault | None:
+        """The first stream's first fault."""
+        return next((report.fault for report in self.streams if report.fault), None)
+
+    @property
+    def leaves(self) -> int:
+        """Leaves that hold, in all streams."""
+        return sum(report.leaves for report in self.streams)
+
+    def told(self) -> str:
+        """The report in words, a line for each stream and for each fault."""
+        lines = [
+            f"{report.stream}: {report.leaves:,} leaves hold, {report.sealed:,} of them sealed by"
+            f" {report.checkpoints:,} checkpoints, held to {report.older:,} kept elsewhere; root {report.root}"
+            for report in self.streams
+        ]
+        faults = [report.fault for report in self.streams if report.fault]
+        lines += [f"BAD: {fault.stream}, leaf {fault.position}, {fault.kind}: {fault.detail}" for fault in faults]
+        return "\n".join(lines if faults else [*lines, "Nothing is wrong."])

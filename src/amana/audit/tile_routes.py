@@ -1,0 +1,58 @@
+"""The log as a tiled transparency log (C2SP tlog-tiles): what monitors, mirrors and witnesses of others read.
+
+Hashes and checkpoints tell nothing of any tenant. Entries are all tenants' events: only the platform's own key gets
+them; whoever else is to have the whole log gets an export.
+"""
+
+from collections.abc import Sequence
+
+from litestar import MediaType, Response, get
+from litestar.datastructures import State
+from litestar.types import ControllerRouterHandler
+
+from amana.audit.http import newest_checkpoint
+from amana.audit.status import StreamName
+from amana.audit.tile_store import read_tile
+from amana.audit.tiles import TileError, parse_tile
+from amana.domain.reasons import Reason
+from amana.wire.problems import Refused
+
+CHECKPOINT_CACHE = "private, max-age=1"
+TILE_CACHE = "private, max-age=31536000, immutable"
+"""A tile never changes. Private, because it is given for a key."""
+
+
+@get("/v1/audit/log/{stream:str}/checkpoint", opt={"scope": "audit:read"}, tags=["Audit"])
+async def get_log_checkpoint(state: State, stream: StreamName) -> Response[str]:
+    """The newest signed checkpoint, as a C2SP signed note."""
+    async with state.store.rows() as rows:
+        newest = await newest_checkpoint(rows, stream)
+    headers = {"cache-control": CHECKPOINT_CACHE}
+    return Response(newest.note, media_type=MediaType.TEXT, headers=headers)
+
+
+@get("/v1/audit/log/{stream:str}/tile/entries/{place:path}", opt={"scope": "internal"}, tags=["Internal"])
+async def get_entries(state: State, stream: StreamName, place: str) -> Response[bytes]:
+    """An entry bundle: up to 256 leaves of all tenants, each after its length in two bytes."""
+    return await _tile(state, stream, f"entries{place}")
+
+
+@get("/v1/audit/log/{stream:str}/tile/{level:str}/{place:path}", opt={"scope": "audit:read"}, tags=["Audit"])
+async def get_tile(state: State, stream: StreamName, level: str, place: str) -> Response[bytes]:
+    """A tile: up to 256 hashes of 32 bytes. `place` is the tile's number in groups of three digits."""
+    return await _tile(state, stream, f"{level}{place}")
+
+
+TILE_ROUTES: Sequence[ControllerRouterHandler] = (get_log_checkpoint, get_entries, get_tile)
+
+
+async def _tile(state: State, stream: str, path: str) -> Response[bytes]:
+    try:
+        tile = parse_tile(path)
+    except TileError as error:
+        raise Refused(Reason.NOT_FOUND, "Not the path of a tile.") from error
+    async with state.store.rows() as rows:
+        content = await read_tile(rows, stream, tile)
+    if content is None:
+        raise Refused(Reason.NOT_FOUND, "The log has no such tile.")
+    return Response(content, media_type="application/octet-stream", headers={"cache-control": TILE_CACHE})

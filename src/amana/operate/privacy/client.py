@@ -1,0 +1,90 @@
+"""What `amana privacy export` and `erase` ask of running services, as a lender's program does."""
+
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import msgspec
+
+from amana.domain.privacy import ErasureReason
+from amana.infra.http import HttpClient, UpstreamUnavailable
+from amana.infra.settings import Settings
+
+TIMEOUT_MS = 15_000
+PAGES_MAX = 10_000
+"""Pages of one list: far more than anybody has."""
+
+
+class PrivacyRefused(Exception):
+    """A service said no, or did not answer. The message says why."""
+
+
+class Services:
+    """The services, and the key with which they are asked."""
+
+    def __init__(self, http: HttpClient, settings: Settings) -> None:
+        self._http = http
+        self._urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
+        self._headers = {"Authorization": f"Bearer {settings.api_key}"}
+        self._has_key = bool(settings.api_key)
+
+    async def send(self, method: str, service: str, path: str, body: object = None, **query: object) -> dict[str, Any]:
+        """The answer where it is a success. Raises `PrivacyRefused`."""
+        if not self._has_key:
+            raise PrivacyRefused("AMANA_API_KEY is not set: the services are asked as a lender's program asks them")
+        asked = {name: str(value) for name, value in query.items() if value is not None}
+        url = f"{self._urls[service].rstrip('/')}{path}" + (f"?{urlencode(asked)}" if asked else "")
+        sent = None if body is None else msgspec.json.encode(body)
+        try:
+            reply = await self._http.request(method, url, body=sent, headers=self._headers, timeout_ms=TIMEOUT_MS)
+            answer: dict[str, Any] = msgspec.json.decode(reply.body, type=dict)
+        except UpstreamUnavailable as error:
+            raise PrivacyRefused(f"{service} does not answer: {error}; try again") from error
+        except msgspec.DecodeError as error:
+            raise PrivacyRefused(f"{url} answered, and not in JSON: is it Amana?") from error
+        if reply.status != 200:
+            raise PrivacyRefused(f"{answer.get('detail')} ({answer.get('code')})")
+        return answer
+
+
+async def export(settings: Settings, customer: UUID) -> dict[str, Any]:
+    """All that both services know of a customer: eligibility's copy, every page of it, and the loans with repayments.
+
+    Raises `PrivacyRefused`.
+    """
+    async with HttpClient() as http:
+        services = Services(http, settings)
+        path = f"/v1/customers/{customer}/export"
+        whole = await services.send("GET", "eligibility", path)
+        for _ in range(PAGES_MAX):
+            if whole["next"] is None:
+                break
+            page = await services.send("GET", "eligibility", path, before=whole["next"])
+            whole["decisions"] += page["decisions"]
+            whole["disclosed_to"] = sorted({*whole["disclosed_to"], *page["disclosed_to"]})
+            whole["next"] = page["next"]
+        del whole["next"]
+        loans = await _all(services, "/v1/loans", "loans", customer=customer)
+        for loan in loans:
+            loan["repayments"] = await _all(services, f"/v1/loans/{loan['id']}/repayments", "repayments")
+        return {**whole, "loans": loans}
+
+
+async def erase(settings: Settings, customer: UUID, id_: UUID, reason: ErasureReason) -> dict[str, Any]:
+    """Asks for a customer to be erased. Raises `PrivacyRefused`."""
+    async with HttpClient() as http:
+        path = f"/v1/customers/{customer}/erasures"
+        return await Services(http, settings).send("POST", "eligibility", path, {"id": id_, "reason": reason})
+
+
+async def _all(services: Services, path: str, name: str, **query: object) -> list[dict[str, Any]]:
+    """Every item of a list, page by page."""
+    found: list[dict[str, Any]] = []
+    after: str | None = None
+    for _ in range(PAGES_MAX):
+        page = await services.send("GET", "transactions", path, after=after, **query)
+        found += page[name]
+        after = page.get("next")
+        if after is None:
+            break
+    return found
