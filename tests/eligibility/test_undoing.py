@@ -1,7 +1,9 @@
 """What follows from a reversal while the ledger is away, slow, or refuses; the ledger is the tests' own."""
 
 import asyncio
+import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,11 +11,15 @@ import msgspec
 import pytest
 from tests.domain.policy_model import shipped
 from tests.eligibility.conftest import Lender
-from tests.eligibility.reviewing import REVIEWER, Bench, Database, done, events_of
+from tests.eligibility.reviewing import REVIEWER, WHY, Bench, Database, done, events_of
 from tests.eligibility.standings_server import StandingsServer
+from tests.eligibility.test_erasure import come_due, erase
 
 from amana.domain import decision_reversal
 from amana.eligibility import undoing
+from amana.eligibility.erasing import Eraser
+from amana.eligibility.flow import Flow
+from amana.eligibility.jobs import erase_due
 from amana.eligibility.reversal_ledger import UndoingLedger
 from amana.eligibility.undoing import Undoing
 from amana.infra.http import HttpClient
@@ -214,6 +220,35 @@ async def test_only_what_is_stuck_is_helped_and_by_another_key(bench: Bench, scr
         assert (status, problem["code"]) == (404, "reversal_not_found")
     script.says(decision, (200, CLOSED))
     await reached(bench, decision, "over")
+
+
+async def test_the_decision_of_a_customer_who_is_to_be_erased_is_reversed_and_what_people_write_of_it_is_sealed(
+    bench: Bench, script: Script, database: Database, flow: Flow
+) -> None:
+    eraser = Eraser(flow, timedelta(0))
+    decision = await lent(bench)
+    customer = await bench.customer_of(decision)
+    await erase(bench.lender, customer)
+    script.says(decision, (200, BOOKED))
+    script.says(LOAN, refusal("account_frozen"), (200, MOVED))
+    reversal = done(await bench.reverse(decision, loans="reverse"))["review"]["id"]
+    await reached(bench, decision, "stuck")
+    await come_due(database, customer)
+    await erase_due(eraser)  # everything else is kept no longer
+    assert (await bench.lender.send("GET", f"/v1/customers/{customer}/erasures"))[1]["state"] == "restricted"
+    helped = done(await help_on(bench, "resumptions", reversal))["review"]
+    assert (helped["reviewer"], helped["reason"]) == (REVIEWER, WHY)
+    await reached(bench, decision, "over")
+    kept = await database.fetch("SELECT * FROM review_words WHERE customer = $1", UUID(customer))
+    assert [(row["reviewer"], row["reason"], row["salt"]) for row in kept] == [(None, None, None)] * 2
+    assert not [row for row in kept if WHY.encode() in row["sealed"]]
+    told = json.dumps(await events_of(database, decision))
+    assert WHY not in told and REVIEWER not in told
+    await come_due(database, customer)
+    await erase_due(eraser)
+    assert (await bench.lender.send("GET", f"/v1/customers/{customer}/erasures"))[1]["state"] == "erased"
+    reviews = (await bench.explain(decision, bench.judge))["reviews"]
+    assert [(one["kind"], one["reason"]) for one in reviews] == [("reversal", None), ("resumption", None)]
 
 
 async def test_of_helpers_at_once_one_helps(bench: Bench, script: Script) -> None:

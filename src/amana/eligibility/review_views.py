@@ -7,9 +7,9 @@ import msgspec
 from amana.domain.review import OverrideOutcome, ResolutionOutcome
 from amana.eligibility import views
 from amana.eligibility.explaining import Explained
+from amana.eligibility.judging import Done
 from amana.eligibility.reversal_records import Saga
 from amana.eligibility.review_records import Appeal, Review
-from amana.eligibility.reviews import Done
 from amana.gateway.caller import Caller
 from amana.wire.eligibility import OfferView, PriceView
 from amana.wire.reviews import (

@@ -1,26 +1,19 @@
-"""Reviews of a decision: judged under its lock, and written with their event in one transaction.
+"""Reviews of a decision, one function for each: what is asked, and how it is judged (`judging` runs it).
 
-    the decision, the live policy, the customer's key  →
-    BEGIN, the decision's standing locked, judged purely, review, event  →  COMMIT
-
-All reviews of a decision take turns at the row of its standing, so of two at once the second one sees the first. An id
-that was used before gives its first answer again, or is refused by the field that differs. What is refused is not
-stored: as with checks, its id stays free.
+    the decision, the live policy  →  judged under the decision's lock, and written in one transaction
 
 A reversal ends every offer of the decision here, in this transaction, and begins a saga in it where there are any: what
 was booked from one lives in transactions, and is undone from there (`undoing`).
 """
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from amana.domain.book import Asked, differing_field
-from amana.domain.commitments import Words, differing_words
+from amana.domain.book import Asked
+from amana.domain.commitments import Words
 from amana.domain.decision import CompiledPolicy
-from amana.domain.decision_reversal import SagaState, UndoLoans, UndoTerms, abandoned, resumed, undo_terms
+from amana.domain.decision_reversal import SagaState, UndoLoans, undo_terms
 from amana.domain.reasons import Reason
 from amana.domain.review import (
     Case,
@@ -40,15 +33,11 @@ from amana.domain.review import (
 from amana.domain.transfer import Refused
 from amana.eligibility import reversal_store, review_store, store
 from amana.eligibility.flow import Flow
-from amana.eligibility.records import Key
-from amana.eligibility.review_events import reviewed
-from amana.eligibility.review_records import Draft, Review
-from amana.eligibility.sealed import open_review, seal_words
+from amana.eligibility.judging import Done, Reviewing, run
+from amana.eligibility.review_records import Draft
 from amana.gateway.caller import Caller
 from amana.infra import clock
-from amana.infra.outbox import append
-from amana.infra.postgres import Connection, in_transaction, reading
-from amana.infra.sealing import SealingKey
+from amana.infra.postgres import Connection, reading
 from amana.wire.reviews import (
     AppealRequest,
     DecisionReversalRequest,
@@ -58,22 +47,6 @@ from amana.wire.reviews import (
 )
 
 _WORDS = ("id", "reason", "reviewer")
-
-
-class Done(NamedTuple):
-    """A review that is stored; `replayed` when it was before."""
-
-    review: Review
-    replayed: bool
-
-
-class _Review(NamedTuple):
-    """One request to review: what was asked, in which words, of which decision, and how it is judged."""
-
-    asked: Asked
-    words: Words
-    decision_id: UUID
-    judge: Callable[[Connection, Case], Awaitable[Draft | Refused]]
 
 
 async def override(flow: Flow, caller: Caller, decision_id: UUID, request: OverrideRequest) -> Done | Refused:
@@ -99,7 +72,7 @@ async def override(flow: Flow, caller: Caller, decision_id: UUID, request: Overr
         draft = _draft(asked, words, case, Standing.OVERRIDDEN)
         return msgspec.structs.replace(draft, outcome=request.outcome, terms=terms, ttl_s=request.ttl_s)
 
-    return await _run(flow, caller, _Review(asked, words, decision_id, judge))
+    return await run(flow, caller, Reviewing(asked, words, decision_id, judge))
 
 
 async def appeal(flow: Flow, caller: Caller, decision_id: UUID, request: AppealRequest) -> Done | Refused:
@@ -111,7 +84,7 @@ async def appeal(flow: Flow, caller: Caller, decision_id: UUID, request: AppealR
     async def judge(_: Connection, case: Case) -> Draft | Refused:
         return refuse_appeal(case) or _draft(asked, words, case, case.standing)
 
-    return await _run(flow, caller, _Review(asked, words, decision_id, judge))
+    return await run(flow, caller, Reviewing(asked, words, decision_id, judge))
 
 
 async def resolve(flow: Flow, caller: Caller, appeal_id: UUID, request: ResolutionRequest) -> Done | Refused:
@@ -132,7 +105,7 @@ async def resolve(flow: Flow, caller: Caller, appeal_id: UUID, request: Resoluti
             return refused
         return msgspec.structs.replace(_draft(asked, words, case, case.standing), outcome=request.outcome)
 
-    return await _run(flow, caller, _Review(asked, words, decision_id, judge))
+    return await run(flow, caller, Reviewing(asked, words, decision_id, judge))
 
 
 async def reverse(flow: Flow, caller: Caller, decision_id: UUID, request: DecisionReversalRequest) -> Done | Refused:
@@ -150,7 +123,7 @@ async def reverse(flow: Flow, caller: Caller, decision_id: UUID, request: Decisi
         draft = _draft(asked, words, case, Standing.REVERSING if case.offers else Standing.REVERSED)
         return msgspec.structs.replace(draft, offers=case.offers, undo=undo)
 
-    return await _run(flow, caller, _Review(asked, words, decision_id, judge))
+    return await run(flow, caller, Reviewing(asked, words, decision_id, judge))
 
 
 async def help_on(
@@ -171,62 +144,7 @@ async def help_on(
         refused = refuse_help(case, caller.key_id, undoes_loans=undoes_loans, stuck=stuck)
         return refused or _draft(asked, words, case, case.standing)
 
-    return await _run(flow, caller, _Review(asked, words, found.decision_id, judge))
-
-
-async def _run(flow: Flow, caller: Caller, wanted: _Review) -> Done | Refused:
-    where, key = await _key(flow, caller.tenant, wanted.decision_id)
-
-    async def work(connection: Connection) -> Done | Refused:
-        case = await review_store.lock_case(connection, caller.tenant, wanted.decision_id)
-        known = await review_store.find_review(connection, caller.tenant, wanted.asked.id)
-        if known is not None:
-            return _replayed(wanted, known, where, key)
-        if await review_store.is_decision(connection, caller.tenant, wanted.asked.id):
-            return Refused(Reason.ID_CONFLICT, {"field": "kind"})
-        if key is None:
-            return Refused(Reason.CUSTOMER_ERASED)
-        draft = await wanted.judge(connection, case)
-        if isinstance(draft, Refused):
-            return draft
-        words = seal_words(key, where, wanted.asked.id, draft.words)
-        review = await review_store.insert_review(connection, draft, case.customer, words)
-        await _keep(connection, review, draft.undo)
-        await append(connection, [reviewed(review, case, caller.trace, draft.undo)])
-        return Done(review, replayed=False)
-
-    return await in_transaction(flow.pool, work)
-
-
-async def _keep(connection: Connection, review: Review, undo: UndoTerms | None) -> None:
-    """Opens or closes the appeal that a review is about; begins a saga, or helps one on."""
-    match review.kind:
-        case ReviewKind.APPEAL:
-            await review_store.insert_appeal(connection, review)
-        case ReviewKind.RESOLUTION:
-            await review_store.resolve_appeal(connection, review.tenant, UUID(review.asked["appeal"]), review.review_id)
-        case ReviewKind.REVERSAL if review.offers and undo is not None:
-            await reversal_store.insert_reversal(connection, review, undo)
-        case ReviewKind.RESUMPTION | ReviewKind.ABANDONMENT:
-            change = resumed if review.kind is ReviewKind.RESUMPTION else abandoned
-            await reversal_store.help_on(connection, review.tenant, UUID(review.asked["reversal"]), change)
-
-
-async def _key(flow: Flow, tenant: int, decision_id: UUID) -> tuple[Key, SealingKey | None]:
-    """Whose key seals the words about a decision that is there, and the key; None once they were erased."""
-    async with reading(flow.pool) as connection:
-        customer = await review_store.find_customer(connection, tenant, decision_id)
-    assert customer is not None, "a decision is never deleted"
-    where = tenant, customer
-    return where, (await flow.vault.ensure([where]))[where]
-
-
-def _replayed(wanted: _Review, known: Review, where: Key, key: SealingKey | None) -> Done | Refused:
-    differs = differing_field(wanted.asked, known.kind, known.asked)
-    if differs is None:  # so it is about the same decision, and the same customer
-        known = open_review(known, where, key)
-        differs = differing_words(wanted.words, known.words)
-    return Done(known, replayed=True) if differs is None else Refused(Reason.ID_CONFLICT, {"field": differs})
+    return await run(flow, caller, Reviewing(asked, words, found.decision_id, judge))
 
 
 def _asked(

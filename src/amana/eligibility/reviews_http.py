@@ -14,9 +14,9 @@ from amana.domain.review import AppealState, OverrideOutcome, ResolutionOutcome
 from amana.domain.transfer import Refused as Refusal
 from amana.eligibility import requests, review_store, reviews
 from amana.eligibility.flow import Flow
+from amana.eligibility.judging import Done
 from amana.eligibility.review_records import Appeal
 from amana.eligibility.review_views import MAY_JUDGE, answer_view, appeal_view
-from amana.eligibility.reviews import Done
 from amana.eligibility.sealed import open_words
 from amana.gateway.caller import Caller
 from amana.infra.postgres import reading

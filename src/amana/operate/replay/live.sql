@@ -59,7 +59,7 @@ SELECT tenant, customer, facts_version, kyc_tier, blocked,
                           ('nin', nin_token IS NOT NULL),
                           ('topups', topups_as_of IS NOT NULL)) AS part (name, there)
              WHERE there ORDER BY name COLLATE "C") AS known,
-       consent_terms, consent_bureau, consent_recovery, NULL::bigint AS position
+       consent_terms, consent_bureau, consent_recovery, processing, NULL::bigint AS position
 FROM eligibility.customers;
 
 -- name: customer_blocks

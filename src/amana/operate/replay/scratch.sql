@@ -71,7 +71,7 @@ CREATE UNLOGGED TABLE exposures (
 -- What events say of customers.
 CREATE UNLOGGED TABLE customers (
     tenant integer, customer uuid, facts_version bigint, kyc_tier smallint, blocked boolean, known text[],
-    consent_terms boolean, consent_bureau boolean, consent_recovery boolean, position bigint,
+    consent_terms boolean, consent_bureau boolean, consent_recovery boolean, processing text, position bigint,
     PRIMARY KEY (tenant, customer));
 
 -- name: make_customer_blocks
