@@ -3,25 +3,29 @@
 import ast
 import json
 import re
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
 import pytest
 from tests.domain.ledger import NOW, TENANT, after_s, asked, book_with, change, id_for, post, set_clock
+from tests.domain.lender import Lender
 from tests.domain.review_cases import case
 from tests.golden import check_golden
 from tests.style.source import ROOT, SRC, python_files, tree
 
 from amana.domain.account import Account
 from amana.domain.account_commands import open_account, set_credit_line
-from amana.domain.book import Book, Kind
+from amana.domain.book import Book, Draft, Kind
 from amana.domain.decision import DecisionInputs, assess, compile_policy, decide
+from amana.domain.decision_reversal import SagaState, Step, UndoTerms
 from amana.domain.event_kinds import ABSENT
 from amana.domain.event_types import CATALOGUE
 from amana.domain.events import MAX_INTEGER
 from amana.domain.facts import FACTS, CustomerStanding, facts_of
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
+from amana.domain.loan_reversal import Kept
 from amana.domain.money import Currency
 from amana.domain.policy import policy_from
 from amana.domain.policy_life import PolicyLife
@@ -42,10 +46,12 @@ from amana.eligibility.policy_events import Said as PolicySaid
 from amana.eligibility.policy_events import approved, drafted, published, retired, withdrawn
 from amana.eligibility.privacy_events import customer_erased, customer_exported, customer_restricted, erasure_planned
 from amana.eligibility.records import Block, Check, Made
-from amana.eligibility.review_events import reviewed
+from amana.eligibility.reversal_records import Saga
+from amana.eligibility.review_events import all_undone, reviewed, stuck
 from amana.eligibility.review_records import Review
 from amana.gateway.caller import INTERNAL
 from amana.gateway.provision import ALL_SCOPES
+from amana.infra.outbox import OutboxRow
 from amana.infra.settings import Settings
 from amana.operate.fact_meanings import FACT_MEANINGS
 from amana.operate.reference import SCOPES, SETTINGS, pages, routes
@@ -126,8 +132,26 @@ def history() -> Book:
     return book
 
 
+def undone() -> list[Draft]:
+    """A loan that a reversed decision almost undid, and then did, with a hold; and an offer that it closed."""
+    booked = Lender().run("""
+        Mon 09:30  line    may owe 20000               => done
+            09:31  loan    lend 10000 fee 1500         => owes 11500 open
+            09:32  payout  hold bank -> shop 600       => moved 600
+            09:33  ask     withdraw                    => reversing
+            09:34  leave   abandon                     => done
+            09:35  ask2    withdraw payout             => reversing
+            09:36  undo    reverse to funding          => returned 0
+    """)
+    unbooked = Lender().run("""
+        Mon 09:30  line    may owe 20000               => done
+            09:33  ask     withdraw                    => unbooked
+    """)
+    return [*booked.book.drafts, *unbooked.book.drafts]
+
+
 def test_the_events_of_the_ledger_have_the_fields_that_the_page_lists() -> None:
-    drafts = history().drafts
+    drafts = [*history().drafts, *undone()]
     assert {draft.type for draft in drafts} == {event.name for event in EVENTS if event.stream == "transactions"}
     seen: dict[str, set[str]] = {}
     for draft in drafts:
@@ -220,6 +244,8 @@ def reviews() -> list[Review]:
         ReviewKind.APPEAL: {"decision": str(id_for("decision"))},
         ReviewKind.RESOLUTION: {"appeal": str(id_for("appeal"))},
         ReviewKind.REVERSAL: {"decision": str(id_for("decision"))},
+        ReviewKind.RESUMPTION: {"reversal": str(id_for("reversal"))},
+        ReviewKind.ABANDONMENT: {"reversal": str(id_for("reversal"))},
     }
     return [
         Review(
@@ -243,6 +269,29 @@ def reviews() -> list[Review]:
     ]
 
 
+def reversal() -> list[OutboxRow]:
+    """A reversal with an offer to undo: begun, stuck, and over."""
+    undo = UndoTerms(terms=None, kept=Kept.NOT_ASKED)
+    saga = Saga(
+        tenant=TENANT,
+        reversal_id=id_for("reversal"),
+        decision_id=id_for("decision"),
+        customer=id_for("ada"),
+        product="nano",
+        currency=Currency.NGN,
+        state=SagaState.RUNNING,
+        undo=undo,
+        attempts=1,
+        begun_at=NOW,
+        over_at=None,
+        age=timedelta(0),
+        steps=(Step(offer=id_for("offer")),),
+    )
+    [review] = [review for review in reviews() if review.kind is ReviewKind.REVERSAL]
+    begun = msgspec.structs.replace(review, standing=Standing.REVERSING, offers=(id_for("offer"),))
+    return [reviewed(begun, case(), "", undo), stuck(saga, 3, NOW), all_undone(saga, begun, 4, NOW)]
+
+
 def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None:
     ada, record = id_for("ada"), CustomerRecord(kyc_tier=1)
     asked = Said(consents=Consents(terms=Consent(given=True, at=NOW)))
@@ -252,6 +301,7 @@ def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None
         customer_blocked(TENANT, BLOCK, 2, NOW, ""),
         customer_block_lifted(TENANT, ada, 3, "fraud_suspected", [BLOCK.block_id], NOW, "key", ""),
         *(reviewed(review, case(), "") for review in reviews()),
+        *reversal(),
         customer_restricted(ERASURE, 4, NOW, ""),
         erasure_planned(ERASURE, NOW),
         customer_erased(ERASURE, 5, NOW),

@@ -32,6 +32,11 @@ def test_who_was_never_decided_about_nor_lent_to_is_erased_at_once() -> None:
     assert end_of_retention(None, [standing(), standing()], FIVE_YEARS) == AT_ONCE
 
 
+def test_who_has_a_decision_that_is_being_reversed_is_not_erased_meanwhile() -> None:
+    long_ago = NOW - timedelta(days=9_000)
+    assert end_of_retention(long_ago, [standing()], FIVE_YEARS, reversing=True) is None
+
+
 def test_a_decline_is_kept_as_long_as_a_loan() -> None:
     assert end_of_retention(NOW, [standing()], FIVE_YEARS) == NOW + FIVE_YEARS
 

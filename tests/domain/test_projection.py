@@ -144,6 +144,7 @@ def test_of_an_erased_customer_the_row_says_nothing_any_more() -> None:
     (row,) = state.customers.values()
     assert (row.known, row.consent_terms) == (["bvn"], True)  # no row tells a phone without its key
     tell(state, "CustomerRestricted", {"customer": str(ada), "facts_version": 2}, position=2)
-    assert row.known == ["bvn"]
+    assert (row.known, row.processing) == (["bvn"], "restricted")
     tell(state, "CustomerErased", {"customer": str(ada), "facts_version": 3}, position=3)
     assert (row.facts_version, row.known, row.consent_terms, row.kyc_tier) == (3, [], None, 2)
+    assert row.processing == "erased"

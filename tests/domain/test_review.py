@@ -22,6 +22,7 @@ from amana.domain.review import (
     Wanted,
     cap_now,
     refuse_appeal,
+    refuse_help,
     refuse_override,
     refuse_resolution,
     refuse_reversal,
@@ -196,8 +197,31 @@ class TestAnAppeal:
 
 
 def test_a_reversal_is_final_and_needs_no_other_key() -> None:
-    assert refuse_reversal(case()) is None
-    assert reason_of(refuse_reversal(case(standing=Standing.REVERSED))) is Reason.DECISION_REVERSED
+    assert refuse_reversal(case(), ASKER, undoes_loans=False) is None
+    for standing in (Standing.REVERSING, Standing.REVERSED):
+        again = refuse_reversal(case(standing=standing), ASKER, undoes_loans=False)
+        assert reason_of(again) is Reason.DECISION_REVERSED
+
+
+def test_to_undo_loans_needs_another_key_than_the_one_that_asked() -> None:
+    assert refuse_reversal(case(), JUDGE, undoes_loans=True) is None
+    for standing in Standing:
+        refused = refuse_reversal(case(standing=standing), ASKER, undoes_loans=True)
+        assert reason_of(refused) is Reason.FOUR_EYES_NEEDED
+
+
+def test_a_person_helps_only_a_reversal_that_is_stuck() -> None:
+    assert refuse_help(case(), ASKER, undoes_loans=False, stuck=True) is None
+    assert reason_of(refuse_help(case(), JUDGE, undoes_loans=True, stuck=False)) is Reason.REVERSAL_NOT_STUCK
+    assert reason_of(refuse_help(case(), ASKER, undoes_loans=True, stuck=False)) is Reason.FOUR_EYES_NEEDED
+
+
+@pytest.mark.parametrize("standing", [Standing.REVERSING, Standing.REVERSED])
+def test_nothing_follows_from_a_decision_that_is_being_reversed(standing: Standing) -> None:
+    withdrawn = case(standing=standing)
+    assert reason_of(refuse_override(withdrawn, JUDGE, APPROVE)) is Reason.DECISION_REVERSED
+    assert reason_of(refuse_appeal(withdrawn)) is Reason.DECISION_REVERSED
+    assert reason_of(refuse_withdrawn(id_for("decision"), standing, None)) is Reason.DECISION_REVERSED
 
 
 @pytest.mark.parametrize(
@@ -220,7 +244,8 @@ def test_only_the_newest_word_on_a_decision_can_be_booked(
 def test_a_decision_that_looked_at_an_offer_again_is_reviewed_at_its_offer() -> None:
     again = case(confirms=id_for("offer"))
     refused = Refused(Reason.DECISION_CONFIRMS_OFFER, {"offer": str(id_for("offer"))})
-    assert refuse_override(again, JUDGE, APPROVE) == refuse_appeal(again) == refuse_reversal(again) == refused
+    assert refuse_override(again, JUDGE, APPROVE) == refuse_appeal(again) == refused
+    assert refuse_reversal(again, JUDGE, undoes_loans=True) == refused
 
 
 FAULTS: list[tuple[Reason, dict[str, Any], dict[str, Any]]] = [

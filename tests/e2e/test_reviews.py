@@ -76,7 +76,7 @@ async def test_what_was_reversed_can_not_be_booked_and_stays_refused(lender: Len
     offer = (await lender.offer(customer))["decision_id"]
     reversal = {"id": uuid4()} | SAID
     answer = await judge.must("POST", "eligibility", f"/v1/decisions/{offer}/reversals", reversal)
-    assert (answer["standing"], answer["booked"]) == ("reversed", "unknown")
+    assert (answer["standing"], answer["booked"]) == ("reversing", "unknown")
     booking = {"id": near(customer), "offer_id": offer}
     for _ in range(2):
         status, problem = await lender.post("transactions", "/v1/loans", booking)

@@ -12,8 +12,15 @@ from tests.eligibility.standings_server import StandingsServer, running, served
 
 from amana.eligibility import validator
 from amana.eligibility.app import build
+from amana.eligibility.cache import AssessmentCache
+from amana.eligibility.flow import Flow
+from amana.eligibility.memory import Memory
+from amana.eligibility.policies import Policies
+from amana.eligibility.standings import Ledger
 from amana.gateway.provision import ALL_SCOPES, create_key, create_tenant
+from amana.infra.cache import Cache
 from amana.infra.http import HttpClient, Reply
+from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 from amana.vault.vault import Vault
 
@@ -107,7 +114,9 @@ async def shared_ledger() -> AsyncIterator[StandingsServer]:
 def ledger(shared_ledger: StandingsServer) -> StandingsServer:
     """The tests' ledger, in order and with nothing noted."""
     shared_ledger.down, shared_ledger.hold = False, None
+    shared_ledger.undo = None
     shared_ledger.calls.clear()
+    shared_ledger.undone.clear()
     shared_ledger.asked.clear()
     return shared_ledger
 
@@ -174,6 +183,16 @@ async def vault(service_settings: Settings) -> AsyncIterator[Vault]:
     opened = Vault.of(service_settings)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def flow(service_settings: Settings, http: HttpClient, vault: Vault) -> AsyncIterator[Flow]:
+    """The flow of another process."""
+    pool = await open_pool(service_settings.eligibility_database_url, "eligibility", 3)
+    ledger = Ledger(http, service_settings.transactions_url, service_settings.internal_key)
+    cache = AssessmentCache(Cache(service_settings.redis_url), Memory(1, 0.0, 0.0), 5_000)
+    yield Flow(pool, ledger, cache, Policies(pool), vault)
+    await pool.close()
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """A ledger for these tests: a real HTTP server that answers `POST /v1/standings` from what a test tells it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -12,10 +12,14 @@ import msgspec
 from amana.infra.http_server import serve
 from amana.wire.loans import Standings, StandingsRequest, StandingView
 
+Undo: TypeAlias = Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]]]
+"""(status, body) for the path and body of what a reversal asks."""
+
 
 class StandingsServer:
     """`known` holds what differs from zeros, by (tenant, customer); `calls` the customers of each call, by tenant.
 
+    What a reversal asks is answered by `undo`, or with 503 where no test set it; `undone` are those requests by path.
     With `down` set it answers 503, and `hold` (when set) is waited for before every answer; `asked` is set
     when a call arrives.
     """
@@ -25,6 +29,8 @@ class StandingsServer:
         self.calls: list[tuple[int, StandingsRequest]] = []
         self.keys: set[str] = set()
         self.down = False
+        self.undo: Undo | None = None
+        self.undone: list[tuple[str, dict[str, Any]]] = []
         self.hold: asyncio.Event | None = None
         self.asked = asyncio.Event()
         self.url = ""
@@ -39,15 +45,19 @@ class StandingsServer:
         while more:
             event = await receive()
             body, more = body + event.get("body", b""), event.get("more_body", False)
+        if scope["path"] != "/v1/standings":
+            await _send(send, *self._undo(scope["path"], msgspec.json.decode(body)))
+            return
         self.asked.set()
         if self.hold is not None:
             await self.hold.wait()
         self.keys.add(headers["authorization"])
-        status, answer = self._answer(int(headers["amana-tenant"]), body)
-        await send(
-            {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
-        )
-        await send({"type": "http.response.body", "body": answer})
+        await _send(send, *self._answer(int(headers["amana-tenant"]), body))
+
+    def _undo(self, path: str, request: dict[str, Any]) -> tuple[int, bytes]:
+        self.undone.append((path, request))
+        status, answer = (503, {}) if self.undo is None else self.undo(path, request)
+        return status, msgspec.json.encode(answer)
 
     def _answer(self, tenant: int, body: bytes) -> tuple[int, bytes]:
         request = msgspec.json.decode(body, type=StandingsRequest)
@@ -62,6 +72,11 @@ class StandingsServer:
         return 200, msgspec.json.encode(Standings(standings=views))
 
 
+async def _send(send: Any, status: int, answer: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": answer})
+
+
 @asynccontextmanager
 async def running() -> AsyncIterator[StandingsServer]:
     """The server on a free port, stopped at the end."""
@@ -72,11 +87,11 @@ async def running() -> AsyncIterator[StandingsServer]:
 
 
 @asynccontextmanager
-async def served(app: Any) -> AsyncIterator[str]:
-    """Serves any application on a free port; its base URL."""
+async def served(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """Serves any application, on a free port unless one is given; its base URL."""
     stop = asyncio.Event()
     started: asyncio.Queue[str] = asyncio.Queue()
-    task = asyncio.create_task(serve(app, "127.0.0.1", 0, on_started=started.put_nowait, stop=stop))
+    task = asyncio.create_task(serve(app, "127.0.0.1", port, on_started=started.put_nowait, stop=stop))
     try:
         yield await asyncio.wait_for(started.get(), 10)
     finally:

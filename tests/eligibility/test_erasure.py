@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,17 +11,10 @@ from tests.eligibility.conftest import GOOD_STANDING, RECORD, Lender
 from tests.eligibility.standings_server import StandingsServer
 
 from amana.domain.money import Currency
-from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.erasing import Eraser
 from amana.eligibility.flow import Flow
 from amana.eligibility.jobs import erase_due
-from amana.eligibility.memory import Memory
-from amana.eligibility.policies import Policies
-from amana.eligibility.standings import Ledger
 from amana.gateway.provision import create_key
-from amana.infra.cache import Cache
-from amana.infra.http import HttpClient
-from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 from amana.operate.prequalify.pages import Reader
 from amana.vault.vault import Vault
@@ -30,16 +22,6 @@ from amana.vault.vault import Vault
 IDENTITY = {"bvn": "22212345678", "nin": "70123456789", "bank_code": "011", "nuban": "0000014579"}
 PERSONAL = ("birth_sealed", "identity_sealed", "bvn_token", "nin_token", "employment", "monthly_income", "bureau_as_of")
 RETENTION = timedelta(days=1_827)
-
-
-@pytest.fixture
-async def flow(service_settings: Settings, http: HttpClient, vault: Vault) -> AsyncIterator[Flow]:
-    """The flow of another process."""
-    pool = await open_pool(service_settings.eligibility_database_url, "eligibility", 3)
-    ledger = Ledger(http, service_settings.transactions_url, service_settings.internal_key)
-    cache = AssessmentCache(Cache(service_settings.redis_url), Memory(1, 0.0, 0.0), 5_000)
-    yield Flow(pool, ledger, cache, Policies(pool), vault)
-    await pool.close()
 
 
 async def erase(lender: Lender, customer: str, reason: str = "customer_request", id_: str = "") -> tuple[int, Any]:

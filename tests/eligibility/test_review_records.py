@@ -92,9 +92,9 @@ class TestADecisionExplained:
             (appeal, 2, "active"),
             (override, 3, "overridden"),
             (resolution, 4, "overridden"),
-            (reversal, 5, "reversed"),
+            (reversal, 5, "reversing"),
         ]
-        assert (told["standing"], told["review_count"], told["outcome"]) == ("reversed", 4, "decline")
+        assert (told["standing"], told["review_count"], told["outcome"]) == ("reversing", 4, "decline")
         assert await bench.explain(override) == told, "a loan names the override's id as its decision"
 
     async def test_shows_what_people_wrote_only_to_those_who_judge(self, bench: Bench, settings: Settings) -> None:
@@ -135,7 +135,7 @@ class TestTheRecord:
             ("DecisionAppealed", 2),
             ("DecisionOverridden", 3),
             ("AppealResolved", 4),
-            ("DecisionReversed", 5),
+            ("DecisionReversalStarted", 5),
         ]
         told = events[2]
         assert (told["data"]["review"], told["data"]["words"]) == (override["id"], override["words_digest"])

@@ -182,7 +182,7 @@ class TestAnAppeal:
         decision = await bench.approved()
         appeal = done(await bench.appeal(decision, reason="I never asked for this."))["review"]["id"]
         reversal = done(await bench.reverse(decision))["review"]["id"]
-        assert done(await bench.resolve(appeal, "changed", changed_by=reversal))["standing"] == "reversed"
+        assert done(await bench.resolve(appeal, "changed", changed_by=reversal))["standing"] == "reversing"
 
     async def test_is_one_at_a_time_and_may_follow_another(self, bench: Bench) -> None:
         decision = await bench.declined()
@@ -225,7 +225,7 @@ class TestAReversal:
         decision = await bench.approved()
         override = done(await bench.override(decision))["review"]["id"]
         answer = done(await bench.reverse(decision))
-        assert (answer["standing"], answer["booked"]) == ("reversed", "unknown")
+        assert (answer["standing"], answer["booked"]) == ("reversing", "unknown")
         assert answer["review"]["withdrawn"] == [decision, override]
         for offer in (decision, override):
             assert refused(await bench.confirm(offer))[:2] == (409, "decision_reversed")

@@ -14,7 +14,8 @@ from amana.domain.account import Account, Freeze
 from amana.domain.book import Asked, Kind
 from amana.domain.order import Order
 from amana.domain.transfer import Notes
-from amana.transactions.work import ChangeAccount, Command, OpenAccount, PostOrders
+from amana.transactions.account_work import ChangeAccount, OpenAccount
+from amana.transactions.work import Command, PostOrders
 
 ACTOR = "key"
 ORDER_FIELDS = (

@@ -42,6 +42,7 @@ USES = (
     Use("eligibility/customers.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/privacy.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/queries.sql", "eligibility_database_url", "eligibility"),
+    Use("eligibility/reversals.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/reviews.sql", "eligibility_database_url", "eligibility"),
     Use("gateway/queries.sql", "eligibility_database_url", "gateway", "find_key"),
     Use("gateway/queries.sql", "transactions_database_url", "gateway", "find_key"),
@@ -69,6 +70,7 @@ USES = (
     Use("operate/reconcile.sql", "owner_audit_database_url", "public"),
     Use("vault/queries.sql", "owner_keys_database_url", "vault"),
     Use("transactions/queries.sql", "transactions_database_url", "transactions"),
+    Use("transactions/undoing.sql", "transactions_database_url", "transactions"),
 )
 EITHER = {"operate/reconcile.sql", "operate/replay/log.sql"}
 """Files whose statements each run in one of the places, not in all."""

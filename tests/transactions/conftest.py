@@ -14,10 +14,11 @@ from amana.domain.book import Answer, Asked, Kind
 from amana.domain.order import Order
 from amana.infra.postgres import Pool, Record, open_pool
 from amana.infra.settings import Settings
+from amana.transactions.account_work import ChangeAccount, OpenAccount
 from amana.transactions.flow import Flow
 from amana.transactions.reads import Reads
 from amana.transactions.store import Store
-from amana.transactions.work import ChangeAccount, Command, OpenAccount, PostOrders
+from amana.transactions.work import Command, PostOrders
 
 FAR = 0x800
 """Flipped in an id, this bit moves it to another of eight shards."""

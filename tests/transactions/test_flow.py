@@ -13,8 +13,9 @@ from amana.domain.book import Kind
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Key, Notes
 from amana.infra.postgres import Connection, Record
+from amana.transactions.account_work import OpenAccount
 from amana.transactions.store import Store
-from amana.transactions.work import Command, OpenAccount, PostOrders
+from amana.transactions.work import Command, PostOrders
 
 
 async def test_a_transfer_is_there_with_both_entries_and_its_event(bank: Bank) -> None:

@@ -10,7 +10,8 @@ from amana.domain.account import exposure_account_id, principal_account_id
 from amana.domain.book import Kind
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.reasons import Reason
-from amana.transactions.work import BookLoan, Repay, SetCreditLine
+from amana.transactions.account_work import SetCreditLine
+from amana.transactions.work import BookLoan, Repay
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 

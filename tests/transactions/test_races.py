@@ -22,8 +22,9 @@ from amana.domain.reasons import Reason
 from amana.domain.transfer_commands import expire_holds
 from amana.infra.settings import Settings
 from amana.transactions import batch
+from amana.transactions.account_work import ChangeAccount, SetCreditLine
 from amana.transactions.jobs import sweep_once
-from amana.transactions.work import BookLoan, ChangeAccount, SetCreditLine
+from amana.transactions.work import BookLoan
 
 MANY = 70
 FEW = 20

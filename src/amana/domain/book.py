@@ -43,6 +43,9 @@ class Kind(StrEnum):
     LOAN = "loan"
     REPAYMENT = "repayment"
     REPAYMENT_REVERSAL = "repayment_reversal"
+    OFFER_WITHDRAWAL = "offer_withdrawal"
+    LOAN_REVERSAL = "loan_reversal"
+    LOAN_REVERSAL_ABANDONMENT = "loan_reversal_abandonment"
 
 
 class Asked(Struct, frozen=True):
@@ -91,13 +94,16 @@ class Draft(Struct, frozen=True):
 
 @dataclass
 class Book(Ledger):
-    """A `Ledger` with loans, and the lists of what is to be written."""
+    """A `Ledger` with loans, and the lists of what is to be written.
+
+    `offers_used` says what each offer was booked as; None: it was withdrawn before, and is never booked.
+    """
 
     answers: dict[Key, StoredAnswer] = field(default_factory=dict)
     notes: dict[Key, Notes] = field(default_factory=dict)
     loans: dict[Key, Loan] = field(default_factory=dict)
     repayments: dict[Key, Repayment] = field(default_factory=dict)
-    offers_used: dict[Key, UUID] = field(default_factory=dict)
+    offers_used: dict[Key, UUID | None] = field(default_factory=dict)
     new_answers: list[tuple[Asked, Answer]] = field(default_factory=list)
     new_accounts: list[Account] = field(default_factory=list)
     new_notes: list[tuple[Key, Notes]] = field(default_factory=list)
@@ -106,6 +112,8 @@ class Book(Ledger):
     changed_loans: set[Key] = field(default_factory=set)
     new_repayments: list[Repayment] = field(default_factory=list)
     new_reversals: list[Repayment] = field(default_factory=list)
+    new_withdrawals: list[tuple[Key, UUID, UUID]] = field(default_factory=list)
+    """Offers, each with its customer and the reversal that withdrew it."""
     drafts: list[Draft] = field(default_factory=list)
 
     @cached_property

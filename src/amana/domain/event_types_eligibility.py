@@ -1,13 +1,16 @@
 """The events of eligibility, declared: customers, decisions, what people did about them, policies."""
 
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
 from amana.domain.decision import RuleState
+from amana.domain.decision_reversal import StepState, UndoLoans
 from amana.domain.event_kinds import ABSENT, Absent, Count, Data, Digest, EventType, Instant, Whole
 from amana.domain.facts import FactValue, Source
-from amana.domain.policy import Outcome
+from amana.domain.loan_reversal import Kept
+from amana.domain.policy import LoanReversal, Outcome
 from amana.domain.pricing import Price, Terms
 from amana.domain.privacy import ErasureReason
 from amana.domain.review import OverrideOutcome, OverrideTerms, ResolutionOutcome, Standing
@@ -124,6 +127,16 @@ class DecisionMade(Data, frozen=True):
 
 
 class _Reviewed(Data, frozen=True):
+    """Of a decision that is `reversing` these say `reversed`: to their readers it is withdrawn for good."""
+
+    review: UUID
+    customer: UUID
+    product: str
+    standing: Literal["active", "overridden", "reversed"]
+    words: Digest
+
+
+class _OnReversal(Data, frozen=True):
     review: UUID
     customer: UUID
     product: str
@@ -153,10 +166,60 @@ class DecisionOverridden(_Reviewed, frozen=True):
     expires_at: Instant | None
 
 
-class DecisionReversed(_Reviewed, frozen=True):
-    """A decision was withdrawn for good, and with it the offers that are named, booked or not."""
+class DecisionReversalStarted(_OnReversal, frozen=True):
+    """A decision with offers is being reversed: none can be booked any more, and what followed is being undone.
+    `loans`: what was asked about them; `terms`: how they go back, by the `policy` live then."""
 
     withdrawn: list[UUID]
+    loans: UndoLoans
+    kept_because: Kept | None
+    policy: NamedPolicy | None
+    terms: LoanReversal | None
+
+
+class UndoneOffer(Struct, frozen=True, kw_only=True):
+    """Where an offer of a reversed decision is, and the loan that it was booked as."""
+
+    offer: UUID
+    state: StepState
+    loan: UUID | None
+    kept_because: Kept | None
+
+
+class StuckOffer(UndoneOffer, frozen=True, kw_only=True):
+    """The same, with the ledger's reason where it is stuck."""
+
+    stuck_because: str | None
+
+
+class DecisionReversalStuck(Data, frozen=True):
+    """The ledger refused a step of a reversal, or could not be reached for too long: a person is needed."""
+
+    reversal: UUID
+    customer: UUID
+    product: str
+    standing: Standing
+    offers: list[StuckOffer]
+
+
+class DecisionReversalResumed(_OnReversal, frozen=True):
+    """A person has a stuck reversal go on."""
+
+    reversal: UUID
+
+
+class DecisionReversalAbandoned(_OnReversal, frozen=True):
+    """A person gave up what a stuck reversal could not undo: the loan goes on."""
+
+    reversal: UUID
+
+
+class DecisionReversed(_Reviewed, frozen=True):
+    """A decision was withdrawn for good, and with it the offers that are named, booked or not. `offers`: what became
+    of each of them, and of the loan that it was booked as."""
+
+    withdrawn: list[UUID]
+    offers: list[UndoneOffer] | Absent = ABSENT
 
 
 class _OfPolicy(Data, frozen=True):
@@ -206,7 +269,17 @@ _ABOUT: dict[str, tuple[type[Data], ...]] = {
     ),
     "erasure": (CustomerErasurePlanned,),
     "export": (CustomerExported,),
-    "decision": (AppealResolved, DecisionAppealed, DecisionMade, DecisionOverridden, DecisionReversed),
+    "decision": (
+        AppealResolved,
+        DecisionAppealed,
+        DecisionMade,
+        DecisionOverridden,
+        DecisionReversalAbandoned,
+        DecisionReversalResumed,
+        DecisionReversalStarted,
+        DecisionReversalStuck,
+        DecisionReversed,
+    ),
     "policy": (PolicyApproved, PolicyDrafted, PolicyPublished, PolicyRetired, PolicyWithdrawn),
 }
 

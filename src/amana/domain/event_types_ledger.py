@@ -113,6 +113,7 @@ class HoldVoided(_Moved, frozen=True):
 
     hold: UUID
     released: Count
+    command: UUID | Absent = ABSENT
     notes: Digest | Absent = ABSENT
 
 
@@ -172,11 +173,53 @@ class RepaymentReversed(_OfRepayment, frozen=True):
     reversal: UUID
 
 
+class _OfReversal(_OfLoan, frozen=True):
+    decision_id: UUID | None
+    reversal: UUID
+
+
+class LoanReversalStarted(_OfReversal, frozen=True):
+    """The decision behind a loan is reversed, and the loan with it: it is `reversing` until its money has moved."""
+
+
+class LoanReversalAbandoned(_OfReversal, frozen=True):
+    """A loan is not undone after all: it goes on. `reversal` is that of its decision."""
+
+
+class LoanReversed(_OfReversal, frozen=True):
+    """A loan was undone by opposite transfers, in one group, under the command `reversed_by`. Its `repayments` went
+    back with it, and what they had paid off, `returned`, to the customer's wallet."""
+
+    effective_at: Instant
+    effective_on: date
+    repayments: list[UUID]
+    returned: Count
+    reversed_by: UUID
+    transfers: list[UUID]
+
+
+class OfferWithdrawn(Data, frozen=True):
+    """An offer that was never booked is closed, because its decision is reversed."""
+
+    customer: UUID
+    offer: UUID
+    reversal: UUID
+
+
 STREAM = "transactions"
 _ABOUT: dict[str, tuple[type[Data], ...]] = {
     "account": (AccountClosed, AccountFrozen, AccountLimitChanged, AccountOpened, AccountUnfrozen),
     "hold": (HoldCaptured, HoldExpired, HoldPlaced, HoldVoided),
-    "loan": (LoanBooked, LoanClosed, RepaymentReceived, RepaymentReversed),
+    "loan": (
+        LoanBooked,
+        LoanClosed,
+        LoanReversalAbandoned,
+        LoanReversalStarted,
+        LoanReversed,
+        RepaymentReceived,
+        RepaymentReversed,
+    ),
+    "offer": (OfferWithdrawn,),
     "transfer": (TransferPosted,),
 }
 

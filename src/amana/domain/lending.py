@@ -42,10 +42,13 @@ class LoanOrigin(StrEnum):
 
 
 class LoanStatus(StrEnum):
-    """A closed loan owes nothing; a reversed repayment opens it again."""
+    """A closed loan owes nothing; a reversed repayment opens it again. One that is `reversing` is owed and repaid until
+    its money moves; then it is `reversed` for ever."""
 
     OPEN = "open"
     CLOSED = "closed"
+    REVERSING = "reversing"
+    REVERSED = "reversed"
 
 
 def business_date(moment: datetime) -> date:
@@ -55,7 +58,8 @@ def business_date(moment: datetime) -> date:
 
 @dataclass(slots=True)
 class Loan:
-    """A drawdown. Amounts in minor units; `effective_at` is the business instant of the disbursement."""
+    """A drawdown. Amounts in minor units; `effective_at` is the business instant of the disbursement; `reversal` is the
+    one of its decision, from when it began to undo the loan; `reversed_by` the command that did."""
 
     tenant: int
     id: UUID
@@ -73,6 +77,9 @@ class Loan:
     fee_paid: int = 0
     closed_at: datetime | None = None
     version: int = 1
+    reversal: UUID | None = None
+    reversed_by: UUID | None = None
+    reversed_at: datetime | None = None
 
     @property
     def effective_on(self) -> date:
@@ -85,13 +92,25 @@ class Loan:
         return self.effective_on + timedelta(days=self.term_days)
 
     @property
+    def principal_outstanding(self) -> int:
+        """What is still owed of the principal; of a reversed loan nothing."""
+        return 0 if self.reversed_by else self.principal - self.principal_paid
+
+    @property
+    def fee_outstanding(self) -> int:
+        """What is still owed of the fee; of a reversed loan nothing."""
+        return 0 if self.reversed_by else self.fee - self.fee_paid
+
+    @property
     def outstanding(self) -> int:
         """What is still owed, fee included."""
-        return self.principal + self.fee - self.principal_paid - self.fee_paid
+        return self.principal_outstanding + self.fee_outstanding
 
     @property
     def status(self) -> LoanStatus:
-        """Open while anything is owed."""
+        """Open while anything is owed, unless a reversal has to do with it."""
+        if self.reversal is not None:
+            return LoanStatus.REVERSED if self.reversed_by else LoanStatus.REVERSING
         return LoanStatus.OPEN if self.outstanding else LoanStatus.CLOSED
 
 
@@ -114,8 +133,8 @@ class Repayment:
 
 def allocate(loan: Loan, amount: int) -> tuple[int, int, int]:
     """(fee part, principal part, excess) of `amount`: fees first, then principal; the parts sum to `amount`."""
-    fee_part = min(amount, loan.fee - loan.fee_paid)
-    principal_part = min(amount - fee_part, loan.principal - loan.principal_paid)
+    fee_part = min(amount, loan.fee_outstanding)
+    principal_part = min(amount - fee_part, loan.principal_outstanding)
     return fee_part, principal_part, amount - fee_part - principal_part
 
 
@@ -183,22 +202,26 @@ def reversal_legs(
     loan: Loan, repayment: Repayment, reversal: UUID, effective_at: datetime, shards: int
 ) -> list[Transfer]:
     """The opposite of every leg of `repayment`. It may leave the customer above the limit: the debt is back anyway."""
-    return [
-        Transfer(
-            tenant=leg.tenant,
-            id=derived_id(reversal, leg.code),
-            debit_account=leg.credit_account,
-            credit_account=leg.debit_account,
-            amount=leg.amount,
-            currency=leg.currency,
-            code=leg.code,
-            effective_on=business_date(effective_at),
-            original=leg.id,
-            command=reversal,
-            limit_applies=False,
-        )
-        for leg in repayment_legs(loan, repayment, shards)
-    ]
+    legs = repayment_legs(loan, repayment, shards)
+    on = business_date(effective_at)
+    return [opposite(leg, derived_id(reversal, leg.code), reversal, on) for leg in legs]
+
+
+def opposite(leg: Transfer, id_: UUID, command: UUID, effective_on: date, *, limited: bool = False) -> Transfer:
+    """The whole of a leg the other way, naming it."""
+    return Transfer(
+        tenant=leg.tenant,
+        id=id_,
+        debit_account=leg.credit_account,
+        credit_account=leg.debit_account,
+        amount=leg.amount,
+        currency=leg.currency,
+        code=leg.code,
+        effective_on=effective_on,
+        original=leg.id,
+        command=command,
+        limit_applies=limited,
+    )
 
 
 def _transfers(

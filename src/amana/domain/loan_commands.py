@@ -25,10 +25,10 @@ from amana.domain.lending import (
     Repayment,
     allocate,
     booking_legs,
-    business_date,
     repayment_legs,
     reversal_legs,
 )
+from amana.domain.loan_views import loan_view, repayment_data, repayment_view, terms_data
 from amana.domain.money import MAX_AMOUNT
 from amana.domain.posting import post_linked
 from amana.domain.reasons import Reason
@@ -75,7 +75,7 @@ def book_loan(book: Book, asked: Asked, loan: Loan, exposure_cap: int | None) ->
             assert loan.decision_id is not None
             book.offers_used[loan.tenant, loan.decision_id] = loan.id
         draft_postings(book, asked, book.posted[-len(legs) :])
-        _draft_loan(book, asked, loan, "LoanBooked", {**_terms(loan), "transfers": [str(leg.id) for leg in legs]})
+        draft_loan(book, asked, loan, "LoanBooked", {**terms_data(loan), "transfers": [str(leg.id) for leg in legs]})
         return loan_view(loan)
 
     return once(book, asked, run)
@@ -101,8 +101,11 @@ def _refuse_booking(book: Book, asked: Asked, loan: Loan, exposure_cap: int | No
         return Refused(Reason.CREDIT_LINE_NOT_FOUND, {"customer": str(loan.customer), "currency": loan.currency})
     if loan.origin == LoanOrigin.OFFER:
         assert loan.decision_id is not None
-        used_by = book.offers_used.get((loan.tenant, loan.decision_id))
-        if used_by is not None:
+        offer = loan.tenant, loan.decision_id
+        if offer in book.offers_used:
+            used_by = book.offers_used[offer]
+            if used_by is None:
+                return Refused(Reason.DECISION_REVERSED, {"offer": str(loan.decision_id)})
             return Refused(Reason.OFFER_USED, {"loan": str(used_by)})
     due = loan.principal + loan.fee
     if due > MAX_AMOUNT:
@@ -143,10 +146,10 @@ def repay_loan(book: Book, asked: Asked, loan_id: UUID, amount: int, inferred: b
         book.repayments[asked.key] = repayment
         book.new_repayments.append(repayment)
         draft_postings(book, asked, book.posted[-len(legs) :])
-        _draft_loan(book, asked, loan, "RepaymentReceived", _repayment_data(repayment))
+        draft_loan(book, asked, loan, "RepaymentReceived", repayment_data(repayment))
         if was_open and not loan.outstanding:
             loan.version += 1
-            _draft_loan(book, asked, loan, "LoanClosed", {"effective_at": utc_text(effective_at)})
+            draft_loan(book, asked, loan, "LoanClosed", {"effective_at": utc_text(effective_at)})
         return repayment_view(repayment, loan)
 
     return once(book, asked, run)
@@ -184,67 +187,14 @@ def reverse_repayment(book: Book, asked: Asked, loan_id: UUID, repayment_id: UUI
         book.changed_loans.add((loan.tenant, loan.id))
         book.new_reversals.append(reversed_at)
         draft_postings(book, asked, book.posted[-len(legs) :])
-        data = _repayment_data(repayment) | {"reversal": str(asked.id), "effective_at": utc_text(effective_at)}
-        _draft_loan(book, asked, loan, "RepaymentReversed", data)
+        data = repayment_data(repayment) | {"reversal": str(asked.id), "effective_at": utc_text(effective_at)}
+        draft_loan(book, asked, loan, "RepaymentReversed", data)
         return {"id": str(asked.id), **repayment_view(repayment, loan)}
 
     return once(book, asked, run)
 
 
-def _draft_loan(book: Book, asked: Asked, loan: Loan, type_: str, data: Json) -> None:
+def draft_loan(book: Book, asked: Asked, loan: Loan, type_: str, data: Json) -> None:
+    """The event of a loan at its version."""
     whole = {"loan": str(loan.id), "customer": str(loan.customer), "outstanding": loan.outstanding, **data}
     draft_event(book, asked, type_, Aggregate("loan", loan.id, loan.version), whole)
-
-
-def _terms(loan: Loan) -> Json:
-    return {
-        "product": loan.product,
-        "currency": loan.currency,
-        "principal": loan.principal,
-        "fee": loan.fee,
-        "term_days": loan.term_days,
-        "origin": loan.origin,
-        "decision_id": None if loan.decision_id is None else str(loan.decision_id),
-        "effective_at": utc_text(loan.effective_at),
-        "effective_on": loan.effective_on.isoformat(),
-        "due_on": loan.due_on.isoformat(),
-    }
-
-
-def loan_view(loan: Loan) -> Json:
-    """A loan as the API shows it."""
-    return {
-        "id": str(loan.id),
-        "customer": str(loan.customer),
-        **_terms(loan),
-        "principal_outstanding": loan.principal - loan.principal_paid,
-        "fee_outstanding": loan.fee - loan.fee_paid,
-        "outstanding": loan.outstanding,
-        "status": loan.status,
-        "closed_at": None if loan.closed_at is None else utc_text(loan.closed_at),
-        "booked_at": utc_text(loan.booked_at),
-    }
-
-
-def _repayment_data(repayment: Repayment) -> Json:
-    return {
-        "repayment": str(repayment.id),
-        "amount": repayment.amount,
-        "fee_part": repayment.fee_part,
-        "principal_part": repayment.principal_part,
-        "excess": repayment.excess,
-        "inferred": repayment.inferred,
-        "effective_at": utc_text(repayment.effective_at),
-        "effective_on": business_date(repayment.effective_at).isoformat(),
-    }
-
-
-def repayment_view(repayment: Repayment, loan: Loan) -> Json:
-    """A repayment as the API shows it, with what it left of its loan."""
-    return {
-        **_repayment_data(repayment),
-        "loan": str(loan.id),
-        "loan_outstanding": loan.outstanding,
-        "loan_status": loan.status,
-        "reversed_by": None if repayment.reversed_by is None else str(repayment.reversed_by),
-    }

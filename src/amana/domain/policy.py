@@ -87,6 +87,24 @@ class Rounding(StrEnum):
     HALF_EVEN = "half_even"
 
 
+class OnRepaid(StrEnum):
+    """What becomes of a booked loan on which something was paid, when its decision is reversed."""
+
+    KEEP = "keep"
+    RETURN = "return"
+
+
+class PrincipalFrom(StrEnum):
+    """Where the principal of a loan that is undone comes from.
+
+    `funding`: it never left the lender, or came back (an airtime top-up that failed, a merchant's refund). `wallet`:
+    the customer has it, and gives it back from their wallet.
+    """
+
+    FUNDING = "funding"
+    WALLET = "wallet"
+
+
 class SystemReason(StrEnum):
     """Reason codes that Amana itself gives, so that every policy that can give one must word it."""
 
@@ -226,11 +244,24 @@ class Network(_Document, frozen=True, kw_only=True):
     lending: bool
 
 
+class LoanReversal(_Document, frozen=True, kw_only=True):
+    """Until when a booked loan may be undone when its decision is reversed, and how.
+
+    `within_days` counts business dates in Lagos from the loan's own: 0 is that day alone. With `repaid` `return` what
+    was paid goes to the customer's wallet; with `keep` a loan on which anything was paid is kept.
+    """
+
+    within_days: Annotated[int, Meta(ge=0, le=3_650)]
+    repaid: OnRepaid
+    principal_from: PrincipalFrom
+
+
 class Policy(_Document, frozen=True, kw_only=True, omit_defaults=True):
     """The whole document. `lending` false is the kill switch: every check is declined, old loans go on.
 
-    Where `networks` are listed, every check names one of them; else a network means nothing. The one field of its own
-    with a default: left out of the canonical bytes when empty, so documents from before it keep their hash.
+    Where `networks` are listed, every check names one of them; else a network means nothing. Without `loan_reversal` a
+    booked loan is kept when its decision is reversed. These two have defaults, and are left out of the canonical bytes
+    where they say nothing, so documents from before them keep their hash.
     """
 
     name: Code
@@ -245,6 +276,7 @@ class Policy(_Document, frozen=True, kw_only=True, omit_defaults=True):
     offer_ttl_s: Annotated[int, Meta(ge=1, le=604_800)]
     reasons: Annotated[dict[Code, Text], Meta(max_length=500)]
     networks: Annotated[tuple[Network, ...], Meta(max_length=50)] = ()
+    loan_reversal: LoanReversal | None = None
 
     def rules_in_order(self) -> list[Rule]:
         """The rules as they are tried and told: by precedence, then by id."""

@@ -4,6 +4,7 @@
 used for nothing but what they owe. It is destroyed when no law keeps it any longer:
 
     something is owed                      not yet: looked at again later
+    a decision is being reversed           the same: a person may have to help it on, and say why
     never decided about, never lent to     at once
     else                                   the retention period after the last decision or the end of the last loan
 """
@@ -51,12 +52,18 @@ def refuse_processing(processing: Processing) -> Refused | None:
 
 
 def end_of_retention(
-    last_decided_at: datetime | None, standings: Iterable[CustomerStanding], retention: timedelta
+    last_decided_at: datetime | None,
+    standings: Iterable[CustomerStanding],
+    retention: timedelta,
+    *,
+    reversing: bool = False,
 ) -> datetime | None:
-    """The instant from which a customer may be erased; None while something is owed. In UTC.
+    """The instant from which a customer may be erased; None while something is owed, or `reversing`. In UTC.
 
     `standings` are the customer's own, one for each currency.
     """
+    if reversing:
+        return None
     ends = [] if last_decided_at is None else [last_decided_at]
     for standing in standings:
         if standing.loans_open or standing.exposure > 0:

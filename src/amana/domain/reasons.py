@@ -66,6 +66,8 @@ class Reason(StrEnum):
     LOAN_NOT_FOUND = "loan_not_found"
     REPAYMENT_NOT_FOUND = "repayment_not_found"
     ALREADY_REVERSED = "already_reversed"
+    LOAN_NOT_REVERSING = "loan_not_reversing"
+    TOO_MANY_REPAYMENTS = "too_many_repayments"
     EFFECTIVE_IN_FUTURE = "effective_in_future"
     EFFECTIVE_BEFORE_LOAN = "effective_before_loan"
     # Eligibility
@@ -92,6 +94,8 @@ class Reason(StrEnum):
     APPEAL_RESOLVED = "appeal_resolved"
     CHANGE_NOT_FOUND = "change_not_found"
     NOTHING_TO_DECLINE = "nothing_to_decline"
+    REVERSAL_NOT_FOUND = "reversal_not_found"
+    REVERSAL_NOT_STUCK = "reversal_not_stuck"
     NOT_OVERRIDABLE = "not_overridable"
     EXCEEDS_PRODUCT_CAP = "exceeds_product_cap"
     TERMS_NOT_OFFERED = "terms_not_offered"
@@ -162,7 +166,9 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.DECISION_CHANGED, 409, False, "A fresh decision no longer approves these terms."),
         Refusal(Reason.LOAN_NOT_FOUND, 404, False, "The loan does not exist."),
         Refusal(Reason.REPAYMENT_NOT_FOUND, 404, False, "The repayment does not exist on this loan."),
-        Refusal(Reason.ALREADY_REVERSED, 409, False, "The repayment was reversed before."),
+        Refusal(Reason.ALREADY_REVERSED, 409, False, "The repayment or loan was reversed before."),
+        Refusal(Reason.LOAN_NOT_REVERSING, 409, False, "The loan is not being reversed by this reversal."),
+        Refusal(Reason.TOO_MANY_REPAYMENTS, 422, False, "More repayments stand than are taken back with a loan."),
         Refusal(Reason.EFFECTIVE_IN_FUTURE, 422, False, "The business time is later than now."),
         Refusal(Reason.EFFECTIVE_BEFORE_LOAN, 422, False, "The business time is before the loan's."),
         Refusal(Reason.CUSTOMER_NOT_FOUND, 404, False, "The customer has no record."),
@@ -191,6 +197,8 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.APPEAL_RESOLVED, 409, False, "The appeal was resolved before."),
         Refusal(Reason.CHANGE_NOT_FOUND, 422, False, "No override or reversal of the decision since the appeal."),
         Refusal(Reason.NOTHING_TO_DECLINE, 422, False, "It is a decline already."),
+        Refusal(Reason.REVERSAL_NOT_FOUND, 404, False, "The reversal does not exist, or had nothing to undo."),
+        Refusal(Reason.REVERSAL_NOT_STUCK, 409, False, "The reversal goes on by itself, or is over."),
         Refusal(Reason.NOT_OVERRIDABLE, 422, False, "The product or network is switched off; nobody overrules that."),
         Refusal(Reason.EXCEEDS_PRODUCT_CAP, 422, False, "The exposure cap is above the product's."),
         Refusal(Reason.TERMS_NOT_OFFERED, 422, False, "The policy does not lend this amount for this term."),

@@ -5,7 +5,7 @@ reversal withdraws; each is a new fact that points at the decision and moves its
 
 - Four eyes: the key that asked for a decision may neither override it nor resolve an appeal against it.
 - Nobody overwrites unseen: an override names the one that it supersedes, so of two at once one is refused.
-- A reversal is final. It needs no second pair of eyes, because it only takes away.
+- A reversal is final. It needs no second pair of eyes where it only takes away; to undo loans moves money, and does.
 - An override overrules exactly the knock-outs that the decision named. It can't overrule a product or network that is
   switched off, nor what only comes up later, and it never raises the product's cap. The ledger's limits stay.
 """
@@ -30,7 +30,12 @@ class Standing(StrEnum):
 
     ACTIVE = "active"
     OVERRIDDEN = "overridden"
+    REVERSING = "reversing"
     REVERSED = "reversed"
+
+
+WITHDRAWN = frozenset({Standing.REVERSING, Standing.REVERSED})
+"""Nothing may follow from such a decision; while it is `reversing`, what followed before is being undone."""
 
 
 class ReviewKind(StrEnum):
@@ -40,6 +45,8 @@ class ReviewKind(StrEnum):
     APPEAL = "appeal"
     RESOLUTION = "resolution"
     REVERSAL = "reversal"
+    RESUMPTION = "resumption"
+    ABANDONMENT = "abandonment"
 
 
 class OverrideOutcome(StrEnum):
@@ -173,14 +180,21 @@ def refuse_resolution(
     return None
 
 
-def refuse_reversal(case: Case) -> Refused | None:
-    """Why this decision can't be withdrawn."""
-    return _refuse_any(case) or _refuse_reversed(case)
+def refuse_reversal(case: Case, actor: str, *, undoes_loans: bool) -> Refused | None:
+    """Why this key can't withdraw this decision so."""
+    return _refuse_any(case) or (_need_other_eyes(case, actor) if undoes_loans else None) or _refuse_reversed(case)
+
+
+def refuse_help(case: Case, actor: str, *, undoes_loans: bool, stuck: bool) -> Refused | None:
+    """Why this key can't have a reversal go on, or give it up: only one that is stuck needs a person."""
+    if refused := _need_other_eyes(case, actor) if undoes_loans else None:
+        return refused
+    return None if stuck else Refused(Reason.REVERSAL_NOT_STUCK)
 
 
 def refuse_withdrawn(offer: UUID, standing: Standing, override_id: UUID | None) -> Refused | None:
     """Why an offer can't be booked any more, its decision standing so. Of overrides only the newest one's may be."""
-    if standing is Standing.REVERSED:
+    if standing in WITHDRAWN:
         return Refused(Reason.DECISION_REVERSED)
     if standing is Standing.OVERRIDDEN and override_id != offer:
         return Refused(Reason.DECISION_OVERRIDDEN, {"override": str(override_id)})
@@ -211,7 +225,7 @@ def _need_other_eyes(case: Case, actor: str) -> Refused | None:
 
 
 def _refuse_reversed(case: Case) -> Refused | None:
-    return Refused(Reason.DECISION_REVERSED) if case.standing is Standing.REVERSED else None
+    return Refused(Reason.DECISION_REVERSED) if case.standing in WITHDRAWN else None
 
 
 def _closed(policy: CompiledPolicy, network: str | None) -> tuple[str, ...]:

@@ -19,7 +19,9 @@ from amana.eligibility.jobs import erase_forever, tell_starts_forever
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.quotes import Quotes
+from amana.eligibility.reversal_ledger import UndoingLedger
 from amana.eligibility.standings import Ledger
+from amana.eligibility.undoing import Undoing
 from amana.eligibility.validator import validate_forever
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
@@ -51,24 +53,21 @@ def build(settings: Settings) -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool = await _open(settings)
-        cache = Cache(settings.redis_url)
+        cache, vault = Cache(settings.redis_url), Vault.of(settings)
         assessments = _assessments(cache, settings)
         async with HttpClient() as client:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
-            vault = Vault.of(settings)
             flow = Flow(pool, ledger, assessments, Policies(pool), vault)
             eraser = Eraser(flow, timedelta(days=settings.retention_days))
-            app.state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "outbox_pool": pool})
-            jobs = [asyncio.create_task(job) for job in _jobs(eraser, settings.redis_url)]
-            persons = partial(customers.same_person, pool)
+            undoing = Undoing(pool, UndoingLedger(client, settings.transactions_url, settings.internal_key))
+            app.state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "undoing": undoing})
+            app.state.outbox_pool = pool
             async with (
-                _consuming(Brokers.of(settings), assessments, persons),
+                _beside(*_jobs(eraser, settings.redis_url), undoing.run()),
+                _consuming(Brokers.of(settings), assessments, partial(customers.same_person, pool)),
                 latencies_told(settings.metrics_database_url, "eligibility"),
             ):
                 yield
-            for job in jobs:
-                job.cancel()
-            await asyncio.wait(jobs)
             await flow.drain()
         await cache.close()
         await vault.close()
@@ -99,6 +98,18 @@ def _jobs(eraser: Eraser, redis_url: str) -> Iterator[Coroutine[Any, Any, None]]
     yield validate_forever(flow)
     if redis_url:
         yield _listening(redis_url, flow.cache)
+
+
+@asynccontextmanager
+async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs jobs, and cancels them at the end."""
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 class ClearText(Exception):

@@ -37,7 +37,7 @@ from amana.vault.remembered import Remembered
 from amana.wire.loans import StandingItem
 
 LOOK_AGAIN_S = 86_400
-"""While something is owed: how often that is asked."""
+"""While something is owed, or a decision is being reversed: how often that is asked."""
 TRY_AGAIN_S = 60
 """After the ledger, or the keys, could not be asked."""
 REMIND_PAGE = 500
@@ -210,7 +210,10 @@ async def _erased_after(flow: Flow, after: Key) -> list[Erasure]:
 
 
 async def _due_at(eraser: Eraser, where: Key) -> datetime | None:
-    """When no law keeps the customer any longer; None while something is owed. Raises `UpstreamUnavailable`."""
+    """When no law keeps the customer any longer; None while something is owed, or a decision is being reversed.
+
+    Raises `UpstreamUnavailable`.
+    """
     tenant, customer = where
     item = StandingItem(customer=customer)
     standings = [
@@ -218,7 +221,8 @@ async def _due_at(eraser: Eraser, where: Key) -> datetime | None:
     ]
     async with reading(eraser.flow.pool) as connection:
         last = await erasure_store.last_decided(connection, where)
-    return end_of_retention(last, standings, eraser.retention)
+        reversing = await erasure_store.is_reversing(connection, where)
+    return end_of_retention(last, standings, eraser.retention, reversing=reversing)
 
 
 def _differing(first: Erasure, customer: UUID, reason: ErasureReason) -> str | None:

@@ -74,6 +74,11 @@ async def last_decided(connection: Connection, where: Key) -> datetime | None:
     return found
 
 
+async def is_reversing(connection: Connection, where: Key) -> bool:
+    """Whether a decision about a customer is being reversed."""
+    return bool(await connection.fetchval(SQL["is_reversing"], *where))
+
+
 async def plan_erasure(
     connection: Connection, where: Key, version: int, due_at: datetime | None, look_again_s: int
 ) -> None:

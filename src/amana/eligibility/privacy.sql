@@ -36,6 +36,14 @@ RETURNING facts_version;
 -- When the newest decision about a customer was made.
 SELECT max(decided_at) FROM decisions WHERE tenant = $1 AND customer = $2;
 
+-- name: is_reversing
+-- Whether a decision about a customer is being reversed.
+SELECT EXISTS (
+    SELECT FROM decisions
+    JOIN reversals USING (tenant, decision_id)
+    WHERE tenant = $1 AND customer = $2 AND state <> 'over'
+);
+
 -- name: plan_erasure
 -- When a customer is to be erased, and when that is looked at again.
 UPDATE erasures SET version = $3, due_at = $4, next_at = coalesce($4, clock_timestamp() + make_interval(secs => $5))

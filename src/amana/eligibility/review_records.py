@@ -8,6 +8,7 @@ import msgspec
 
 from amana.domain.book import Asked, Json
 from amana.domain.commitments import Words
+from amana.domain.decision_reversal import UndoTerms
 from amana.domain.money import Currency
 from amana.domain.pricing import Price
 from amana.domain.privacy import Processing
@@ -27,6 +28,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     terms: OverrideTerms | None = None
     ttl_s: int | None = None
     offers: tuple[UUID, ...] | None = None
+    undo: UndoTerms | None = None
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ _terms = msgspec.json.Decoder(OverrideTerms)
 
 async def lock_case(connection: Connection, tenant: int, decision_id: UUID) -> Case:
     """A decision that is there, with its reviews' state, locked against every other review until the COMMIT."""
-    await connection.execute(SQL["lock_standing"], tenant, decision_id)
+    await lock_standing(connection, tenant, decision_id)
     row = await connection.fetchrow(SQL["find_case"], tenant, decision_id)
     assert row is not None, "a decision is never deleted"
     return Case(
@@ -45,6 +45,11 @@ async def lock_case(connection: Connection, tenant: int, decision_id: UUID) -> C
     )
 
 
+async def lock_standing(connection: Connection, tenant: int, decision_id: UUID) -> None:
+    """Locks a decision against every review and every step of its reversal, until the COMMIT."""
+    await connection.execute(SQL["lock_standing"], tenant, decision_id)
+
+
 async def find_review(connection: Connection, tenant: int, review_id: UUID) -> Review | None:
     """One review by its id."""
     row = await connection.fetchrow(SQL["find_review"], tenant, review_id)
@@ -54,6 +59,11 @@ async def find_review(connection: Connection, tenant: int, review_id: UUID) -> R
 async def list_reviews(connection: Connection, tenant: int, decision_id: UUID, limit: int) -> list[Review]:
     """The newest reviews of a decision, at most `limit`, in their order."""
     return [_review(row) for row in await connection.fetch(SQL["list_reviews"], tenant, decision_id, limit)]
+
+
+async def count_reviews(connection: Connection, tenant: int, decision_id: UUID) -> int:
+    """How many reviews a decision has had."""
+    return int(await connection.fetchval(SQL["count_reviews"], tenant, decision_id))
 
 
 async def find_customer(connection: Connection, tenant: int, decision_id: UUID) -> UUID | None:

@@ -7,11 +7,19 @@ import msgspec
 from amana.domain.review import OverrideOutcome, ResolutionOutcome
 from amana.eligibility import views
 from amana.eligibility.explaining import Explained
+from amana.eligibility.judging import Done
+from amana.eligibility.reversal_records import Saga
 from amana.eligibility.review_records import Appeal, Review
-from amana.eligibility.reviews import Done
 from amana.gateway.caller import Caller
 from amana.wire.eligibility import OfferView, PriceView
-from amana.wire.reviews import AppealView, ReviewAnswer, ReviewedDecision, ReviewView
+from amana.wire.reviews import (
+    AppealView,
+    ReversalView,
+    ReviewAnswer,
+    ReviewedDecision,
+    ReviewView,
+    UndoneOffer,
+)
 
 MAY_JUDGE = "decisions:override"
 _OUTCOMES: dict[str, OverrideOutcome | ResolutionOutcome] = {
@@ -52,6 +60,7 @@ def review_view(review: Review, *, with_words: bool) -> ReviewView:
         appeal=_id(asked.get("appeal")),
         changed_by=_id(asked.get("changed_by")),
         withdrawn=None if review.offers is None else list(review.offers),
+        reversal=_id(asked.get("reversal")),
         words_digest=review.words_digest,
         reviewer=None if words is None else words.reviewer,
         reason=None if words is None else words.reason,
@@ -78,8 +87,34 @@ def reviewed_decision(explained: Explained, *, with_words: bool) -> ReviewedDeci
     return ReviewedDecision(
         **msgspec.structs.asdict(views.decision_view(explained.found, explained.policy)),
         standing=explained.stands.standing,
-        review_count=explained.stands.version - 1,
+        review_count=explained.review_count,
         reviews=[review_view(review, with_words=with_words) for review in explained.reviews],
+        reversal=None if explained.reversal is None else reversal_view(explained.reversal),
+    )
+
+
+def reversal_view(saga: Saga) -> ReversalView:
+    """A reversal and its steps."""
+    return ReversalView(
+        id=saga.reversal_id,
+        decision_id=saga.decision_id,
+        customer=saga.customer,
+        product=saga.product,
+        state=saga.state,
+        loans=saga.undo.asked,
+        terms=saga.undo.terms,
+        begun_at=saga.begun_at,
+        over_at=saga.over_at,
+        offers=[
+            UndoneOffer(
+                offer=step.offer,
+                state=step.state,
+                loan=step.loan,
+                kept_because=step.kept_because,
+                stuck_because=step.stuck_because,
+            )
+            for step in saga.steps
+        ],
     )
 
 

@@ -128,3 +128,7 @@ WHERE r.tenant = $1 AND r.review_id = $2 AND r.expires_at IS NOT NULL;
 -- name: find_overridden
 -- The decision that an approving override with this id overrode.
 SELECT decision_id FROM reviews WHERE tenant = $1 AND review_id = $2 AND expires_at IS NOT NULL;
+
+-- name: count_reviews
+-- How many reviews a decision has had.
+SELECT count(*) FROM reviews WHERE tenant = $1 AND decision_id = $2;

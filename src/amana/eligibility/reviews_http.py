@@ -14,9 +14,9 @@ from amana.domain.review import AppealState, OverrideOutcome, ResolutionOutcome
 from amana.domain.transfer import Refused as Refusal
 from amana.eligibility import requests, review_store, reviews
 from amana.eligibility.flow import Flow
+from amana.eligibility.judging import Done
 from amana.eligibility.review_records import Appeal
 from amana.eligibility.review_views import MAY_JUDGE, answer_view, appeal_view
-from amana.eligibility.reviews import Done
 from amana.eligibility.sealed import open_words
 from amana.gateway.caller import Caller
 from amana.infra.postgres import reading
@@ -28,6 +28,7 @@ from amana.wire.reviews import (
     DecisionReversalRequest,
     OverrideRequest,
     ResolutionRequest,
+    ReversalHelpRequest,
     ReviewAnswer,
 )
 
@@ -43,24 +44,29 @@ _NOT_OF_DECLINE = (*_OF_APPROVAL, "term_days")
 async def override_decision(caller: Caller, state: State, decision_id: UUID, data: OverrideRequest) -> ReviewAnswer:
     """Decide otherwise, as a person: approve with an offer of its own, or decline. Not with the key that asked."""
     approves = data.outcome is OverrideOutcome.APPROVE
-    _check_fields(data, needed=_OF_APPROVAL if approves else (), foreign=() if approves else _NOT_OF_DECLINE)
-    return _answer(caller, await reviews.override(state.flow, caller, decision_id, data))
+    check_fields(data, needed=_OF_APPROVAL if approves else (), foreign=() if approves else _NOT_OF_DECLINE)
+    return answered(caller, await reviews.override(state.flow, caller, decision_id, data))
 
 
 @post("/v1/decisions/{decision_id:uuid}/appeals", opt={"scope": MAY_APPEAL}, tags=["Reviews"])
 async def appeal_decision(caller: Caller, state: State, decision_id: UUID, data: AppealRequest) -> ReviewAnswer:
     """Contest a decision for its customer: it goes onto the work list of the people who judge."""
-    _check_fields(data)
-    return _answer(caller, await reviews.appeal(state.flow, caller, decision_id, data))
+    check_fields(data)
+    return answered(caller, await reviews.appeal(state.flow, caller, decision_id, data))
 
 
 @post("/v1/decisions/{decision_id:uuid}/reversals", opt=JUDGE, tags=["Reviews"])
 async def reverse_decision(
     caller: Caller, state: State, decision_id: UUID, data: DecisionReversalRequest
 ) -> ReviewAnswer:
-    """Withdraw a decision for good: none of its offers can be booked from now on."""
-    _check_fields(data)
-    return _answer(caller, await reviews.reverse(state.flow, caller, decision_id, data))
+    """Withdraw a decision for good: none of its offers can be booked from now on.
+
+    Where it had offers it is `reversing` until the ledger has closed each, or undone or kept the loan that it became.
+    """
+    check_fields(data)
+    answer = answered(caller, await reviews.reverse(state.flow, caller, decision_id, data))
+    state.undoing.nudge()
+    return answer
 
 
 @post("/v1/appeals/{appeal_id:uuid}/resolutions", opt=JUDGE, tags=["Reviews"])
@@ -68,8 +74,8 @@ async def resolve_appeal(caller: Caller, state: State, appeal_id: UUID, data: Re
     """Answer an appeal: the decision is upheld, or an override or reversal made since changed it."""
     changed = data.outcome is ResolutionOutcome.CHANGED
     field = ("changed_by",)
-    _check_fields(data, needed=field if changed else (), foreign=() if changed else field)
-    return _answer(caller, await reviews.resolve(state.flow, caller, appeal_id, data))
+    check_fields(data, needed=field if changed else (), foreign=() if changed else field)
+    return answered(caller, await reviews.resolve(state.flow, caller, appeal_id, data))
 
 
 @get("/v1/appeals", opt={"scope": (MAY_APPEAL, MAY_JUDGE)}, tags=["Reviews"])
@@ -99,14 +105,15 @@ async def _said(flow: Flow, tenant: int, appeals: Sequence[Appeal]) -> dict[UUID
     return {id_: found.reason for id_, found in words if found is not None}
 
 
-def _answer(caller: Caller, done: Done | Refusal) -> ReviewAnswer:
+def answered(caller: Caller, done: Done | Refusal) -> ReviewAnswer:
+    """The answer to a request to review, or its refusal as a problem."""
     if isinstance(done, Refusal):
         raise requests.as_problem(done)
     return answer_view(caller, done)
 
 
-def _check_fields(
-    data: OverrideRequest | AppealRequest | ResolutionRequest | DecisionReversalRequest,
+def check_fields(
+    data: OverrideRequest | AppealRequest | ResolutionRequest | DecisionReversalRequest | ReversalHelpRequest,
     needed: Sequence[str] = (),
     foreign: Sequence[str] = (),
 ) -> None:

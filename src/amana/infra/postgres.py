@@ -133,6 +133,13 @@ async def reading(pool: Pool) -> AsyncIterator[Connection]:
         raise _translated(error) from error
 
 
+@asynccontextmanager
+async def reading_at_once(pool: Pool) -> AsyncIterator[Connection]:
+    """The same, for statements that must all see the database as it was at one instant."""
+    async with reading(pool) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        yield connection
+
+
 def _translated(error: asyncpg.PostgresError) -> Exception:
     """Out of resources, shutting down, cancelled or kept from a lock is "unavailable"; anything else is a bug and stays
     what it is."""

@@ -28,6 +28,8 @@ CHECKS = (
     "exposure_and_loans",
     "contra_and_exposure",
     "reversals_and_originals",
+    "offers_and_loans",
+    "reversals_and_loans",
     "loans_and_events",
     "transfers_and_events",
     "decisions_and_events",

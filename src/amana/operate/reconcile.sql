@@ -94,11 +94,15 @@ WHERE (h.amount, h.captured, CASE h.state WHEN 'open' THEN h.amount - h.captured
       IS DISTINCT FROM (t.amount, t.captured, t.amount - t.released);
 
 -- name: loans_and_accounts
--- What a loan says is owed stands on its principal and fee receivable.
+-- What a loan says is owed stands on its principal and fee receivable; of one that was reversed nothing.
 SELECT 'loan ' || l.id AS subject,
-       format('principal %s, fee %s', l.principal - l.principal_paid, l.fee - l.fee_paid) AS expected,
+       format('principal %s, fee %s', o.principal, o.fee) AS expected,
        format('principal %s, fee %s', a.principal, a.fee) AS found
 FROM transactions.loans l
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN l.reversed_by IS NULL THEN l.principal - l.principal_paid ELSE 0 END AS principal,
+           CASE WHEN l.reversed_by IS NULL THEN l.fee - l.fee_paid ELSE 0 END AS fee
+) o
 LEFT JOIN (
     SELECT tenant, owner,
            sum(debits_posted - credits_posted) FILTER (WHERE code = 'principal_receivable') AS principal,
@@ -107,7 +111,7 @@ LEFT JOIN (
     WHERE code IN ('principal_receivable', 'fee_receivable')
     GROUP BY tenant, owner
 ) a ON a.tenant = l.tenant AND a.owner = l.id
-WHERE (l.principal - l.principal_paid, l.fee - l.fee_paid) IS DISTINCT FROM (a.principal, a.fee);
+WHERE (o.principal, o.fee) IS DISTINCT FROM (a.principal, a.fee);
 
 -- name: loans_and_repayments
 -- What was paid on a loan is the sum of its repayments that were not taken back.
@@ -129,9 +133,30 @@ FROM (SELECT * FROM transactions.accounts WHERE code = 'exposure') a
 FULL JOIN (
     SELECT tenant, customer, currency, sum(principal + fee - principal_paid - fee_paid) AS owed
     FROM transactions.loans
+    WHERE reversed_by IS NULL
     GROUP BY tenant, customer, currency
 ) l ON l.tenant = a.tenant AND l.customer = a.owner AND l.currency = a.currency
 WHERE coalesce(a.debits_posted - a.credits_posted, 0) <> coalesce(l.owed, 0);
+
+-- name: offers_and_loans
+-- An offer is booked or withdrawn, never both.
+SELECT 'offer ' || w.offer AS subject, 'withdrawn by ' || w.reversal AS expected, 'booked as ' || l.id AS found
+FROM transactions.withdrawn_offers w
+JOIN transactions.loans l ON l.shard = w.shard AND l.tenant = w.tenant AND l.decision_id = w.offer
+    AND l.origin = 'offer';
+
+-- name: reversals_and_loans
+-- What a reversal that is over says of an offer is how the ledger has it: its loan undone by this reversal, or kept.
+SELECT 'reversal ' || r.reversal_id || ', offer ' || s.offer AS subject, s.state AS expected,
+       CASE WHEN l.id IS NULL THEN 'unbooked' WHEN l.reversed_by IS NOT NULL THEN 'reversed by ' || l.reversal
+            WHEN l.reversal IS NOT NULL THEN 'reversing by ' || l.reversal ELSE 'kept' END AS found
+FROM eligibility.reversals r
+JOIN eligibility.reversal_steps s USING (tenant, reversal_id)
+LEFT JOIN transactions.loans l ON l.tenant = s.tenant AND l.decision_id = s.offer AND l.origin = 'offer'
+WHERE r.state = 'over' AND s.state <> 'unknown'
+  AND (s.state, s.loan, CASE s.state WHEN 'reversed' THEN r.reversal_id END)
+      IS DISTINCT FROM (CASE WHEN l.id IS NULL THEN 'unbooked' WHEN l.reversed_by IS NOT NULL THEN 'reversed'
+                             WHEN l.reversal IS NULL THEN 'kept' END, l.id, l.reversal);
 
 -- name: reversals_and_originals
 -- The reversals of a transfer never exceed it, stand on its accounts, and are not themselves reversed.
@@ -156,20 +181,26 @@ GROUP BY tenant, currency
 HAVING sum(debits_posted - credits_posted) <> 0;
 
 -- name: loans_and_events
--- Every loan, repayment and reversal of a repayment has its one event.
+-- Every loan, repayment and reversal of either has its one event. Repayments that went back with their loan are told
+-- by the loan's.
 SELECT made.kind || ' ' || made.id AS subject, '1 event' AS expected, count(o.seq) || ' events' AS found
 FROM (
     SELECT 'loan' AS kind, tenant, id, id AS loan, 'LoanBooked' AS type, 'loan' AS field FROM transactions.loans
     UNION ALL
     SELECT 'repayment', tenant, id, loan, 'RepaymentReceived', 'repayment' FROM transactions.repayments
     UNION ALL
-    SELECT 'reversal', tenant, reversed_by, loan, 'RepaymentReversed', 'reversal' FROM transactions.repayments
+    SELECT 'reversal', r.tenant, r.reversed_by, r.loan, 'RepaymentReversed', 'reversal'
+    FROM transactions.repayments r
+    JOIN transactions.loans l ON l.shard = r.shard AND l.tenant = r.tenant AND l.id = r.loan
+    WHERE r.reversed_by IS NOT NULL AND r.reversed_by IS DISTINCT FROM l.reversed_by
+    UNION ALL
+    SELECT 'loan reversal', tenant, reversed_by, id, 'LoanReversed', 'reversed_by' FROM transactions.loans
     WHERE reversed_by IS NOT NULL
 ) made
 LEFT JOIN (
     SELECT seq, tenant, aggregate_id, type, convert_from(body, 'UTF8')::jsonb -> 'data' AS data
     FROM transactions.outbox
-    WHERE type IN ('LoanBooked', 'RepaymentReceived', 'RepaymentReversed')
+    WHERE type IN ('LoanBooked', 'RepaymentReceived', 'RepaymentReversed', 'LoanReversed')
 ) o ON o.tenant = made.tenant AND o.aggregate_id = made.loan AND o.type = made.type
     AND o.data ->> made.field = made.id::text
 GROUP BY made.kind, made.tenant, made.id
@@ -202,15 +233,21 @@ FULL JOIN (
 WHERE o.count IS DISTINCT FROM 1 OR d.decision_id IS NULL;
 
 -- name: reviews_and_events
--- Every review has its one event, under its decision at the version that it made.
+-- Every review, and every end of a reversal that had something to undo, has its one event under its decision, at the
+-- version that it made.
 SELECT 'review ' || coalesce(r.review_id::text, 'of decision ' || o.aggregate_id) AS subject, '1 event' AS expected,
        coalesce(o.count, 0) || ' events' AS found
-FROM eligibility.reviews r
+FROM (
+    SELECT tenant, review_id, decision_id, version FROM eligibility.reviews
+    UNION ALL
+    SELECT tenant, reversal_id, decision_id, over_version FROM eligibility.reversals WHERE state = 'over'
+) r
 FULL JOIN (
     SELECT tenant, aggregate_id, (convert_from(body, 'UTF8')::jsonb #>> '{aggregate,version}')::bigint AS version,
            count(*) AS count
     FROM eligibility.outbox
-    WHERE type IN ('DecisionOverridden', 'DecisionAppealed', 'AppealResolved', 'DecisionReversed')
+    WHERE type IN ('DecisionOverridden', 'DecisionAppealed', 'AppealResolved', 'DecisionReversed',
+                   'DecisionReversalStarted', 'DecisionReversalResumed', 'DecisionReversalAbandoned')
     GROUP BY 1, 2, 3
 ) o ON o.tenant = r.tenant AND o.aggregate_id = r.decision_id AND o.version = r.version
 WHERE o.count IS DISTINCT FROM 1 OR r.review_id IS NULL;

@@ -17,8 +17,11 @@ from amana.domain.book import Answer, Book
 from amana.domain.transfer import Hold, Key, Movement
 from amana.domain.transfer_commands import expire_holds
 from amana.infra.postgres import Connection, RunAgain
+from amana.transactions import undoing_store
+from amana.transactions.needs import Found, Needs
+from amana.transactions.reading_undone import read_undone
 from amana.transactions.store import Store, accounts_of
-from amana.transactions.work import Found, Needs, Unit
+from amana.transactions.work import Unit
 from amana.transactions.writing import PART_MAX, Writer
 
 OVERDUE_MAX = 1_000
@@ -79,10 +82,13 @@ class Batch:
     @staticmethod
     async def find_earlier(store: Store, connection: Connection, needs: Needs) -> Found:
         """What never changes of the originals, holds and loans that commands are about."""
+        loans = await store.find_loans(connection, needs.loans) if needs.loans else {}
+        if needs.withdrawals:
+            loans |= await undoing_store.find_loans_of_offers(connection, needs.withdrawals, store.shards)
         return Found(
             await store.find_transfers(connection, needs.originals) if needs.originals else {},
             await store.find_holds(connection, needs.holds) if needs.holds else {},
-            await store.find_loans(connection, needs.loans) if needs.loans else {},
+            loans,
         )
 
     async def _read(self, connection: Connection) -> Book:
@@ -130,6 +136,8 @@ class Batch:
             book.repayments = await store.find_repayments(connection, needs.repayments)
         if needs.offers:
             book.offers_used = await store.find_offers_used(connection, needs.offers)
+        if needs.withdrawals or needs.undone:
+            await read_undone(store, connection, needs, book)
 
     async def _read_overdue(self, connection: Connection, needs: Needs, book: Book) -> None:
         """Adds the holds whose time is over where that could tell; all their accounts must be locked. A batch releases
@@ -195,6 +203,8 @@ class Batch:
             await store.insert_repayments(connection, book.new_repayments)
         if book.new_reversals:
             await store.reverse_repayments(connection, book.new_reversals)
+        if book.new_withdrawals:
+            await undoing_store.insert_withdrawals(connection, book.new_withdrawals, book.now, store.shards)
 
 
 def _accounts_of(hold: Hold) -> Iterator[Key]:

@@ -24,8 +24,9 @@ from amana.infra.claims import Board
 from amana.infra.collector import Collector, Overloaded
 from amana.infra.postgres import DatabaseUnavailable, Pool, in_transaction, reading
 from amana.transactions.batch import Batch, Overdue
+from amana.transactions.needs import Found, Needs
 from amana.transactions.store import Store
-from amana.transactions.work import Command, ExpireHolds, Found, Needs, Unit
+from amana.transactions.work import Command, ExpireHolds, Unit
 
 SINGLE_MAX = 50
 """Commands; a longer list has a lane of its own, so that single requests never wait behind bulk."""

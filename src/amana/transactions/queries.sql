@@ -86,7 +86,7 @@ JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS want
 -- name: find_loans
 -- Loans by id.
 SELECT tenant, id, customer, product, currency, principal, fee, term_days, origin, decision_id, effective_at,
-       booked_at, principal_paid, fee_paid, closed_at, version
+       booked_at, principal_paid, fee_paid, closed_at, version, reversal, reversed_by, reversed_at
 FROM loans
 JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
 
@@ -97,12 +97,16 @@ FROM repayments
 JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id);
 
 -- name: find_offers_used
--- Which of these offers were booked, and as which loan.
+-- Which of these offers were booked, and as which loan; NULL for those that were withdrawn.
 SELECT l.tenant, l.decision_id AS id, l.id AS loan
 FROM loans l
 JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, id)
     ON l.shard = wanted.shard AND l.tenant = wanted.tenant AND l.decision_id = wanted.id
-WHERE l.origin = 'offer';
+WHERE l.origin = 'offer'
+UNION ALL
+SELECT o.tenant, o.offer, NULL
+FROM withdrawn_offers o
+JOIN unnest($1::smallint[], $2::integer[], $3::uuid[]) AS wanted (shard, tenant, offer) USING (shard, tenant, offer);
 
 -- name: insert_accounts
 -- Opens accounts with the counters that the batch left.
@@ -172,17 +176,21 @@ FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::text[], $5::text[], $
 -- name: insert_loans
 -- New loans.
 INSERT INTO loans (shard, tenant, id, customer, product, currency, principal, fee, term_days, due_on, origin,
-                   decision_id, effective_at, booked_at, principal_paid, fee_paid, closed_at, version)
+                   decision_id, effective_at, booked_at, principal_paid, fee_paid, closed_at, version, reversal,
+                   reversed_by, reversed_at)
 SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bigint[],
                      $8::bigint[], $9::integer[], $10::date[], $11::text[], $12::uuid[], $13::timestamptz[],
-                     $14::timestamptz[], $15::bigint[], $16::bigint[], $17::timestamptz[], $18::bigint[]);
+                     $14::timestamptz[], $15::bigint[], $16::bigint[], $17::timestamptz[], $18::bigint[],
+                     $19::uuid[], $20::uuid[], $21::timestamptz[]);
 
 -- name: update_loans
 -- What repayments and their reversals left of loans.
 UPDATE loans l
-SET principal_paid = n.principal_paid, fee_paid = n.fee_paid, closed_at = n.closed_at, version = n.version
-FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::bigint[])
-    AS n (shard, tenant, id, principal_paid, fee_paid, closed_at, version)
+SET principal_paid = n.principal_paid, fee_paid = n.fee_paid, closed_at = n.closed_at, version = n.version,
+    reversal = n.reversal, reversed_by = n.reversed_by, reversed_at = n.reversed_at
+FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::bigint[],
+            $8::uuid[], $9::uuid[], $10::timestamptz[])
+    AS n (shard, tenant, id, principal_paid, fee_paid, closed_at, version, reversal, reversed_by, reversed_at)
 WHERE l.shard = n.shard AND l.tenant = n.tenant AND l.id = n.id;
 
 -- name: insert_repayments
@@ -348,7 +356,7 @@ LIMIT $4;
 -- name: list_loans
 -- A customer's loans, oldest first, after (effective_at, id).
 SELECT tenant, id, customer, product, currency, principal, fee, term_days, origin, decision_id, effective_at,
-       booked_at, principal_paid, fee_paid, closed_at, version
+       booked_at, principal_paid, fee_paid, closed_at, version, reversal, reversed_by, reversed_at
 FROM loans
 WHERE tenant = $1 AND customer = $2 AND shard = $3 AND id > $4
 ORDER BY id
@@ -400,6 +408,8 @@ WITH wanted AS (
     FROM wanted w
     JOIN loans l ON l.shard = w.shard AND l.tenant = $1 AND l.customer = w.customer AND l.currency = $2
         AND l.effective_at < w.as_of
+        -- A loan that was undone by then is none: neither good history nor bad.
+        AND (l.reversed_at IS NULL OR l.reversed_at >= w.as_of)
     LEFT JOIN repayments r ON r.shard = l.shard AND r.tenant = l.tenant AND r.loan = l.id
         AND r.effective_at < w.as_of
     GROUP BY w.ord, w.as_of, l.shard, l.tenant, l.id

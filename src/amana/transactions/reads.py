@@ -13,6 +13,7 @@ from amana.domain.account import Account
 from amana.domain.ids import shard_of
 from amana.domain.lending import Loan, Repayment
 from amana.infra.postgres import Connection, Pool, Record, in_transaction, reading
+from amana.transactions import undoing_store
 from amana.transactions.store import SQL, Store
 from amana.wire.accounts import TrialBalanceLine
 
@@ -143,6 +144,19 @@ class Reads:
         async with reading(self._pool) as connection:
             rows = await connection.fetch(SQL["list_repayments"], *self._place(tenant, loan), limit)
         return [Repayment(**row) for row in rows]
+
+    async def list_open_holds(self, tenant: int, about: UUID, customer: UUID | None = None) -> tuple[UUID, ...]:
+        """The open holds whose reference is a loan's id; or an offer's, then with those of the loan it was booked as.
+
+        An offer's loan is in the shard of its `customer`.
+        """
+        async with reading(self._pool) as connection:
+            references = [about]
+            if customer is not None:
+                shard = shard_of(customer, self._shards)
+                loan = await undoing_store.find_loan_of_offer(connection, tenant, about, shard)
+                references += [] if loan is None else [loan]
+            return await undoing_store.list_open_holds(connection, tenant, references)
 
     async def trial_balance(self, tenant: int) -> list[TrialBalanceLine]:
         """Counters summed by currency and code: sums may pass what one counter can hold."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -15,12 +15,15 @@ from amana.domain.events import utc_text
 from amana.domain.lending import Loan, LoanOrigin
 from amana.gateway.caller import Caller
 from amana.infra.postgres import Record
+from amana.transactions.account_work import ChangeAccount, OpenAccount
 from amana.transactions.orders import malformed, refuse_kept_id
-from amana.transactions.work import BookLoan, ChangeAccount, OpenAccount
+from amana.transactions.work import BookLoan
 from amana.wire.accounts import AccountItem, AccountView, FreezeRequest, LimitsRequest
 from amana.wire.loans import ImportedTerms, LoanRequest, OfferTerms
 from amana.wire.problems import Refused
 from amana.wire.transfers import TransferView
+
+View = TypeVar("View", bound=msgspec.Struct)
 
 OPENABLE_CODES = frozenset(
     {
@@ -123,7 +126,7 @@ def _named(request: msgspec.Struct, account: UUID) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name != "id"} | {"account": str(account)}
 
 
-def body(answer: Answer, type_: type[msgspec.Struct], **more: Any) -> Any:
+def body(answer: Answer, type_: type[View], **more: Any) -> View:
     """A single command's answer as its response type, or its refusal as a problem."""
     if answer.reason is not None:
         raise Refused(answer.reason, figures=answer.result)

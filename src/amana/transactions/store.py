@@ -110,8 +110,9 @@ class Store:
 
     async def find_offers_used(
         self, connection: Connection, offers: Iterable[tuple[int, UUID, UUID]]
-    ) -> dict[Key, UUID]:
-        """The loans that these (tenant, offer, customer) were booked as; a loan lives in its customer's shard."""
+    ) -> dict[Key, UUID | None]:
+        """What these (tenant, offer, customer) were booked as; None where it was withdrawn. Both live in the
+        customer's shard."""
         wanted = sorted(offers)
         rows = await connection.fetch(
             SQL["find_offers_used"],
@@ -300,6 +301,9 @@ class Store:
                         x.fee_paid,
                         x.closed_at,
                         x.version,
+                        x.reversal,
+                        x.reversed_by,
+                        x.reversed_at,
                     )
                     for x in loans
                 ]
@@ -308,7 +312,14 @@ class Store:
 
     async def update_loans(self, connection: Connection, loans: Sequence[Loan]) -> None:
         """What is left of loans after repayments and reversals."""
-        rows = [(*self._place(x.tenant, x.id), x.principal_paid, x.fee_paid, x.closed_at, x.version) for x in loans]
+        rows = [
+            (
+                *self._place(x.tenant, x.id),
+                *(x.principal_paid, x.fee_paid, x.closed_at, x.version),
+                *(x.reversal, x.reversed_by, x.reversed_at),
+            )
+            for x in loans
+        ]
         await connection.execute(SQL["update_loans"], *_columns(rows))
 
     async def insert_repayments(self, connection: Connection, repayments: Sequence[Repayment]) -> None:

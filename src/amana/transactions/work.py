@@ -3,78 +3,22 @@
 A `Unit` is what one request carries; its commands are answered in their order.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
 
-from amana.domain import account_commands, loan_commands, transfer_commands
-from amana.domain.account import Account, exposure_account_id, wallet_account_id
-from amana.domain.book import Answer, Asked, Book, Kind, once
+from amana.domain import loan_commands, transfer_commands
+from amana.domain.book import Answer, Book, Kind, once
 from amana.domain.ids import derived_id
-from amana.domain.lending import Loan, loan_accounts
+from amana.domain.lending import Loan
 from amana.domain.order import Order
-from amana.domain.transfer import Hold, Key, Refused, Transfer
-
-REPAYMENT_LEGS = ("fee_repayment", "principal_repayment", "excess", "exposure_release")
-
-
-@dataclass(slots=True)
-class Needs:
-    """The keys of the rows that a batch must see. Accounts get locked, the rest is read after the locks.
-
-    What is held beyond its time is released first on the `accounts` on which it could tell: those with a limit or
-    floor, and those whose every figure counts (`exact`). `bystanders` are locked, but nothing is asked about them: so
-    what a batch releases does not spread from account to account.
-    """
-
-    ids: set[Key] = field(default_factory=set)
-    accounts: set[Key] = field(default_factory=set)
-    exact: set[Key] = field(default_factory=set)
-    bystanders: set[Key] = field(default_factory=set)
-    originals: set[Key] = field(default_factory=set)
-    holds: set[Key] = field(default_factory=set)
-    loans: set[Key] = field(default_factory=set)
-    repayments: set[Key] = field(default_factory=set)
-    offers: set[tuple[int, UUID, UUID]] = field(default_factory=set)
-    most: int = 0
-    """All that the batch could move, in minor units of whatever currency. What can't fill a counter with that need not
-    be exact for its counters' sake."""
-
-    @property
-    def is_about_earlier(self) -> bool:
-        """Whether a command names something earlier instead of its accounts."""
-        return bool(self.originals or self.holds or self.loans)
-
-    def claims(self) -> set[Key]:
-        """The ids, accounts and earlier things."""
-        return self.accounts.union(self.bystanders, self.ids, self.holds, self.originals, self.loans)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What never changes and so may be read before the locks: which accounts an original, hold or loan moves."""
-
-    transfers: dict[Key, Transfer]
-    holds: dict[Key, Hold]
-    loans: dict[Key, Loan]
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    asked: Asked
-
-    @property
-    def tenant(self) -> int:
-        """Whose it is."""
-        return self.asked.tenant
-
-    @property
-    def weight(self) -> int:
-        """How many commands it counts for."""
-        return 1
+from amana.domain.transfer import Refused
+from amana.transactions.account_work import ChangeAccount, OpenAccount, SetCreditLine
+from amana.transactions.needs import REPAYMENT_LEGS, Found, Needs, OneCommand, need_loan_accounts
+from amana.transactions.undoing import AbandonReversal, ReverseLoan, WithdrawOffer
 
 
 class PostOrders(Struct, frozen=True):
@@ -153,70 +97,7 @@ class ExpireHolds:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAccount(_Asked):
-    """Opens an account; `build` makes it from the batch's clock."""
-
-    build: Callable[[datetime], Account]
-
-    def first(self, needs: Needs) -> None:
-        """An account is its own id."""
-        needs.ids.add(self.asked.key)
-        needs.accounts.add(self.asked.key)
-
-    def then(self, needs: Needs, found: Found, shards: int) -> None:
-        """Nothing more."""
-
-    def run(self, book: Book) -> list[Answer]:
-        """One answer."""
-        return [account_commands.open_account(book, self.asked, self.build(book.now))]
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeAccount(_Asked):
-    """New bounds or a new state for one account."""
-
-    account: UUID
-    change: Callable[[Book, Asked], Answer]
-
-    def first(self, needs: Needs) -> None:
-        """The account."""
-        needs.ids.add(self.asked.key)
-        needs.accounts.add((self.tenant, self.account))
-        needs.exact.add((self.tenant, self.account))
-
-    def then(self, needs: Needs, found: Found, shards: int) -> None:
-        """Nothing more."""
-
-    def run(self, book: Book) -> list[Answer]:
-        """One answer."""
-        return [self.change(book, self.asked)]
-
-
-@dataclass(frozen=True, slots=True)
-class SetCreditLine(_Asked):
-    """What a customer may owe in a currency."""
-
-    customer: UUID
-    currency: str
-    credit_limit: int
-
-    def first(self, needs: Needs) -> None:
-        """The control account and the wallet."""
-        tenant = self.tenant
-        needs.ids.add(self.asked.key)
-        needs.accounts.add((tenant, exposure_account_id(self.customer, self.currency)))
-        needs.accounts.add((tenant, wallet_account_id(self.customer, self.currency)))
-
-    def then(self, needs: Needs, found: Found, shards: int) -> None:
-        """Nothing more."""
-
-    def run(self, book: Book) -> list[Answer]:
-        """One answer."""
-        return [account_commands.set_credit_line(book, self.asked, self.customer, self.currency, self.credit_limit)]
-
-
-@dataclass(frozen=True, slots=True)
-class BookLoan(_Asked):
+class BookLoan(OneCommand):
     """A loan to book; `exposure_cap` comes from the fresh decision, None for an imported loan."""
 
     loan: Loan
@@ -232,7 +113,7 @@ class BookLoan(_Asked):
 
     def then(self, needs: Needs, found: Found, shards: int) -> None:
         """Every account of the loan; its own two do not exist yet."""
-        _need_loan_accounts(needs, self.loan, shards)
+        need_loan_accounts(needs, self.loan, shards)
 
     def run(self, book: Book) -> list[Answer]:
         """One answer."""
@@ -244,7 +125,7 @@ class BookLoan(_Asked):
 
 
 @dataclass(frozen=True, slots=True)
-class Repay(_Asked):
+class Repay(OneCommand):
     """Money received for a loan."""
 
     loan: UUID
@@ -262,7 +143,7 @@ class Repay(_Asked):
         """The lock on the loan's accounts is also the lock on the loan."""
         loan = found.loans.get((self.asked.tenant, self.loan))
         if loan is not None:
-            _need_loan_accounts(needs, loan, shards)
+            need_loan_accounts(needs, loan, shards)
 
     def run(self, book: Book) -> list[Answer]:
         """One answer."""
@@ -271,7 +152,7 @@ class Repay(_Asked):
 
 
 @dataclass(frozen=True, slots=True)
-class ReverseRepayment(_Asked):
+class ReverseRepayment(OneCommand):
     """A repayment to take back."""
 
     loan: UUID
@@ -290,7 +171,7 @@ class ReverseRepayment(_Asked):
         """The lock on the loan's accounts is also the lock on the loan."""
         loan = found.loans.get((self.asked.tenant, self.loan))
         if loan is not None:
-            _need_loan_accounts(needs, loan, shards)
+            need_loan_accounts(needs, loan, shards)
 
     def run(self, book: Book) -> list[Answer]:
         """One answer."""
@@ -299,7 +180,7 @@ class ReverseRepayment(_Asked):
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse(_Asked):
+class Refuse(OneCommand):
     """A command that was refused before it came to the ledger; the refusal sticks to its id like any other."""
 
     refused: Refused
@@ -325,12 +206,9 @@ Command = (
     | BookLoan
     | Repay
     | ReverseRepayment
+    | WithdrawOffer
+    | ReverseLoan
+    | AbandonReversal
     | Refuse
 )
 Unit = Sequence[Command]
-
-
-def _need_loan_accounts(needs: Needs, loan: Loan, shards: int) -> None:
-    a = loan_accounts(loan.tenant, loan.id, loan.customer, loan.currency, shards)
-    for account in (a.exposure, a.contra, a.principal, a.fee, a.funding, a.fee_income, a.wallet):
-        needs.accounts.add((loan.tenant, account))

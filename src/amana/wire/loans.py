@@ -44,7 +44,10 @@ class LoanRequest(Request):
 
 
 class LoanView(Response):
-    """A loan as it stands. Amounts in minor units."""
+    """A loan as it stands. Amounts in minor units.
+
+    `reversal` is the reversal of its decision, while the loan is `reversing` and when it is `reversed`.
+    """
 
     id: UUID
     customer: UUID
@@ -64,6 +67,8 @@ class LoanView(Response):
     status: LoanStatus
     closed_at: datetime | None
     booked_at: datetime
+    reversal: UUID | None = None
+    reversed_at: datetime | None = None
     replayed: bool = False
 
 

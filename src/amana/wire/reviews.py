@@ -6,6 +6,9 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from amana.domain.decision_reversal import SagaState, StepState, UndoLoans
+from amana.domain.loan_reversal import Kept
+from amana.domain.policy import LoanReversal
 from amana.domain.review import AppealState, OverrideOutcome, ResolutionOutcome, ReviewKind, Standing
 from amana.wire.common import Amount, Request, Response
 from amana.wire.eligibility import DecisionView, OfferView, PriceView, TermDays
@@ -53,7 +56,20 @@ class ResolutionRequest(Request):
 
 
 class DecisionReversalRequest(Request):
-    """Withdraws a decision."""
+    """Withdraws a decision.
+
+    `loans` that were booked from it are kept unless `reverse` is said; then they are undone where the product's policy
+    allows it, and that is not for the key that asked for the decision.
+    """
+
+    id: UUID
+    reviewer: Reviewer
+    reason: Why
+    loans: UndoLoans = UndoLoans.KEEP
+
+
+class ReversalHelpRequest(Request):
+    """A person has a stuck reversal go on, having looked at what stopped it; or gives up what is left of it."""
 
     id: UUID
     reviewer: Reviewer
@@ -63,7 +79,8 @@ class DecisionReversalRequest(Request):
 class ReviewView(Response):
     """One review. What does not belong to its kind is null.
 
-    `version` and `standing` are the decision's after it, `actor` the key's id. `overruled` are the knock-outs against
+    `version` and `standing` are the decision's after it, `actor` the key's id. A resumption or abandonment names the
+    `reversal` that it helps on. `overruled` are the knock-outs against
     which an override stands, `offer` is what may be booked under an approving one. `withdrawn` are the offers that a
     reversal ended. `reviewer` and `reason` are shown to keys with the scope `decisions:override`, and null once they
     are erased; `words_digest` is the salted SHA-256 of them that the event carries.
@@ -86,6 +103,7 @@ class ReviewView(Response):
     appeal: UUID | None
     changed_by: UUID | None
     withdrawn: list[UUID] | None
+    reversal: UUID | None
     words_digest: str
     reviewer: str | None
     reason: str | None
@@ -125,13 +143,53 @@ class AppealPage(Response):
     next: UUID | None
 
 
+class UndoneOffer(Response):
+    """One offer of a reversed decision: where it is, the loan that it was booked as, and why that is kept.
+
+    `stuck_because` is the ledger's reason for refusing the next step; a person is to look at it.
+    """
+
+    offer: UUID
+    state: StepState
+    loan: UUID | None
+    kept_because: Kept | None
+    stuck_because: str | None
+
+
+class ReversalView(Response):
+    """A reversal and how far it has come. `loans` says what was asked about them, `terms` how they go back.
+
+    `running`: it goes on by itself. `stuck`: it waits for a person. `over`: nothing more happens.
+    """
+
+    id: UUID
+    decision_id: UUID
+    customer: UUID
+    product: str
+    state: SagaState
+    loans: UndoLoans
+    terms: LoanReversal | None
+    begun_at: datetime
+    over_at: datetime | None
+    offers: list[UndoneOffer]
+
+
+class ReversalPage(Response):
+    """Reversals in one state, oldest first; `next` is the cursor of the next page, None at the end."""
+
+    reversals: list[ReversalView]
+    next: UUID | None
+
+
 class ReviewedDecision(DecisionView):
     """A recorded decision, explained whole, with how it stands now and its reviews in order (the newest 100).
 
-    An approving override's id finds the decision that it overrode. Of a decision that looked at an offer again, the
+    `reversal` is there once the decision was reversed and had offers to undo. An approving override's id finds the
+    decision that it overrode. Of a decision that looked at an offer again, the
     standing and the reviews are those of the decision that made the offer.
     """
 
     standing: Standing
     review_count: int
     reviews: list[ReviewView]
+    reversal: ReversalView | None

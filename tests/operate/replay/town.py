@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from tests.e2e.lenders import Lender
+from tests.e2e.test_decision_reversals import FROM_WALLET, Desk
 from tests.ids import near
 
 SAID = {"reviewer": "Ngozi Bello", "reason": "The salary was late, not the customer."}
@@ -29,6 +30,7 @@ class Town:
         await self.customers()
         await self.reviews()
         await self.policies()
+        await self.reversals()
         await self.hold_expires()
 
     async def ledger(self) -> None:
@@ -120,6 +122,7 @@ class Town:
         await lender.must("POST", "transactions", "/v1/loans", booking)
         withdrawn = await self.ask(await lender.customer())
         await self.review(judge, f"/v1/decisions/{withdrawn}/reversals", **SAID)
+        await Desk(lender, judge, customer).over(withdrawn)
         upheld = await self.ask(await lender.customer(kyc_tier=1, birth_date=None))
         contested = uuid4()
         await self.review(lender, f"/v1/decisions/{upheld}/appeals", id=contested, reason="Too little.")
@@ -157,6 +160,18 @@ class Town:
         await lender.must("POST", "eligibility", f"{path}/withdrawals", {"id": uuid4()})
         rollback = {"id": uuid4(), "hash": live["hash"]}
         await lender.must("POST", "eligibility", "/v1/policies/nano/rollbacks", rollback)
+
+    async def reversals(self) -> None:
+        """Loans whose decisions are reversed: one is undone when the customer can pay, one is given up."""
+        for what in ("resumptions", "abandonments"):
+            desk = Desk(self.lender, self.judge, await self.lender.customer())
+            await desk.allow(FROM_WALLET)
+            loan = await self.lender.loan(desk.customer)
+            reversal = (await desk.reverse(loan["decision_id"]))["review"]["id"]
+            await desk.over(loan["decision_id"], "stuck")
+            await desk.repay(loan["id"], 1_100_000)
+            await desk.help(what, reversal)
+            await desk.over(loan["decision_id"])
 
     async def hold_expires(self) -> None:
         """A hold whose time is over, released by the next movement or the sweeper."""

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from amana.domain.privacy import Processing
 from amana.domain.projection.eligibility_rows import BlockRow, CustomerRow
 from amana.domain.projection.state import Needs, State
 from amana.domain.projection.told import Blocked, CustomerTold, FactsRecorded, Lifted, Told
@@ -30,6 +31,7 @@ def record(state: State, told: Told[FactsRecorded], position: int | None) -> Non
         consents.get("terms"),
         consents.get("bureau"),
         consents.get("recovery"),
+        str(Processing.OPEN) if before is None else before.processing,
     )
     _next_version(state, told.tenant, data.customer, data.facts_version, position)
 
@@ -68,7 +70,10 @@ def lift(state: State, told: Told[Lifted], position: int | None) -> None:
 
 
 def restrict(state: State, told: Told[CustomerTold], position: int | None) -> None:
-    """The customer is to be erased: nothing of the row changes but its version."""
+    """The customer is to be erased: kept, and used for nothing but what they owe."""
+    found = state.customers.get((told.tenant, told.data.customer))
+    if found is not None:
+        found.processing = str(Processing.RESTRICTED)
     _next_version(state, told.tenant, told.data.customer, told.data.facts_version, position)
 
 
@@ -77,6 +82,7 @@ def erase(state: State, told: Told[CustomerTold], position: int | None) -> None:
     found = state.customers.get((told.tenant, told.data.customer))
     if found is not None:
         found.known, found.consent_terms, found.consent_bureau, found.consent_recovery = [], None, None, None
+        found.processing = str(Processing.ERASED)
     _next_version(state, told.tenant, told.data.customer, told.data.facts_version, position)
 
 

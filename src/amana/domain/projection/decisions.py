@@ -1,5 +1,7 @@
 """Decisions as they were made and as they stand after their reviews, offers and appeals included."""
 
+from typing import Any
+
 import msgspec
 
 from amana.domain.decision import Decision, canonical
@@ -7,7 +9,7 @@ from amana.domain.policy import Outcome
 from amana.domain.pricing import Price
 from amana.domain.projection.eligibility_rows import AppealRow, DecisionRow, ReviewRow, StandingRow
 from amana.domain.projection.state import Needs, State
-from amana.domain.projection.told import Decided, Reviewed, Told
+from amana.domain.projection.told import Decided, Reviewed, Stuck, Told
 from amana.domain.review import OverrideTerms
 
 KINDS = {
@@ -15,6 +17,9 @@ KINDS = {
     "DecisionAppealed": "appeal",
     "AppealResolved": "resolution",
     "DecisionReversed": "reversal",
+    "DecisionReversalStarted": "reversal",
+    "DecisionReversalResumed": "resumption",
+    "DecisionReversalAbandoned": "abandonment",
 }
 _terms = msgspec.json.Decoder(OverrideTerms | None)
 
@@ -67,10 +72,26 @@ def needs_reviewed(told: Told[Reviewed], _state: State) -> Needs:
         yield "appeals", (told.tenant, told.data.appeal)
 
 
+def step(state: State, told: Told[Stuck], position: int | None) -> None:
+    """A reversal that went on without a person: it got stuck."""
+    _stand(state, told, told.data.standing, position)
+
+
+def needs_step(told: Told[Stuck], _state: State) -> Needs:
+    """The decision's standing."""
+    yield "decision_standings", (told.tenant, told.aggregate.id)
+
+
 def review(state: State, told: Told[Reviewed], position: int | None) -> None:
-    """A review, and how it leaves its decision."""
+    """A review, and how it leaves its decision. The end of a reversal that had something to undo is no other review."""
     data, kind, decision = told.data, KINDS[told.type], told.aggregate
-    terms = _terms.decode(data.terms)
+    stands = state.decision_standings.get((told.tenant, decision.id))
+    if told.type == "DecisionReversed" and stands is not None and stands.standing == "reversing":
+        _stand(state, told, data.standing, position)
+        return
+    # To resolve an appeal changes nothing about how the decision stands.
+    how = stands.standing if kind == "resolution" and stands is not None else data.standing
+    terms = _terms.decode(data.terms) if kind == "override" else None
     state.reviews.append(
         ReviewRow(
             told.tenant,
@@ -78,7 +99,7 @@ def review(state: State, told: Told[Reviewed], position: int | None) -> None:
             decision.id,
             decision.version,
             kind,
-            data.standing,
+            how,
             data.outcome,
             None if terms is None else msgspec.json.encode(terms, order="deterministic"),
             data.expires_at,
@@ -89,6 +110,14 @@ def review(state: State, told: Told[Reviewed], position: int | None) -> None:
             position,
         )
     )
+    standing = _stand(state, told, how, position)
+    if kind == "override":
+        standing.override_id = data.review
+    _change_appeal(state, told, position)
+
+
+def _stand(state: State, told: Told[Any], how: str, position: int | None) -> StandingRow:
+    decision = told.aggregate
     standing = state.decision_standings.get((told.tenant, decision.id))
     if standing is None:
         standing = StandingRow(told.tenant, decision.id, 1, "active")
@@ -96,10 +125,8 @@ def review(state: State, told: Told[Reviewed], position: int | None) -> None:
     if decision.version != standing.version + 1:
         folded = f"version {standing.version + 1}"
         state.object_to(position, f"decision {decision.id}", folded, f"version {decision.version}")
-    standing.version, standing.standing, standing.position = decision.version, data.standing, position
-    if kind == "override":
-        standing.override_id = data.review
-    _change_appeal(state, told, position)
+    standing.version, standing.standing, standing.position = decision.version, how, position
+    return standing
 
 
 def _change_appeal(state: State, told: Told[Reviewed], position: int | None) -> None:

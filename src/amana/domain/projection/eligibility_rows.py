@@ -19,6 +19,7 @@ class CustomerRow(Struct):
     consent_terms: bool | None
     consent_bureau: bool | None
     consent_recovery: bool | None
+    processing: str = "open"
     position: int | None = None
 
 

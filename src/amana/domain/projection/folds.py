@@ -12,7 +12,7 @@ from amana.domain.projection.told import Told
 
 VERSION_MAX = 1
 """The newest version of an event that the folds read."""
-NO_EFFECT: frozenset[str] = frozenset({"AuditRead", "CustomerErasurePlanned", "CustomerExported"})
+NO_EFFECT: frozenset[str] = frozenset({"AuditRead", "CustomerErasurePlanned", "CustomerExported", "OfferWithdrawn"})
 """Types of which nothing follows for any row that is rebuilt. Whoever adds an event decides: here, or a fold."""
 
 
@@ -78,6 +78,10 @@ FOLDS: Mapping[str, Fold] = {
     "RepaymentReceived": _fold(told.Repaid, Part(Group.LENDING, lending.needs_repaid, lending.repay)),
     "RepaymentReversed": _fold(told.Repaid, Part(Group.LENDING, lending.needs_repaid, lending.take_back)),
     "LoanClosed": _fold(told.Settled, Part(Group.LENDING, lending.needs_settled, lending.close)),
+    "LoanReversalStarted": _fold(told.Undone, Part(Group.LENDING, lending.needs_undone, lending.begin_reversal)),
+    "LoanReversalAbandoned": _fold(told.Undone, Part(Group.LENDING, lending.needs_undone, lending.abandon_reversal)),
+    "LoanReversed": _fold(told.Undone, Part(Group.LENDING, lending.needs_undone, lending.undo)),
+    "DecisionReversalStuck": _fold(told.Stuck, Part(Group.DECISIONS, decisions.needs_step, decisions.step)),
     "CustomerFactsRecorded": _fold(
         told.FactsRecorded, Part(Group.CUSTOMERS, customers.needs_customer, customers.record)
     ),

@@ -7,7 +7,7 @@ from amana.domain.ids import shard_of
 from amana.domain.projection.exposures import ExposureRow, limit, owe
 from amana.domain.projection.rows import LoanRow, RepaymentRow
 from amana.domain.projection.state import Needs, State
-from amana.domain.projection.told import Booked, Bounded, Opened, Repaid, Settled, Told
+from amana.domain.projection.told import Booked, Bounded, Opened, Repaid, Settled, Told, Undone
 
 
 def needs_opened(told: Told[Opened], _state: State) -> Needs:
@@ -137,6 +137,53 @@ def close(state: State, told: Told[Settled], position: int | None) -> None:
     loan = _loan(state, told.tenant, told.data.loan, position)
     if loan is not None:
         loan.closed_at, loan.version, loan.position = told.data.effective_at, told.aggregate.version, position
+
+
+def needs_undone(told: Told[Undone], state: State) -> Needs:
+    """The loan, its repayments that go back and, once it is known, its customer's exposure."""
+    yield "loans", (told.tenant, told.data.loan)
+    for repayment in told.data.repayments:
+        yield "repayments", (told.tenant, repayment)
+    loan = state.loans.get((told.tenant, told.data.loan))
+    if loan is not None:
+        yield "exposures", (told.tenant, loan.customer, loan.currency)
+
+
+def begin_reversal(state: State, told: Told[Undone], position: int | None) -> None:
+    """A loan is to be undone."""
+    _set_reversal(state, told, told.data.reversal, position)
+
+
+def abandon_reversal(state: State, told: Told[Undone], position: int | None) -> None:
+    """A loan is not undone after all."""
+    _set_reversal(state, told, None, position)
+
+
+def _set_reversal(state: State, told: Told[Undone], reversal: UUID | None, position: int | None) -> None:
+    loan = _loan(state, told.tenant, told.data.loan, position)
+    if loan is not None:
+        loan.reversal, loan.version, loan.position = reversal, told.aggregate.version, position
+
+
+def undo(state: State, told: Told[Undone], position: int | None) -> None:
+    """All money of a loan went back, its repayments with it."""
+    data = told.data
+    loan = _loan(state, told.tenant, data.loan, position)
+    if loan is None:
+        return
+    before = loan.outstanding
+    for id_ in data.repayments:
+        repayment = state.repayments.get((told.tenant, id_))
+        if repayment is None:
+            state.object_to(position, f"repayment {id_}", "never received", "taken back")
+        else:
+            repayment.reversed_by, repayment.reversal_effective_at = data.reversed_by, data.effective_at
+            repayment.position = position
+            loan.fee_paid -= repayment.fee_part
+            loan.principal_paid -= repayment.principal_part
+    loan.closed_at, loan.version = None, told.aggregate.version
+    loan.reversed_by, loan.reversed_at = data.reversed_by, data.effective_at
+    _owes(state, loan, before, data.outstanding, position)
 
 
 def _owes(state: State, loan: LoanRow, before: int, told: int, position: int | None) -> None:

@@ -121,12 +121,15 @@ class LoanRow(Struct, gc=False):
     fee_paid: int = 0
     closed_at: datetime | None = None
     version: int = 1
+    reversal: UUID | None = None
+    reversed_by: UUID | None = None
+    reversed_at: datetime | None = None
     position: int | None = None
 
     @property
     def outstanding(self) -> int:
-        """What is still owed, fee included."""
-        return self.principal + self.fee - self.principal_paid - self.fee_paid
+        """What is still owed, fee included; of a loan that was undone nothing."""
+        return 0 if self.reversed_by else self.principal + self.fee - self.principal_paid - self.fee_paid
 
 
 class RepaymentRow(Struct, gc=False):

@@ -222,6 +222,23 @@ class Reviewed(msgspec.Struct, frozen=True):
     appeal: UUID | None = None
 
 
+class Stuck(msgspec.Struct, frozen=True):
+    """A reversal that needs a person."""
+
+    standing: str
+
+
+class Undone(msgspec.Struct, frozen=True):
+    """What the reversal of its decision does to a loan."""
+
+    loan: UUID
+    outstanding: int
+    reversal: UUID
+    reversed_by: UUID | None = None
+    effective_at: datetime | None = None
+    repayments: list[UUID] = []
+
+
 class PolicyTold(msgspec.Struct, frozen=True, gc=False):
     """A step in the life of a policy's version."""
 

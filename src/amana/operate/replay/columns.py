@@ -10,6 +10,7 @@ WORDS = "free text of a person or client: in no event, which only commits to it"
 ASKED = "how a client put its request, kept to answer the same id again: nothing follows from it"
 CLOCK = "the database's clock when the row was written; the event has its service's, microseconds to seconds apart"
 FOLLOWS = "follows from columns that are compared"
+SEALED = "sealed under the customer's own key: in no event, and gone once they are erased"
 EVIDENCE = "canonical bytes of the whole working; the event says the same in fields of its own"
 
 NOT_REBUILT: Mapping[str, Mapping[str, str]] = {
@@ -21,11 +22,15 @@ NOT_REBUILT: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("bureau_worst_days_past_due", "bureau_open_facilities"), PERSONAL),
         **dict.fromkeys(("topups_as_of", "topup_monthly"), PERSONAL),
         **dict.fromkeys(("consent_terms_at", "consent_bureau_at", "consent_recovery_at"), PERSONAL),
+        **dict.fromkeys(("birth_sealed", "identity_sealed"), SEALED),
+        **dict.fromkeys(("bank_known", "bvn_token", "nin_token"), "compared as parts of what is known"),
         "recorded_at": CLOCK,
     },
     "eligibility.customer_blocks": {
         "reason": WORDS,
         "lift_reason": WORDS,
+        "words_sealed": SEALED,
+        "lift_words_sealed": SEALED,
         "placed_at": CLOCK,
         "lifted_at": CLOCK,
         "lift_id": ASKED,
@@ -46,6 +51,12 @@ NOT_REBUILT: Mapping[str, Mapping[str, str]] = {
 NOT_REBUILT_TABLES: Mapping[str, str] = {
     "transactions.notes": WORDS,
     "eligibility.review_words": WORDS,
+    "eligibility.erasures": "how a request to erase is worked off; the vault's database remembers whom",
+    **{
+        f"eligibility.{table}": "how a reversal is worked off: compared with its loans by `amana reconcile`"
+        for table in ("reversals", "reversal_steps")
+    },
+    "transactions.withdrawn_offers": FOLLOWS + "; no offer in it is booked, says `amana reconcile`",
     "transactions.ids": ASKED + "; what was refused has no event",
     "transactions.commands": ASKED + "; what was refused has no event",
     **{

@@ -29,7 +29,8 @@ SELECT tenant, account, version, shard, transfer, posted_at, NULL::bigint AS pos
 -- name: loans
 -- Loans.
 SELECT tenant, id, shard, customer, product, currency::text, principal, fee, term_days, due_on, origin, decision_id,
-       effective_at, booked_at, principal_paid, fee_paid, closed_at, version, NULL::bigint AS position
+       effective_at, booked_at, principal_paid, fee_paid, closed_at, version, reversal, reversed_by, reversed_at,
+       NULL::bigint AS position
 FROM transactions.loans;
 
 -- name: repayments
@@ -44,7 +45,8 @@ SELECT tenant, customer, currency, a.credit_limit, coalesce(a.owed, 0) AS owed,
        coalesce(l.loans_open, 0)::integer AS loans_open, NULL::bigint AS position
 FROM (SELECT tenant, owner AS customer, currency::text, credit_limit, debits_posted - credits_posted AS owed
       FROM transactions.accounts WHERE code = 'exposure') AS a
-FULL JOIN (SELECT tenant, customer, currency::text, count(*) FILTER (WHERE closed_at IS NULL) AS loans_open
+FULL JOIN (SELECT tenant, customer, currency::text, count(*) FILTER (WHERE closed_at IS NULL AND reversed_by IS NULL)
+                                                          AS loans_open
            FROM transactions.loans GROUP BY tenant, customer, currency) AS l USING (tenant, customer, currency);
 
 -- name: customers
@@ -57,7 +59,7 @@ SELECT tenant, customer, facts_version, kyc_tier, blocked,
                           ('nin', nin_token IS NOT NULL),
                           ('topups', topups_as_of IS NOT NULL)) AS part (name, there)
              WHERE there ORDER BY name COLLATE "C") AS known,
-       consent_terms, consent_bureau, consent_recovery, NULL::bigint AS position
+       consent_terms, consent_bureau, consent_recovery, processing, NULL::bigint AS position
 FROM eligibility.customers;
 
 -- name: customer_blocks

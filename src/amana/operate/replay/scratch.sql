@@ -48,7 +48,8 @@ CREATE UNLOGGED TABLE marks (
 CREATE UNLOGGED TABLE loans (
     tenant integer, id uuid, shard smallint, customer uuid, product text, currency text, principal bigint, fee bigint,
     term_days integer, due_on date, origin text, decision_id uuid, effective_at timestamptz, booked_at timestamptz,
-    principal_paid bigint, fee_paid bigint, closed_at timestamptz, version bigint, position bigint,
+    principal_paid bigint, fee_paid bigint, closed_at timestamptz, version bigint, reversal uuid, reversed_by uuid,
+    reversed_at timestamptz, position bigint,
     PRIMARY KEY (tenant, id));
 
 -- name: make_repayments
@@ -70,7 +71,7 @@ CREATE UNLOGGED TABLE exposures (
 -- What events say of customers.
 CREATE UNLOGGED TABLE customers (
     tenant integer, customer uuid, facts_version bigint, kyc_tier smallint, blocked boolean, known text[],
-    consent_terms boolean, consent_bureau boolean, consent_recovery boolean, position bigint,
+    consent_terms boolean, consent_bureau boolean, consent_recovery boolean, processing text, position bigint,
     PRIMARY KEY (tenant, customer));
 
 -- name: make_customer_blocks

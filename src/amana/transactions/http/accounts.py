@@ -17,9 +17,9 @@ from amana.domain.reasons import Reason
 from amana.gateway.caller import Caller
 from amana.infra.postgres import Record
 from amana.transactions import requests
+from amana.transactions.account_work import SetCreditLine
 from amana.transactions.http.common import FIRST, PageLimit, one
 from amana.transactions.orders import item_result
-from amana.transactions.work import SetCreditLine
 from amana.wire.accounts import (
     AccountChange,
     AccountChangeRequest,
@@ -51,7 +51,7 @@ async def set_credit_line(caller: Caller, data: CreditLineRequest, state: State)
     """Set what a customer may owe; opens their accounts at the first time."""
     command = requests.asked(caller, data.id, Kind.CREDIT_LINE, data)
     answer = await one(state, SetCreditLine(command, data.customer, data.currency, data.credit_limit))
-    return requests.body(answer, CreditLine, id=data.id)  # type: ignore[no-any-return]
+    return requests.body(answer, CreditLine, id=data.id)
 
 
 @post("/v1/accounts", opt={"scope": "accounts:write"}, status_code=200, tags=["Accounts"])
@@ -202,7 +202,7 @@ async def _change(
     data: LimitsRequest | FreezeRequest | AccountChangeRequest,
 ) -> AccountChange:
     answer = await one(state, requests.change_account(caller, kind, account_id, data))
-    return requests.body(answer, AccountChange, id=data.id)  # type: ignore[no-any-return] # it is of the type asked for
+    return requests.body(answer, AccountChange, id=data.id)
 
 
 def _instants(first_on: date, last_on: date) -> tuple[datetime, datetime]:

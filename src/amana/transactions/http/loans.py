@@ -11,7 +11,7 @@ from litestar.types import ControllerRouterHandler
 
 from amana.domain.account import exposure_account_id
 from amana.domain.book import Kind
-from amana.domain.loan_commands import loan_view, repayment_view
+from amana.domain.loan_views import loan_view, repayment_view
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
 from amana.gateway.caller import Caller
@@ -56,7 +56,7 @@ async def book_loan(caller: Caller, state: State, data: LoanRequest) -> LoanView
             answer = await one(state, Refuse(command, terms))
         else:
             answer = await one(state, requests.booking(caller, data, terms, clock.now()))
-    return requests.body(answer, LoanView)  # type: ignore[no-any-return]
+    return requests.body(answer, LoanView)
 
 
 async def _confirm(offers: Offers, caller: Caller, data: LoanRequest) -> OfferTerms | Refusal:
@@ -89,7 +89,7 @@ async def repay_loan(caller: Caller, state: State, loan_id: UUID, data: Repaymen
     _check_effective_at(caller, data.effective_at)
     command = requests.asked(caller, data.id, Kind.REPAYMENT, data, loan=str(loan_id))
     answer = await one(state, Repay(command, loan_id, data.amount, data.inferred, data.effective_at))
-    return requests.body(answer, RepaymentView)  # type: ignore[no-any-return]
+    return requests.body(answer, RepaymentView)
 
 
 @get("/v1/loans/{loan_id:uuid}/repayments", opt={"scope": "loans:read"}, tags=["Loans"])
@@ -117,7 +117,7 @@ async def reverse_repayment(
     place = {"loan": str(loan_id), "repayment": str(repayment_id)}
     command = requests.asked(caller, data.id, Kind.REPAYMENT_REVERSAL, data, **place)
     answer = await one(state, ReverseRepayment(command, loan_id, repayment_id, data.effective_at))
-    return requests.body(answer, RepaymentView)  # type: ignore[no-any-return]
+    return requests.body(answer, RepaymentView)
 
 
 @post("/v1/standings", opt={"scope": "internal"}, status_code=200, tags=["Internal"])
