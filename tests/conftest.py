@@ -11,7 +11,9 @@ end. With AMANA_TEST_LEDGER_SHARDS=8 services spread the ledger over eight shard
 """
 
 import os
+import re
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -51,6 +53,23 @@ async def apache_kafka() -> AsyncIterator[ApacheKafka | None]:
         await kafka.start()
         yield kafka
         await kafka.stop()
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+NAME_MAX = 240
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Names of tests hold no id that is drawn anew in each process: workers must agree on what a test is called."""
+    seen: Counter[tuple[object, str]] = Counter()
+    for item in items:
+        name = _UUID.sub("uuid", item.name)[:NAME_MAX]
+        seen[item.parent, name] += 1
+        number = seen[item.parent, name]
+        item.name = name if number == 1 else f"{name}#{number}"
+        assert item.parent
+        item._id = item.parent.id.child(item.name)  # pytest has no public way to say it
 
 
 @asynccontextmanager

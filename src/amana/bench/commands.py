@@ -114,6 +114,22 @@ def events(
 
 
 @bench.command()
+def platform(
+    context: typer.Context,
+    report: Report = None,
+    seconds: Annotated[float, typer.Option(help="How long the rate must hold.", min=2.0, max=3600.0)] = 300.0,
+    trial_s: Annotated[float, typer.Option("--trial", help="Seconds of each trial before.", min=2.0, max=60.0)] = 15.0,
+    accounts: Accounts = 100_000,
+    seed: Seed = SEED,
+) -> None:
+    """Everything on: the highest rate of transfers with which relay and log keep up (P12). About ten minutes."""
+    from amana.bench.platform import Options, run_platform
+
+    options = Options(seconds=seconds, trial_s=trial_s, accounts=accounts, seed=seed)
+    finish(run(run_platform(console, context.obj(), options)), report)
+
+
+@bench.command()
 def policy(
     report: Report = None,
     seconds: Seconds = 2.0,

@@ -10,6 +10,7 @@ locking statement may be stale, so ids, originals, holds, loans and offers are r
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from amana.domain.book import Answer, Book
@@ -167,14 +168,13 @@ class Batch:
     async def _write(self, connection: Connection, book: Book, locked: dict[Key, int], writer: Writer) -> None:
         """Everything that the batch did. `locked` are the accounts that were there before, at their versions then."""
         store = self._store
-        await writer.rest()
+        moved = [book.accounts[key] for key, version in locked.items() if book.accounts[key].version != version]
+        counters = [partial(store.update_accounts, connection, moved)] if moved else []
+        await writer.rest(*counters)
         if used := book.ids_used():
             await store.insert_ids(connection, used)
         if book.new_accounts:
             await store.insert_accounts(connection, book.new_accounts)
-        if book.posted:
-            moved = [book.accounts[key] for key, version in locked.items() if book.accounts[key].version != version]
-            await store.update_accounts(connection, moved)
         if changed := [book.accounts[key] for key in book.changed_accounts if key in locked]:
             await store.update_account_terms(connection, changed)
         await self._write_holds(connection, book)

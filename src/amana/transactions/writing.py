@@ -6,8 +6,8 @@ added, so a part of them can leave before the last command has run; whatever cha
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 from amana.domain.book import Book, Draft
 from amana.domain.event_types import VERSIONS
@@ -18,6 +18,8 @@ from amana.infra import clock
 from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection
 from amana.transactions.store import Store
+
+Statement: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 PART_MAX = 125
 """Commands that are run before what they did is handed to the database."""
@@ -36,19 +38,22 @@ class Writer:
         self._events: Sequence[OutboxRow] = ()
         self._sent: asyncio.Task[None] | None = None
 
-    async def part(self) -> None:
-        """A part of the commands has run, and nothing that they did will be taken back: hands it over."""
+    async def part(self, *others: Statement) -> None:
+        """A part of the commands has run, and nothing that they did will be taken back: hands it over. The database
+        works on `others` while the rows are made."""
         book = self._book
         posted, drafts = book.posted[self._posted_end :], book.drafts[self._drafts_end :]
         self._posted_end, self._drafts_end = len(book.posted), len(book.drafts)
         await self._send(append(self._connection, self._events))
+        for other in others:
+            await self._send(other())
         rows = self._store.transfer_rows(posted)
         self._events = event_rows(book, drafts)
         await self._send(self._store.insert_transfers(self._connection, posted, rows))
 
-    async def rest(self) -> None:
-        """All commands have run: hands over what is left, and waits for everything."""
-        await self.part()
+    async def rest(self, *others: Statement) -> None:
+        """All commands have run: hands over what is left, with `others`, and waits for everything."""
+        await self.part(*others)
         await self._send(append(self._connection, self._events))
         self._events = ()
         await self.settle()
