@@ -295,7 +295,9 @@ async def service(log_settings: Settings, client: HttpClient) -> AsyncIterator[S
 
             async def all_sealed() -> bool:
                 streams = (await made.ok("streams", log_settings.internal_key))["streams"]
-                return all(stream["sealed_size"] == COUNTS[stream["stream"]] for stream in streams)
+                return all(
+                    stream["sealed_size"] == stream["indexed_size"] == COUNTS[stream["stream"]] for stream in streams
+                )
 
             await until(all_sealed)
             yield made
@@ -460,12 +462,16 @@ async def test_a_sealer_that_refuses_says_why(service: Service) -> None:
 
 async def test_a_key_that_is_replaced_is_told_with_the_one_before_it(service: Service) -> None:
     before = {key["stream"]: key["verifier_key"] for key in (await service.ok("key"))["keys"]}
-    rotate_key(Custody.of(service.settings), datetime(2026, 3, 1, tzinfo=UTC))
+    custody = Custody.of(service.settings)
+    rotate_key(custody, datetime(2026, 3, 1, tzinfo=UTC))
+    (reads_signed,) = custody.keys("accesses").until.values()
+    signed_until = {**COUNTS, "accesses": reads_signed}
     answer = await service.ok("key")
+    assert {key["stream"] for key in answer["keys"]} == signed_until.keys()
     for key in answer["keys"]:
         stream = key["stream"]
         assert key["verifier_key"] != before[stream]
-        assert key["replaced"] == [{"verifier_key": before[stream], "signed_until": COUNTS[stream]}]
+        assert key["replaced"] == [{"verifier_key": before[stream], "signed_until": signed_until[stream]}]
     assert len(answer["rotations"]) == 1
     newest = await service.ok("checkpoints/latest?stream=transactions")  # signed before
     assert newest["verifier_key"] == before["transactions"]
@@ -531,6 +537,17 @@ async def test_pages_together_are_what_was_asked_for_in_order_of_time(
         ("events?customer=me", 400),
         ("events?type=%00", 400),
         ("events?unknown=1", 400),
+        ("events?from=yesterday", 400),
+        ("events?from=2026-03-01T09:00:00", 400),
+        ("events?from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z", 400),
+        ("events?from=0001-01-01T00:00:00Z", 400),
+        ("events?order=sideways", 400),
+        ("events?stream=accesses", 400),
+        ("events?trace=ABC", 400),
+        ("events?actor=", 400),
+        ("events?customer=1&customer=2", 400),
+        ("events?" + "&".join(["type=DecisionMade"] * 21), 400),
+        ("accesses", 403),
         ("events/not-a-uuid", 404),
         ("checkpoints/latest?stream=other", 400),
         ("checkpoints/latest", 400),
@@ -542,6 +559,35 @@ async def test_pages_together_are_what_was_asked_for_in_order_of_time(
 async def test_a_bad_request_is_a_problem_and_never_a_500(service: Service, path: str, status: int) -> None:
     found, problem = await service.get(path)
     assert (found, problem["status"]) == (status, status), problem
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("customer=me", "?customer"),
+        ("from=soon", "?from"),
+        ("from=2026-03-02T00:00:00Z&to=2026-03-02T00:00:00Z", "?to"),
+        ("type=DecisionMade&type=%20", "?type"),
+        ("limit=ten", "?limit"),
+        ("after=AAAA", "?after"),
+        ("colour=red", "?colour"),
+    ],
+)
+async def test_a_bad_parameter_is_named(service: Service, query: str, named: str) -> None:
+    status, problem = await service.get(f"events?{query}")
+    assert (status, [error["pointer"] for error in problem["errors"]]) == (400, [named])
+
+
+async def test_events_come_with_their_places_newest_first_and_of_a_time(service: Service) -> None:
+    since, until = START + timedelta(minutes=10), START + timedelta(minutes=14)
+    times = f"from={since:%Y-%m-%dT%H:%M:%SZ}&to={until:%Y-%m-%dT%H:%M:%SZ}"
+    page = await service.ok(f"events?type=DecisionMade&type=OfferMade&order=newest&{times}")
+    places = [(event["stream"], event["position"], event["sealed"]) for event in page["events"]]
+    expected = [(stream, at, True) for at in (13, 12, 11, 10) for stream in ("transactions", "eligibility")]
+    assert places == expected
+    assert {found["stream"]: (found["size"], found["received"]) for found in page["searched"]} == {
+        stream: (count, count) for stream, count in COUNTS.items()
+    }
 
 
 async def test_the_metrics_tell_how_far_behind_each_stream_is(service: Service) -> None:

@@ -28,10 +28,14 @@ class Use(NamedTuple):
 
 
 USES = (
+    Use("audit/index.sql", "audit_database_url", "audit"),
     Use("audit/irregularities.sql", "audit_database_url", "audit"),
     Use("audit/metrics/leaves.sql", "audit_database_url", "audit"),
     Use("audit/metrics/queries.sql", "metrics_database_url", "timescale"),
     Use("audit/queries.sql", "audit_database_url", "audit"),
+    Use("audit/rebuild.sql", "owner_audit_database_url", "audit"),
+    Use("audit/retention.sql", "owner_audit_database_url", "audit"),
+    Use("bench/audit.sql", "owner_audit_database_url", "audit"),
     Use("bench/queries.sql", "owner_database_url", "public"),
     Use("bench/naive.sql", "owner_database_url", "pg_temp", first="make_"),
     Use("eligibility/policies.sql", "eligibility_database_url", "eligibility"),
@@ -70,7 +74,7 @@ USES = (
 )
 EITHER = {"operate/reconcile.sql", "operate/replay/log.sql"}
 """Files whose statements each run in one of the places, not in all."""
-NOT_PLANNED = ("CREATE TABLE", "CREATE UNLOGGED TABLE", "CREATE FUNCTION", "ALTER TABLE")
+NOT_PLANNED = ("ANALYZE", "CREATE TABLE", "CREATE UNLOGGED TABLE", "CREATE FUNCTION", "ALTER TABLE", "TRUNCATE")
 """What EXPLAIN does not take: it is parsed only."""
 
 

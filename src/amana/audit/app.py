@@ -1,4 +1,5 @@
-"""Composes the audit service: settings → key and pool → store → loops (consume, pull, seal, publish, watch) → routes.
+"""Composes the audit service: settings → key and pools → store → loops (consume, pull, seal, publish, watch, index, and
+write who read) → routes.
 
 The loops run beside the routes for as long as the application does. None of them ends on an error: what is away is
 tried again, and what is broken is logged and shown in the metrics while everything else goes on. Without a broker in
@@ -7,16 +8,20 @@ the settings events come from the sources alone.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from litestar import Litestar
+from litestar.datastructures import State
 
 from amana.audit import meters
+from amana.audit.accesses import WRITE_EVERY_S, AccessLog
 from amana.audit.consumer import GROUP, TOPICS, Puller, consume
 from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
-from amana.audit.leaf import STREAMS
+from amana.audit.index_store import Index
+from amana.audit.indexer import Indexer
+from amana.audit.leaf import LOGS, STREAMS
 from amana.audit.metrics.http import ROUTES as METRICS_ROUTES
 from amana.audit.metrics.loops import metrics_steps
 from amana.audit.metrics.store import MetricsStore
@@ -40,12 +45,17 @@ from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
 
 SEAL_EVERY_S = 0.2
+INDEX_EVERY_S = 0.2
+SEARCH_CONNECTIONS = 4
+"""Of a pool of its own: a search never waits for a connection that a write has, nor the other way round."""
 AWAY_PAUSE_S = 1.0
 BROKEN_PAUSE_S = 5.0
 STOP_TIMEOUT_S = 10.0
 
 Step = Callable[[], Awaitable[float]]
 """A bit of a loop's work; gives the seconds to wait before the next."""
+Steps = Callable[[asyncio.Event], dict[str, Step]]
+"""The loops by name, which are to end when the event is set."""
 
 log = logger("amana.audit.app")
 
@@ -58,29 +68,8 @@ def build(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        custody = Custody.of(settings)
-        for stream in STREAMS:
-            custody.keys(stream)
-        pool = await open_pool(settings.audit_database_url, "audit", settings.pool_connections)
-        store = Store(pool)
-        app.state.store = store
-        app.state.custody = custody
-        app.state.refusals = {}
-        app.state.metrics = metrics = MetricsStore(settings.metrics_database_url)
-        witnesses = _witnesses(settings, custody)
-        async with HttpClient() as client, latencies_told(settings.metrics_database_url, "audit"):
-            work = _Work(settings, store, custody, client, witnesses, app.state.refusals)
-
-            def steps(stop: asyncio.Event) -> dict[str, Step]:
-                feeding = metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
-                return work.steps(stop) | feeding
-
-            async with _running(steps):
-                yield
-        for witness in witnesses.values():
-            await witness.close()
-        await metrics.close()
-        await pool.close()
+        async with _opened(settings, app.state) as steps, _running(steps):
+            yield
 
     keys = KeyRing(KeyStore(settings.gateway_database_url))
     quotas = Quotas.of(settings, "audit")
@@ -93,10 +82,39 @@ async def serve(settings: Settings) -> None:
     await serve_as_set(build(settings), settings)
 
 
+@asynccontextmanager
+async def _opened(settings: Settings, state: State) -> AsyncIterator[Steps]:
+    """Opens what the routes find in `state` and the loops work with; gives the loops, and closes it all at the end."""
+    custody = Custody.of(settings)
+    for stream in LOGS:
+        custody.keys(stream)
+    async with AsyncExitStack() as opened:
+        pool = await open_pool(settings.audit_database_url, "audit", settings.pool_connections)
+        opened.push_async_callback(pool.close)
+        search_pool = await open_pool(settings.audit_database_url, "audit", SEARCH_CONNECTIONS, batches=True)
+        opened.push_async_callback(search_pool.close)
+        store, index, metrics = Store(pool), Index(search_pool), MetricsStore(settings.metrics_database_url)
+        opened.push_async_callback(metrics.close)
+        accesses, witnesses, refusals = AccessLog(store), _witnesses(settings, custody), dict[str, str]()
+        for witness in witnesses.values():
+            opened.push_async_callback(witness.close)
+        opened.push_async_callback(accesses.close)
+        client = await opened.enter_async_context(HttpClient())
+        await opened.enter_async_context(latencies_told(settings.metrics_database_url, "audit"))
+        state.update(store=store, index=index, accesses=accesses, custody=custody, refusals=refusals, metrics=metrics)
+        work = _Work(settings, store, custody, client, witnesses, refusals)
+
+        def steps(stop: asyncio.Event) -> dict[str, Step]:
+            feeding = metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
+            return work.steps(stop) | _search_steps(store, index, accesses) | feeding
+
+        yield steps
+
+
 def _witnesses(settings: Settings, custody: Custody) -> dict[str, Witness]:
     """The broker as a witness of each stream; none without a broker."""
     brokers = Brokers.of(settings)
-    return {stream: Witness(brokers, stream, custody) for stream in STREAMS} if brokers.bootstrap else {}
+    return {stream: Witness(brokers, stream, custody) for stream in LOGS} if brokers.bootstrap else {}
 
 
 class _Work(NamedTuple):
@@ -122,6 +140,7 @@ class _Work(NamedTuple):
         for stream in STREAMS:
             source = Source(stream, urls[stream], settings.internal_key, self.client)
             made[f"pull {stream}"] = Puller(source, self.store).pull
+        for stream in LOGS:
             made[f"seal {stream}"] = self._seal_step(Sealer(stream, self.store, self.custody))
         for stream, witness in self.witnesses.items():
             made[f"publish {stream}"], made[f"watch {stream}"] = witness.publish, witness.watch
@@ -154,8 +173,31 @@ class _Work(NamedTuple):
         return step
 
 
+def _search_steps(store: Store, index: Index, accesses: AccessLog) -> dict[str, Step]:
+    """The loops that make the log searchable and write who read it."""
+
+    async def write_accesses() -> float:
+        await accesses.flush()
+        return WRITE_EVERY_S
+
+    indexing = {f"index {stream}": _index_step(Indexer(stream, index), store) for stream in LOGS}
+    return {"record accesses": write_accesses, **indexing}
+
+
+def _index_step(indexer: Indexer, store: Store) -> Step:
+    async def step() -> float:
+        if await indexer.step():
+            return 0.0
+        async with store.rows() as rows:
+            received = await rows.highest_position(indexer.stream) + 1
+        meters.UNINDEXED.labels(indexer.stream).set(max(0, received - indexer.size))
+        return INDEX_EVERY_S
+
+    return step
+
+
 @asynccontextmanager
-async def _running(steps: Callable[[asyncio.Event], dict[str, Step]]) -> AsyncIterator[None]:
+async def _running(steps: Steps) -> AsyncIterator[None]:
     """Runs the loops around the block; at its end they are asked to stop, and after a while made to."""
     stop = asyncio.Event()
     tasks = [asyncio.create_task(_loop(name, step, stop), name=name) for name, step in steps(stop).items()]

@@ -16,7 +16,7 @@ from amana.audit.custody import Custody
 from amana.audit.export_log import CHECKPOINT, CHECKPOINTS, KEYS, ROTATIONS
 from amana.audit.findings import CannotVerify
 from amana.audit.keys import StreamKeys
-from amana.audit.leaf import STREAMS
+from amana.audit.leaf import LOGS
 from amana.audit.merkle import HASH_BYTES, STORED_LEVEL_STEP
 from amana.audit.notes import claimed_size, read_notes
 from amana.audit.store import Store
@@ -60,12 +60,12 @@ async def run_export(settings: Settings, folder: Path, progress: Progress | None
     """Exports every stream. Raises `NotAnExport`, `LeafMissing`, `CustodyError`, `OSError` and
     `DatabaseUnavailable`."""
     custody = Custody.of(settings)
-    keys = {stream: custody.keys(stream) for stream in STREAMS}
+    keys = {stream: custody.keys(stream) for stream in LOGS}
     pool = await open_pool(settings.audit_database_url, "audit", CONNECTIONS)
     try:
         exported = Exported({})
         _begin(folder, keys, custody.rotations())
-        for stream in STREAMS:
+        for stream in LOGS:
             await _Stream(Store(pool), stream, folder / stream, exported, progress).run()
     finally:
         await pool.close()

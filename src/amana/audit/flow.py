@@ -48,8 +48,9 @@ class InclusionProof:
 
 
 class OutOfRange(NamedTuple):
-    """The size asked for: an event is in logs of `least` to `most` leaves."""
+    """The size asked for: `event` is in logs of `least` to `most` leaves."""
 
+    event: StoredEvent
     least: int
     most: int
 
@@ -87,7 +88,7 @@ async def prove(
             return event
         size = checkpoint.size if tree_size is None else tree_size
         if not event.position < size <= checkpoint.size:
-            return OutOfRange(event.position + 1, checkpoint.size)
+            return OutOfRange(event, event.position + 1, checkpoint.size)
         hashes = await inclusion_proof(rows, event.stream, event.position, size)
     return InclusionProof(event, leaf_hash(event.body), hashes, size, checkpoint)
 

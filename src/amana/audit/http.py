@@ -1,29 +1,28 @@
 """The routes of the audit service. A tenant sees its own events; hashes, checkpoints and keys tell
-nothing of others.
+nothing of others. Every read is itself recorded (`accesses`).
 """
 
 import asyncio
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 from litestar import get
 from litestar.datastructures import State
-from litestar.params import Parameter, QueryParameter
+from litestar.params import Parameter
 from litestar.types import ControllerRouterHandler
 
+from amana.audit import reports_http, search_http
 from amana.audit.flow import InclusionProof, OutOfRange, prove
 from amana.audit.keys import StreamKeys
-from amana.audit.leaf import STREAMS
-from amana.audit.status import PageLimit, StreamName, list_irregularities, list_streams
-from amana.audit.store import Cursor, Filter, Rows, StoredCheckpoint, StoredEvent
+from amana.audit.leaf import ACCESSES, LOGS
+from amana.audit.status import LogName, list_irregularities, list_streams
+from amana.audit.store import Rows, StoredCheckpoint, StoredEvent
 from amana.audit.tree import consistency_proof
+from amana.audit.views import event_view, sealed_sizes
 from amana.domain.reasons import Reason
 from amana.gateway.caller import Caller
 from amana.wire.audit import (
-    AuditEventPage,
     AuditEventView,
     AuditKeys,
     CheckpointView,
@@ -32,33 +31,30 @@ from amana.wire.audit import (
     ReplacedKey,
     StreamKey,
 )
-from amana.wire.common import PAGE_SIZE_DEFAULT
 from amana.wire.problems import FieldError, Refused
 
+READ = {"scope": "audit:read"}
 LogSize = Annotated[int, Parameter(ge=0, le=2**53 - 1, description="Leaves.")]
-EventType = Annotated[str | None, QueryParameter(name="type", pattern="^[A-Za-z]{1,64}$", description="Event type.")]
-After = Annotated[str | None, Parameter(max_length=100, description="`next` of the page before.")]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BEGINNING = Cursor(datetime(1, 1, 1, tzinfo=UTC), "", -1)
-_CURSOR = re.compile(r"(?P<us>-?[0-9]{1,17})\.(?P<stream>[a-z]{1,20})\.(?P<position>[0-9]{1,16})")
 
 
-@get("/v1/audit/key", opt={"scope": "audit:read"}, tags=["Audit"])
-async def get_key(state: State) -> AuditKeys:
+@get("/v1/audit/key", opt=READ, tags=["Audit"])
+async def get_key(caller: Caller, state: State) -> AuditKeys:
     """The verifier keys of each stream, and how each key was replaced by the next."""
-    found = [await asyncio.to_thread(state.custody.keys, stream) for stream in STREAMS]
+    found = [await asyncio.to_thread(state.custody.keys, stream) for stream in LOGS]
+    rotations = await asyncio.to_thread(state.custody.rotations)
+    await state.accesses.record(caller, "/v1/audit/key", {}, len(found), at_once=False)
     return AuditKeys(
-        keys=[_stream_key(stream, keys) for stream, keys in zip(STREAMS, found, strict=True)],
-        rotations=await asyncio.to_thread(state.custody.rotations),
+        keys=[_stream_key(stream, keys) for stream, keys in zip(LOGS, found, strict=True)], rotations=rotations
     )
 
 
-@get("/v1/audit/checkpoints/latest", opt={"scope": "audit:read"}, tags=["Audit"])
-async def get_latest_checkpoint(state: State, stream: StreamName) -> CheckpointView:
+@get("/v1/audit/checkpoints/latest", opt=READ, tags=["Audit"])
+async def get_latest_checkpoint(caller: Caller, state: State, stream: LogName) -> CheckpointView:
     """The newest signed checkpoint of a stream."""
     async with state.store.rows() as rows:
         newest = await newest_checkpoint(rows, stream)
+    asked = {"stream": stream}
+    await state.accesses.record(caller, "/v1/audit/checkpoints/latest", asked, 1, at_once=False)
     return CheckpointView(
         stream=stream,
         size=newest.size,
@@ -69,9 +65,9 @@ async def get_latest_checkpoint(state: State, stream: StreamName) -> CheckpointV
     )
 
 
-@get("/v1/audit/checkpoints/consistency", opt={"scope": "audit:read"}, tags=["Audit"])
+@get("/v1/audit/checkpoints/consistency", opt=READ, tags=["Audit"])
 async def get_consistency_proof(
-    state: State, stream: StreamName, old_size: LogSize, new_size: LogSize | None = None
+    caller: Caller, state: State, stream: LogName, old_size: LogSize, new_size: LogSize | None = None
 ) -> ConsistencyProofView:
     """Proof that the log of `new_size` leaves, or else the newest checkpoint's, begins with that of `old_size` leaves.
 
@@ -83,6 +79,8 @@ async def get_consistency_proof(
         _require_at_most("?new_size", new, newest.size, f"The log has {newest.size} leaves.")
         _require_at_most("?old_size", old_size, new, f"The newer log has {new} leaves.")
         hashes = await consistency_proof(rows, stream, old_size, new)
+    asked = {"stream": stream, "old_size": old_size, "new_size": new_size}
+    await state.accesses.record(caller, "/v1/audit/checkpoints/consistency", asked, 1, at_once=False)
     return ConsistencyProofView(
         stream=stream,
         old_size=old_size,
@@ -93,70 +91,65 @@ async def get_consistency_proof(
     )
 
 
-@get("/v1/audit/events", opt={"scope": "audit:read"}, tags=["Audit"])
-async def list_events(
-    caller: Caller,
-    state: State,
-    customer: UUID | None = None,
-    aggregate: UUID | None = None,
-    event_type: EventType = None,
-    after: After = None,
-    limit: PageLimit = PAGE_SIZE_DEFAULT,
-) -> AuditEventPage:
-    """The tenant's events in order of time, of a customer, an aggregate (account, loan, decision) or a type."""
-    wanted = Filter(aggregate=aggregate, customer=customer, type=event_type)
-    async with state.store.rows() as rows:
-        events = await rows.list_events(caller.tenant, wanted, _read_cursor(after), limit)
-    return AuditEventPage(
-        events=[_view(event) for event in events], next=_cursor(events[-1]) if len(events) == limit else None
-    )
-
-
-@get("/v1/audit/events/{event_id:uuid}", opt={"scope": "audit:read"}, tags=["Audit"])
+@get("/v1/audit/events/{event_id:uuid}", opt=READ, tags=["Audit"])
 async def get_event(caller: Caller, state: State, event_id: UUID) -> AuditEventView:
     """One event, and its place in the log."""
     async with state.store.rows() as rows:
-        event = await rows.find_event(caller.tenant, event_id)
-    if event is None:
-        raise Refused(Reason.NOT_FOUND)
-    return _view(event)
+        event = _shown(caller, await rows.find_event(caller.tenant, event_id))
+        sealed = await sealed_sizes(rows, (event.stream,))
+    await state.accesses.record(caller, "/v1/audit/events/{id}", {"event": event_id}, 1, at_once=True)
+    return event_view(event, sealed)
 
 
-@get("/v1/audit/events/{event_id:uuid}/proof", opt={"scope": "audit:read"}, tags=["Audit"])
+@get("/v1/audit/events/{event_id:uuid}/proof", opt=READ, tags=["Audit"])
 async def get_proof(
     caller: Caller, state: State, event_id: UUID, tree_size: LogSize | None = None
 ) -> InclusionProofView:
     """Proof that an event is in the log of the newest checkpoint, or in that of its first `tree_size` leaves."""
-    match await prove(state.store, caller.tenant, event_id, tree_size):
-        case InclusionProof() as proof:
-            return InclusionProofView(
-                stream=proof.event.stream,
-                position=proof.event.position,
-                tree_size=proof.tree_size,
-                leaf_hash=proof.leaf_hash.hex(),
-                hashes=[part.hex() for part in proof.hashes],
-                checkpoint=proof.checkpoint.note,
-                verifier_key=_verifier_key(state, proof.event.stream, proof.checkpoint.note),
-            )
-        case OutOfRange(least, most):
-            detail = f"The event is in logs of {least} to {most} leaves."
-            raise Refused(Reason.VALIDATION, errors=[FieldError("?tree_size", "out_of_range", detail)])
-        case StoredEvent():
-            raise Refused(Reason.NOT_SEALED)
-        case None:
-            raise Refused(Reason.NOT_FOUND)
+    proof = _proof(caller, await prove(state.store, caller.tenant, event_id, tree_size))
+    asked = {"event": event_id, "tree_size": tree_size}
+    await state.accesses.record(caller, "/v1/audit/events/{id}/proof", asked, 1, at_once=True)
+    return InclusionProofView(
+        stream=proof.event.stream,
+        position=proof.event.position,
+        tree_size=proof.tree_size,
+        leaf_hash=proof.leaf_hash.hex(),
+        hashes=[part.hex() for part in proof.hashes],
+        checkpoint=proof.checkpoint.note,
+        verifier_key=_verifier_key(state, proof.event.stream, proof.checkpoint.note),
+    )
 
 
 ROUTES: Sequence[ControllerRouterHandler] = (
     get_key,
     get_latest_checkpoint,
     get_consistency_proof,
-    list_events,
     get_event,
     get_proof,
     list_streams,
     list_irregularities,
+    *search_http.ROUTES,
+    *reports_http.ROUTES,
 )
+
+
+def _shown(caller: Caller, event: StoredEvent | None) -> StoredEvent:
+    """The event, if the caller may see it: who read what has a scope of its own."""
+    if event is None or (event.stream == ACCESSES and not caller.may("audit:accesses")):
+        raise Refused(Reason.NOT_FOUND)
+    return event
+
+
+def _proof(caller: Caller, found: InclusionProof | OutOfRange | StoredEvent | None) -> InclusionProof:
+    """The proof, if there is one of an event that the caller may see."""
+    _shown(caller, found.event if isinstance(found, InclusionProof | OutOfRange) else found)
+    match found:
+        case InclusionProof():
+            return found
+        case OutOfRange(_, least, most):
+            detail = f"The event is in logs of {least} to {most} leaves."
+            raise Refused(Reason.VALIDATION, errors=[FieldError("?tree_size", "out_of_range", detail)])
+    raise Refused(Reason.NOT_SEALED)
 
 
 def _require_at_most(pointer: str, size: int, most: int, detail: str) -> None:
@@ -183,30 +176,3 @@ async def newest_checkpoint(rows: Rows, stream: str) -> StoredCheckpoint:
     if newest is None:
         raise Refused(Reason.NOT_FOUND, "Nothing of this stream was sealed yet.")
     return newest
-
-
-def _view(event: StoredEvent) -> AuditEventView:
-    return AuditEventView(
-        stream=event.stream,
-        position=event.position,
-        event_id=event.event_id,
-        received_at=event.received_at,
-        body=event.body.decode(),
-    )
-
-
-def _cursor(event: StoredEvent) -> str:
-    return f"{(event.occurred_at - _EPOCH) // timedelta(microseconds=1)}.{event.stream}.{event.position}"
-
-
-def _read_cursor(text: str | None) -> Cursor:
-    if text is None:
-        return _BEGINNING
-    found = _CURSOR.fullmatch(text)
-    try:
-        if found:
-            moment = _EPOCH + timedelta(microseconds=int(found["us"]))
-            return Cursor(moment, found["stream"], int(found["position"]))
-    except OverflowError:
-        pass
-    raise Refused(Reason.VALIDATION, errors=[FieldError("?after", "invalid", "Not the `next` of a page.")])

@@ -9,7 +9,11 @@ import msgspec
 from amana.domain.events import EVENT_BYTES_MAX, MAX_INTEGER, Event, event_bytes
 
 STREAMS = ("eligibility", "transactions")
-"""What is sealed: one log for each source of events."""
+"""What comes from elsewhere: one log for each source of events."""
+ACCESSES = "accesses"
+"""The log's own stream: who read what of it."""
+LOGS = (*STREAMS, ACCESSES)
+"""What is sealed and verified."""
 
 
 class Malformed(ValueError):

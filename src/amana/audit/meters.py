@@ -24,6 +24,7 @@ CHECKPOINT_AGE = Gauge(
     "Time since the newest checkpoint was known to cover all that can be sealed.",
     ("stream",),
 )
+UNINDEXED = Gauge("amana_audit_unindexed_leaves", "Leaves received and not yet found by a search.", ("stream",))
 REFUSING = Gauge("amana_audit_refusing", "1 while the sealer refuses to sign what is stored.", ("stream",))
 
 PLACE_AWAY = Gauge(

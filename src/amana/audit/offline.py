@@ -14,7 +14,7 @@ from amana.audit.checkpoint import NoteError, VerifierKey, parse_verifier_key
 from amana.audit.export_log import ROTATIONS, ExportLog, leaves_at_hand
 from amana.audit.findings import CannotVerify, Fault, Kind, Progress, StreamReport, VerifyReport
 from amana.audit.keys import StreamKeys, stream_keys
-from amana.audit.leaf import STREAMS
+from amana.audit.leaf import LOGS
 from amana.audit.merkle import EMPTY_ROOT
 from amana.audit.notes import kept_notes, notes_of, read_notes
 
@@ -26,16 +26,16 @@ async def verify_export(
 
     Raises `CannotVerify`, and `OSError` when a file can't be read.
     """
-    if not any((folder / stream).is_dir() for stream in STREAMS):
-        raise CannotVerify(f"{folder} is no export of the log: it has none of the folders {', '.join(STREAMS)}")
+    if not any((folder / stream).is_dir() for stream in LOGS):
+        raise CannotVerify(f"{folder} is no export of the log: it has none of the folders {', '.join(LOGS)}")
     origin, trusted = _read_keys(keys)
     kept = kept_notes(checkpoints)
-    unknown = [note for note in kept if note.partition("\n")[0] not in {f"{origin}/{stream}" for stream in STREAMS}]
+    unknown = [note for note in kept if note.partition("\n")[0] not in {f"{origin}/{stream}" for stream in LOGS}]
     if unknown:
         raise CannotVerify(f"a checkpoint is of {unknown[0].partition(chr(10))[0]}, the keys are of {origin}")
     reports = [
         await _verify_stream(folder, origin, stream, trusted, notes_of(kept, f"{origin}/{stream}"), progress)
-        for stream in STREAMS
+        for stream in LOGS
     ]
     return VerifyReport(tuple(reports))
 
@@ -77,6 +77,6 @@ def _read_key(text: str) -> VerifierKey:
         key = parse_verifier_key(text.strip())
     except NoteError as error:
         raise CannotVerify(f"the key {text.strip()!r}: {error}") from error
-    if key.name.rpartition("/")[2] not in STREAMS:
-        raise CannotVerify(f"the key {text.strip()!r} is of none of the streams {', '.join(STREAMS)}")
+    if key.name.rpartition("/")[2] not in LOGS:
+        raise CannotVerify(f"the key {text.strip()!r} is of none of the streams {', '.join(LOGS)}")
     return key

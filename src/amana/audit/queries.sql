@@ -115,43 +115,6 @@ WHERE tenant = $1 AND event_id = $2
 ORDER BY stream, position
 LIMIT 1;
 
--- name: list_by_aggregate
--- Events of tenant $1 about aggregate $2 after ($5, $6, $7), at most $8; of customer $3 and type $4 where given.
-SELECT stream, position, event_id, occurred_at, received_at, bytes
-FROM leaves
-WHERE tenant = $1 AND aggregate_id = $2
-  AND ($3::uuid IS NULL OR customer = $3) AND ($4::text IS NULL OR type = $4)
-  AND (occurred_at, stream, position) > ($5, $6, $7)
-ORDER BY occurred_at, stream, position
-LIMIT $8;
-
--- name: list_by_customer
--- Events of tenant $1 about customer $2 after ($4, $5, $6), at most $7; of type $3 where given.
-SELECT stream, position, event_id, occurred_at, received_at, bytes
-FROM leaves
-WHERE tenant = $1 AND customer = $2
-  AND ($3::text IS NULL OR type = $3)
-  AND (occurred_at, stream, position) > ($4, $5, $6)
-ORDER BY occurred_at, stream, position
-LIMIT $7;
-
--- name: list_by_type
--- Events of tenant $1 of type $2 after ($3, $4, $5), at most $6.
-SELECT stream, position, event_id, occurred_at, received_at, bytes
-FROM leaves
-WHERE tenant = $1 AND type = $2
-  AND (occurred_at, stream, position) > ($3, $4, $5)
-ORDER BY occurred_at, stream, position
-LIMIT $6;
-
--- name: list_all
--- Events of tenant $1 after ($2, $3, $4), at most $5.
-SELECT stream, position, event_id, occurred_at, received_at, bytes
-FROM leaves
-WHERE tenant = $1 AND (occurred_at, stream, position) > ($2, $3, $4)
-ORDER BY occurred_at, stream, position
-LIMIT $5;
-
 -- name: source_last
 -- How far the source of stream $1 was when last asked.
 SELECT source_last FROM progress WHERE stream = $1;
@@ -172,3 +135,13 @@ LIMIT $4;
 -- name: where_is_hash
 -- Where the leaf with hash $2 of stream $1 is now. Walks the stream: only for saying what became of a lost leaf.
 SELECT position FROM leaves WHERE stream = $1 AND leaf_hash = $2 ORDER BY position LIMIT 1;
+
+-- name: lock_appending
+-- One writer to stream $1 at a time, until the transaction ends: for a stream whose positions are given here.
+SELECT pg_advisory_xact_lock(hashtextextended('amana audit append ' || $1, 0));
+
+-- name: known_events
+-- Which of the events of tenants $1 with ids $2 are stored.
+SELECT DISTINCT leaves.event_id
+FROM unnest($1::integer[], $2::uuid[]) AS given (tenant, event_id)
+JOIN leaves ON leaves.tenant = given.tenant AND leaves.event_id = given.event_id;

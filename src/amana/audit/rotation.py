@@ -16,7 +16,7 @@ from amana.audit.checkpoint import NoteError, VerifierKey
 from amana.audit.custody import Custody
 from amana.audit.key_file import ROTATIONS, load_key, locked, rotations_file
 from amana.audit.keys import open_rotation, sign_rotation
-from amana.audit.leaf import STREAMS
+from amana.audit.leaf import LOGS
 from amana.audit.places import CheckpointFile, CustodyError, sync_folder
 from amana.domain.events import utc_text
 
@@ -28,15 +28,15 @@ def rotate_key(custody: Custody, at: datetime) -> list[VerifierKey]:
             _rotate(custody, at)
         except OSError as error:
             raise CustodyError(f"the key can't be replaced: {error}") from error
-        return [custody.keys(stream).current for stream in STREAMS]
+        return [custody.keys(stream).current for stream in LOGS]
 
 
 def _rotate(custody: Custody, at: datetime) -> None:
     file = custody.key_file
     coming = file.with_name(f"{file.name}.next")
     if not _is_under_way(custody, coming):
-        kept = {stream: custody.newest(stream) for stream in STREAMS}
-        sizes = {stream: max((each.checkpoint.size for each in kept[stream]), default=0) for stream in STREAMS}
+        kept = {stream: custody.newest(stream) for stream in LOGS}
+        sizes = {stream: max((each.checkpoint.size for each in kept[stream]), default=0) for stream in LOGS}
         old, new = load_key(file), Ed25519PrivateKey.generate()
         coming.unlink(missing_ok=True)
         _write_new(coming, new.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

@@ -12,26 +12,29 @@ from amana.audit.store import Store
 from amana.wire.audit import IrregularityList, IrregularityView, StreamStatus, StreamStatuses
 from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 
-StreamName = Literal["eligibility", "transactions"]
+SourceName = Literal["eligibility", "transactions"]
+LogName = Literal["eligibility", "transactions", "accesses"]
 PageLimit = Annotated[int, Parameter(ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]
 
 
 @get("/v1/audit/streams", opt={"scope": "internal"}, tags=["Internal"])
 async def list_streams(state: State) -> StreamStatuses:
-    """How far each stream is received and sealed, and whether anything is wrong."""
-    return StreamStatuses(streams=[await _status(state, stream) for stream in STREAMS])
+    """How far each stream is received, sealed and indexed, and whether anything is wrong."""
+    async with state.index.rows() as rows:
+        indexed = await rows.indexed_to(STREAMS)
+    return StreamStatuses(streams=[await _status(state, stream, indexed[stream].size) for stream in STREAMS])
 
 
 @get("/v1/audit/streams/{stream:str}/irregularities", opt={"scope": "internal"}, tags=["Internal"])
 async def list_irregularities(
-    state: State, stream: StreamName, limit: PageLimit = PAGE_SIZE_DEFAULT
+    state: State, stream: SourceName, limit: PageLimit = PAGE_SIZE_DEFAULT
 ) -> IrregularityList:
     """What was wrong in what came from a source, the last seen first."""
     kept = await irregularities.newest(state.store, stream, limit)
     return IrregularityList(stream=stream, irregularities=[IrregularityView(**each._asdict()) for each in kept])
 
 
-async def _status(state: State, stream: str) -> StreamStatus:
+async def _status(state: State, stream: str, indexed: int) -> StreamStatus:
     store: Store = state.store
     async with store.rows() as rows:
         newest = await rows.newest_checkpoint(stream)
@@ -46,6 +49,7 @@ async def _status(state: State, stream: str) -> StreamStatus:
         first_missing=first_missing,
         missing=missing,
         sealed_size=sealed,
+        indexed_size=indexed,
         checkpoint=newest.note if newest else None,
         refusing=state.refusals.get(stream),
         irregularities=await irregularities.count(store, stream),

@@ -43,23 +43,6 @@ class StoredEvent:
     body: bytes
 
 
-class Cursor(NamedTuple):
-    """The last event of a page: events come in order of time, then stream, then position."""
-
-    occurred_at: datetime
-    stream: str
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which of a tenant's events; None asks nothing. All that are given must hold."""
-
-    aggregate: UUID | None = None
-    customer: UUID | None = None
-    type: str | None = None
-
-
 class StoredLeaf(NamedTuple):
     """A leaf as it stands in the database, whatever may have been done to it there."""
 
@@ -170,11 +153,14 @@ class Rows:
         row = await self.connection.fetchrow(SQL["find_event"], tenant, event_id)
         return _event(row) if row else None
 
-    async def list_events(self, tenant: int, wanted: Filter, after: Cursor, limit: int) -> list[StoredEvent]:
-        """A tenant's events in order of time, at most `limit`. The narrowest filter given picks the index."""
-        name, filters = _narrowest(wanted)
-        rows = await self.connection.fetch(SQL[name], tenant, *filters, *after, limit)
-        return [_event(row) for row in rows]
+    async def lock_appending(self, stream: str) -> None:
+        """Waits to be the only one who gives positions in the stream, until the transaction ends."""
+        await self.connection.execute(SQL["lock_appending"], stream)
+
+    async def known_events(self, events: Sequence[tuple[int, UUID]]) -> set[UUID]:
+        """Which of the events, each a tenant and an id, are stored."""
+        tenants, ids = [tenant for tenant, _ in events], [event_id for _, event_id in events]
+        return {row["event_id"] for row in await self.connection.fetch(SQL["known_events"], tenants, ids)}
 
     async def checkpoints_after(self, stream: str, size: int, limit: int) -> list[SignedStep]:
         """Checkpoints over `size`, smallest first."""
@@ -209,17 +195,6 @@ class Store:
         """Statements that hold together."""
         async with reading(self._pool) as connection, connection.transaction():
             yield Rows(connection)
-
-
-def _narrowest(wanted: Filter) -> tuple[str, tuple[object, ...]]:
-    """The statement whose index serves the filter best, and its arguments."""
-    if wanted.aggregate is not None:
-        return "list_by_aggregate", (wanted.aggregate, wanted.customer, wanted.type)
-    if wanted.customer is not None:
-        return "list_by_customer", (wanted.customer, wanted.type)
-    if wanted.type is not None:
-        return "list_by_type", (wanted.type,)
-    return "list_all", ()
 
 
 def _event(row: Record) -> StoredEvent:

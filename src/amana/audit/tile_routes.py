@@ -11,10 +11,11 @@ from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import newest_checkpoint
-from amana.audit.status import StreamName
+from amana.audit.status import LogName
 from amana.audit.tile_store import read_tile
 from amana.audit.tiles import TileError, parse_tile
 from amana.domain.reasons import Reason
+from amana.gateway.caller import Caller
 from amana.wire.problems import Refused
 
 CHECKPOINT_CACHE = "private, max-age=1"
@@ -23,30 +24,33 @@ TILE_CACHE = "private, max-age=31536000, immutable"
 
 
 @get("/v1/audit/log/{stream:str}/checkpoint", opt={"scope": "audit:read"}, tags=["Audit"])
-async def get_log_checkpoint(state: State, stream: StreamName) -> Response[str]:
+async def get_log_checkpoint(caller: Caller, state: State, stream: LogName) -> Response[str]:
     """The newest signed checkpoint, as a C2SP signed note."""
     async with state.store.rows() as rows:
         newest = await newest_checkpoint(rows, stream)
+    asked = {"stream": stream}
+    await state.accesses.record(caller, "/v1/audit/log/{stream}/checkpoint", asked, 1, at_once=False)
     headers = {"cache-control": CHECKPOINT_CACHE}
     return Response(newest.note, media_type=MediaType.TEXT, headers=headers)
 
 
 @get("/v1/audit/log/{stream:str}/tile/entries/{place:path}", opt={"scope": "internal"}, tags=["Internal"])
-async def get_entries(state: State, stream: StreamName, place: str) -> Response[bytes]:
+async def get_entries(caller: Caller, state: State, stream: LogName, place: str) -> Response[bytes]:
     """An entry bundle: up to 256 leaves of all tenants, each after its length in two bytes."""
-    return await _tile(state, stream, f"entries{place}")
+    return await _tile(caller, state, stream, f"entries{place}", at_once=True)
 
 
 @get("/v1/audit/log/{stream:str}/tile/{level:str}/{place:path}", opt={"scope": "audit:read"}, tags=["Audit"])
-async def get_tile(state: State, stream: StreamName, level: str, place: str) -> Response[bytes]:
+async def get_tile(caller: Caller, state: State, stream: LogName, level: str, place: str) -> Response[bytes]:
     """A tile: up to 256 hashes of 32 bytes. `place` is the tile's number in groups of three digits."""
-    return await _tile(state, stream, f"{level}{place}")
+    return await _tile(caller, state, stream, f"{level}{place}", at_once=False)
 
 
 TILE_ROUTES: Sequence[ControllerRouterHandler] = (get_log_checkpoint, get_entries, get_tile)
 
 
-async def _tile(state: State, stream: str, path: str) -> Response[bytes]:
+async def _tile(caller: Caller, state: State, stream: str, path: str, *, at_once: bool) -> Response[bytes]:
+    """A tile, once its reading is recorded where it shows events."""
     try:
         tile = parse_tile(path)
     except TileError as error:
@@ -55,4 +59,6 @@ async def _tile(state: State, stream: str, path: str) -> Response[bytes]:
         content = await read_tile(rows, stream, tile)
     if content is None:
         raise Refused(Reason.NOT_FOUND, "The log has no such tile.")
+    asked = {"stream": stream, "tile": tile.path}
+    await state.accesses.record(caller, "/v1/audit/log/{stream}/{tile}", asked, tile.width, at_once=at_once)
     return Response(content, media_type="application/octet-stream", headers={"cache-control": TILE_CACHE})

@@ -9,7 +9,7 @@ from amana.audit.custody import Custody
 from amana.audit.database_log import CONNECTIONS, DatabaseLog
 from amana.audit.findings import Progress, StreamReport, VerifyReport
 from amana.audit.keys import StreamKeys
-from amana.audit.leaf import STREAMS
+from amana.audit.leaf import LOGS
 from amana.audit.notes import kept_notes, notes_of
 from amana.audit.store import Store
 from amana.infra.postgres import open_pool
@@ -25,10 +25,10 @@ async def run_verify(
     the key, `OSError` or `CannotVerify` for a file that can't be read or has none, and `DatabaseUnavailable`.
     """
     custody = Custody.of(settings)
-    keys = {stream: custody.keys(stream) for stream in STREAMS}
+    keys = {stream: custody.keys(stream) for stream in LOGS}
     kept = kept_notes(checkpoints)
     older: dict[str, list[Iterable[str]]] = {
-        stream: [*custody.kept_in_places(stream), notes_of(kept, keys[stream].name)] for stream in STREAMS
+        stream: [*custody.kept_in_places(stream), notes_of(kept, keys[stream].name)] for stream in LOGS
     }
     return await verify(settings.audit_database_url, keys, older, progress)
 

@@ -95,6 +95,23 @@ def eligibility(
     finish(run(run_eligibility(console, context.obj(), options)), report)
 
 
+@bench.command("search")
+def search(
+    context: typer.Context,
+    report: Report = None,
+    events: Annotated[int, typer.Option(help="How many events the log has.", min=10_000, max=LEAVES_MAX)] = 200_000,
+    rate: Annotated[float, typer.Option(help="Questions a second.", min=1, max=1_000)] = 40.0,
+    seconds: Seconds = 5.0,
+    runs: Runs = 3,
+    seed: Seed = SEED,
+) -> None:
+    """The search of the audit log (P13), and the bytes of its index. Owed with --events 10000000."""
+    from amana.bench.audit_queries import Options, run_audit_queries
+
+    options = Options(events=events, rate=rate, seconds=seconds, runs=runs, seed=seed)
+    finish(run(run_audit_queries(console, context.obj(), options)), report)
+
+
 @bench.command()
 def events(
     context: typer.Context,

@@ -4,6 +4,7 @@ The quota counts requests whose key may use the route: nobody pays for one that 
 """
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -39,7 +40,7 @@ class Guard:
         if not rule.scopes:
             return
         await self._authenticate(connection, rule)
-        if not accepts_json(connection.headers.get("accept", "")):
+        if not accepts_json(connection.headers.get("accept", ""), rule.answers):
             raise Refused(Reason.NOT_ACCEPTABLE)
         if any(isinstance(value, str) and "\x00" in value for value in connection.path_params.values()):
             raise Refused(Reason.NOT_FOUND)  # no name holds a NUL, and PostgreSQL takes none
@@ -75,13 +76,13 @@ def provide_caller(request: Connection) -> Caller:
     return caller
 
 
-def accepts_json(accept: str) -> bool:
-    """Whether an `Accept` header (empty when absent) allows JSON. RFC 9110, 12.5.1."""
+def accepts_json(accept: str, beside: Collection[str] = ()) -> bool:
+    """Whether an `Accept` header (empty when absent) allows JSON, or what there is `beside` it. RFC 9110, 12.5.1."""
     if not accept:
         return True
     for item in accept.split(","):
         media, *parameters = (part.strip().lower() for part in item.split(";"))
-        if media in _ANSWERS and not any(_NO_QUALITY.fullmatch(p) for p in parameters):
+        if (media in _ANSWERS or media in beside) and not any(_NO_QUALITY.fullmatch(p) for p in parameters):
             return True
     return False
 

@@ -19,6 +19,7 @@ from amana.infra.postgres import Connection, open_pool, reading
 ALL_SCOPES = (
     "accounts:read",
     "accounts:write",
+    "audit:accesses",
     "audit:read",
     "customers:identity",
     "customers:write",

@@ -52,7 +52,8 @@ class QueryParameter(msgspec.Struct, frozen=True):
 
 class Rule(msgspec.Struct, frozen=True):
     """`scopes` is empty for an open route; any one of them is enough. `query` is by name; `body` is the declared type,
-    None where the route takes none. `begin` is there for a hot route only."""
+    None where the route takes none. `begin` is there for a hot route only. `answers` are the media types that the route
+    has beside JSON."""
 
     scopes: frozenset[str]
     query: dict[str, QueryParameter]
@@ -60,6 +61,7 @@ class Rule(msgspec.Struct, frozen=True):
     body_optional: bool
     body_max_bytes: int
     begin: Begin | None
+    answers: frozenset[str]
     at_once: AtOnce | None
 
 
@@ -123,5 +125,6 @@ def _rule(route: HTTPRoute, handler: HTTPRouteHandler, body_max_bytes: int) -> R
         body_optional=bool(field and field.is_optional),
         body_max_bytes=body_max_bytes,
         begin=handler.opt.get("hot"),
+        answers=frozenset(handler.opt.get("answers", ())),
         at_once=handler.opt.get("at_once"),
     )

@@ -4,7 +4,7 @@ aiohttp, because it costs a fraction of httpx's CPU for each request (docs/decis
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -19,6 +19,7 @@ CONNECT_PAUSE_S = 0.05
 KEEP_ALIVE_S = 30
 """Less than the server's 75 s, so that the side that sends is the side that gives a connection up."""
 ANSWER_MAX_BYTES = 64 << 20
+PIECE_BYTES = 64 << 10
 
 
 class UpstreamUnavailable(Exception):
@@ -78,6 +79,26 @@ class HttpClient:
                 return await self._send(method, url, body, sent)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UpstreamUnavailable(f"{method} {url}: {_named(error)}", outcome_known=_untouched(error)) from error
+
+    async def download(
+        self, url: str, *, headers: Mapping[str, str] | None = None, timeout_ms: int, take: Callable[[bytes], object]
+    ) -> Reply:
+        """Gets what is too large to hold: pieces of a 200's body go to `take` as they come, and the reply has none.
+
+        Any other answer is read whole. `timeout_ms` bounds the wait for each piece. Raises `UpstreamUnavailable`, also
+        where the answer ends early; what was taken then is not all.
+        """
+        sent = {"traceparent": current_traceparent(), **(headers or {})}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=timeout_ms / 1000)
+        try:
+            async with self._opened().get(url, headers=sent, allow_redirects=False, timeout=timeout) as response:
+                if response.status != 200:
+                    return Reply(response.status, response.headers, await response.read())
+                async for piece in response.content.iter_chunked(PIECE_BYTES):
+                    take(piece)
+                return Reply(response.status, response.headers, b"")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamUnavailable(f"GET {url}: {_named(error)}", outcome_known=_untouched(error)) from error
 
     async def close(self) -> None:
         """Closes every connection. Safe to call twice; a later request opens anew."""

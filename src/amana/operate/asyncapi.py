@@ -38,7 +38,7 @@ def asyncapi_text() -> str:
 
 
 def asyncapi() -> Json:
-    """A channel for each stream, with a message for each version of each type."""
+    """A channel for each stream, with a message for each version of each of its types."""
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Events of Amana", "version": "1.0.0", "description": DESCRIPTION},
@@ -46,7 +46,7 @@ def asyncapi() -> Json:
         "channels": {stream: _channel(stream) for stream in SOURCES},
         "operations": {f"publish_{stream}": _operation(stream) for stream in SOURCES},
         "components": {
-            "messages": {type_.title: _message(type_) for type_ in CATALOGUE.types},
+            "messages": {type_.title: _message(type_) for type_ in CATALOGUE.types if type_.stream in SOURCES},
             "schemas": {"headers": _headers()},
         },
     }

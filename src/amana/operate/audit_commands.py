@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from amana.infra.settings import Settings
+from amana.operate import audit_reads
 from amana.operate.leaves_bar import LeavesBar
 from amana.operate.terminal import (
     DATA_DIR,
@@ -48,10 +49,11 @@ def group(given: Callable[[], Settings], running: Callable[[Path], Settings]) ->
         found = given()
         return found if found.audit_key_file else running(data_dir)
 
-    audit = typer.Typer(no_args_is_help=True, help="The audit log: verify it, export it, replace its key.")
+    audit = typer.Typer(no_args_is_help=True, help="The audit log: look things up, verify it, export it.")
     _add_verify(audit, settings)
     _add_export(audit, settings)
     audit.add_typer(_keys(settings), name="key")
+    audit_reads.add_to(audit, running)
     return audit
 
 
@@ -95,11 +97,11 @@ def _keys(settings: Callable[[Path], Settings]) -> typer.Typer:
     def show(data_dir: DataDir = DATA_DIR) -> None:
         """The verifier keys, oldest first: keep them where the log is not."""
         from amana.audit.custody import Custody
-        from amana.audit.leaf import STREAMS
+        from amana.audit.leaf import LOGS
 
         custody = Custody.of(settings(data_dir))
         with _explained():
-            for stream in STREAMS:
+            for stream in LOGS:
                 for each in custody.keys(stream).keys:
                     say(str(each))
 

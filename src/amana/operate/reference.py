@@ -68,6 +68,7 @@ SETTINGS = {
     "privacy_key_file": "The keys that wrap customers' keys. Kept away from every database and its backups.",
     "retention_days": "How long records are kept by law after the last decision and loan; at most 36525. 5 years.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
+    "retention_years": "How long records are kept that no rule keeps longer, 5 to 100.",
     "audit_archive_dir": "A folder, best a write-once mount, for a checkpoint of each stream a minute; empty for none.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
     "assessment_ttl_ms": "How old a cached assessment may get and still answer a plain question; at most 60000.",
@@ -80,7 +81,8 @@ SETTINGS = {
 SCOPES = {
     "accounts:read": "Accounts, entries, transfers, the trial balance.",
     "accounts:write": "Open, bound, freeze and close accounts, set credit lines.",
-    "audit:read": "The tenant's own events, their proofs, checkpoints, the log's public keys.",
+    "audit:accesses": "Who read what of the tenant's audit log.",
+    "audit:read": "The tenant's own events and what is made of them, their proofs, checkpoints, the log's public keys.",
     "customers:identity": "See BVN, NIN, account and phone whole where customers are read; without it they are masked.",
     "customers:write": "Record and read customers, block them and lift blocks.",
     "decisions:appeal": "Contest a decision for its customer, see the appeals.",

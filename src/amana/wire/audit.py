@@ -47,20 +47,60 @@ class CheckpointView(Response):
 
 
 class AuditEventView(Response):
-    """An event in the log. `body` holds the exact bytes (UTF-8) that the leaf at `position` is the hash of."""
+    """An event in the log. `body` holds the exact bytes (UTF-8) that the leaf at `position` is the hash of.
+
+    `sealed`: a signed checkpoint covers it, so that a proof can be asked for.
+    """
 
     stream: str
     position: int
+    sealed: bool
     event_id: UUID
     received_at: datetime
     body: str
 
 
+class SearchableStream(Response):
+    """What of a stream can be found: positions from `floor` to before `size`. A moment ago `received` were there."""
+
+    stream: str
+    floor: int
+    size: int
+    received: int
+
+
 class AuditEventPage(Response):
-    """Events in order of time. `next`, when there may be more, is the `after` of the next page."""
+    """Events in the order asked for. `next`, when there may be more, is the `after` of the next page: a page may be
+    short, or empty, and still have one."""
 
     events: list[AuditEventView]
     next: str | None
+    searched: list[SearchableStream]
+
+
+class AccessView(Response):
+    """One read of the audit log: which key asked which route for what, and how much it was shown.
+
+    `rows` is null for what was streamed. `asked` has the parameters as texts.
+    """
+
+    position: int
+    sealed: bool
+    event_id: UUID
+    read_at: datetime
+    actor: str
+    trace: str
+    route: str
+    asked: dict[str, str]
+    rows: int | None
+
+
+class AccessPage(Response):
+    """Reads in the order asked for. `next`, when there may be more, is the `after` of the next page."""
+
+    accesses: list[AccessView]
+    next: str | None
+    searched: list[SearchableStream]
 
 
 class InclusionProofView(Response):
@@ -95,7 +135,8 @@ class StreamStatus(Response):
     """How far a stream is. `received` and `source_last` are highest positions, -1 for none, null for not known yet.
 
     `missing` counts the positions up to there that have not come; `first_missing` is the first of them, or else the
-    next one to come. `refusing` says why nothing is signed, null while all is well. `irregularities` counts what was
+    next one to come. `sealed_size` and `indexed_size` count leaves from the beginning: under a checkpoint, and to be
+    found by search. `refusing` says why nothing is signed, null while all is well. `irregularities` counts what was
     wrong in what came, by kind.
     """
 
@@ -105,6 +146,7 @@ class StreamStatus(Response):
     first_missing: int
     missing: int
     sealed_size: int
+    indexed_size: int
     checkpoint: str | None
     refusing: str | None
     irregularities: dict[str, int]

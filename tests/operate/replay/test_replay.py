@@ -21,7 +21,7 @@ async def test_a_day_with_every_kind_of_event_is_rebuilt_row_by_row(replaying: R
     written = await database.fetch(
         "SELECT DISTINCT type FROM (SELECT type FROM transactions.outbox UNION SELECT type FROM eligibility.outbox) o"
     )
-    assert {row["type"] for row in written} == VERSIONS.keys()
+    assert {row["type"] for row in written} == VERSIONS.keys() - {"AuditRead"}  # which the audit service alone writes
 
 
 @pytest.mark.parametrize("log", list(Log))

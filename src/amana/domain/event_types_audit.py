@@ -1,0 +1,23 @@
+"""The events of the audit service, declared: who read the log. They are leaves of it and go to no broker."""
+
+from uuid import UUID
+
+from amana.domain.event_kinds import ABSENT, Absent, Count, Data, EventType
+
+
+class AuditRead(Data, frozen=True):
+    """Somebody read the audit log: by which route, what was asked for, and how much was shown; null where it was
+    streamed. What was asked for by id stands beside `asked`."""
+
+    route: str
+    asked: dict[str, str]
+    rows: Count | None
+    customer: UUID | Absent = ABSENT
+    account: UUID | Absent = ABSENT
+    decision_id: UUID | Absent = ABSENT
+    loan: UUID | Absent = ABSENT
+    transfer: UUID | Absent = ABSENT
+    hold: UUID | Absent = ABSENT
+
+
+AUDIT_EVENTS = (EventType(AuditRead.__name__, 1, "accesses", "access", AuditRead),)
