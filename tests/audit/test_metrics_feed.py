@@ -37,8 +37,8 @@ def decision(outcome: str = "approve", **more: Any) -> bytes:
     return event("DecisionMade", "decision", uuid4(), **{**data, "request_to_borrow": True, **more})
 
 
-def leg(code: str, command: UUID | None, amount: int = 700) -> bytes:
-    named = {} if command is None else {"command": str(command)}
+def leg(code: str, command: UUID | None, amount: int = 700, **more: Any) -> bytes:
+    named = more | ({} if command is None else {"command": str(command)})
     return event("TransferPosted", "transfer", uuid4(), amount=amount, code=code, currency="NGN", **named)
 
 
@@ -149,6 +149,29 @@ async def test_a_leg_waits_for_the_event_of_its_loan_but_not_for_ever(
     monkeypatch.setattr(feeding, "WAIT_FOR_LOAN_S", 0.0)
     await feed.step()
     assert await world.rows("product, code") == [("", ""), ("", "exposure")]
+
+
+async def test_a_loan_that_is_undone_counts_for_its_product_and_a_withdrawn_offer_holds_nothing_up(
+    world: World,
+) -> None:
+    command, withdrawal = uuid4(), uuid4()
+    undone = {"loan": str(LOAN), "outstanding": 0, "reversal": str(uuid4()), "reversed_by": str(command)}
+    bodies = [
+        booked(),
+        leg("principal", command, reverses=str(uuid4())),
+        event("LoanReversed", "loan", LOAN, **undone),
+        event("HoldVoided", "hold", uuid4(), amount=700, code="payout", currency="NGN", command=str(withdrawal)),
+        event("OfferWithdrawn", "offer", uuid4(), offer=str(uuid4()), reversal=str(uuid4())),
+    ]
+    await world.receive("transactions", bodies)
+    await world.feed("transactions").step()
+    assert await world.rows("type, kind, product") == [
+        ("LoanBooked", "", "nano"),
+        ("TransferPosted", "returned", "nano"),
+        ("LoanReversed", "", "nano"),
+        ("HoldVoided", "voided", ""),
+        ("OfferWithdrawn", "", ""),
+    ]
 
 
 async def test_the_trail_stops_at_a_gap_and_goes_on_when_it_closes(world: World) -> None:

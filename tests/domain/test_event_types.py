@@ -93,7 +93,7 @@ OPTIONAL: dict[type[Data], dict[str, Any]] = {
     TransferPosted: {"command": EVENT_ID, "notes": "0" * 64, "reverses": EVENT_ID},
     HoldPlaced: {"expires_at": "2026-03-02T12:00:00.000000Z", "notes": "0" * 64},
     HoldCaptured: {"final": True, "notes": "0" * 64, "reason": "late", "released": 3},
-    HoldVoided: {"notes": "0" * 64},
+    HoldVoided: {"command": EVENT_ID, "notes": "0" * 64},
     HoldExpired: {},
 }
 ALWAYS: dict[type[Data], dict[str, Any]] = {

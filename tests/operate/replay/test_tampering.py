@@ -27,7 +27,7 @@ class Crime(NamedTuple):
     """Table, column, live, rebuilt; `*` where it does not matter."""
 
 
-SOMEONE = "(SELECT id FROM transactions.loans WHERE closed_at IS NULL ORDER BY id LIMIT 1)"
+SOMEONE = "(SELECT id FROM transactions.loans WHERE closed_at IS NULL AND reversed_by IS NULL ORDER BY id LIMIT 1)"
 CRIMES = {
     "a counter": Crime(
         "transactions.accounts",
@@ -97,13 +97,13 @@ CRIMES = {
     ),
     "a block that nobody lifted": Crime(
         "eligibility.customer_blocks",
-        "UPDATE eligibility.customer_blocks SET lift_id = block_id, lifted_by = 'me', lifted_at = now(), "
-        "lift_reason = 'as a favour' WHERE code = 'deceased'",
+        "UPDATE eligibility.customer_blocks SET lift_id = block_id, lifted_by = 'me', lifted_at = now() "
+        "WHERE code = 'deceased'",
         ("customer_blocks", "lifted_by", "me", "None"),
     ),
     "a number that was taken away": Crime(
         "eligibility.customers",
-        "UPDATE eligibility.customers SET bvn = NULL WHERE bvn IS NOT NULL",
+        "UPDATE eligibility.customers SET bvn_token = NULL WHERE bvn_token IS NOT NULL",
         ("customers", "known", "*", "*"),
     ),
     "a policy that starts today": Crime(

@@ -31,6 +31,7 @@ class Town:
         await self.reviews()
         await self.policies()
         await self.reversals()
+        await self.privacy()
         await self.hold_expires()
 
     async def ledger(self) -> None:
@@ -172,6 +173,17 @@ class Town:
             await desk.repay(loan["id"], 1_100_000)
             await desk.help(what, reversal)
             await desk.over(loan["decision_id"])
+
+    async def privacy(self) -> None:
+        """Who is handed a copy and erased; who was decided about, and is kept and used no more."""
+        lender = self.lender
+        gone, kept = await lender.customer(bvn="22198765432"), await lender.customer()
+        await self.ask(kept)
+        await lender.must("GET", "eligibility", f"/v1/customers/{gone}/export")
+        for customer, state in ((gone, "erased"), (kept, "restricted")):
+            body = {"id": uuid4(), "reason": "customer_request"}
+            told = await lender.must("POST", "eligibility", f"/v1/customers/{customer}/erasures", body)
+            assert told["state"] == state, told
 
     async def hold_expires(self) -> None:
         """A hold whose time is over, released by the next movement or the sweeper."""

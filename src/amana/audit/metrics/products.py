@@ -51,10 +51,13 @@ def _command_of(event: Told) -> Key | None:
 
 
 def first_undecided(events: Sequence[Told], loans: Mapping[Key, Key]) -> int:
-    """The index of the first leg whose loan is not known and may still come; if none, the number of events."""
+    """The index of the first leg whose loan is not known and may still come; if none, the number of events.
+
+    A hold that was voided with an offer names a command, too, and waits for nothing: no event of a loan may name that.
+    """
     for at in range(max(0, len(events) - LOAN_WITHIN), len(events)):
         command = _command_of(events[at])
-        if command is not None and command not in loans:
+        if events[at].leaf.type == "TransferPosted" and command is not None and command not in loans:
             return at
     return len(events)
 
