@@ -20,6 +20,7 @@ from amana.audit.search import search
 from amana.audit.store import Store
 from amana.audit.subjects import Kind, Subject, key_of, read_indexed
 from amana.audit.walk import Question
+from amana.domain.events import Aggregate, Event, event_bytes
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 from amana.wire.problems import Refused
@@ -318,3 +319,21 @@ async def owner_runs(settings: Settings, statement: str, *values: object) -> Non
         await connection.execute(statement, *values)
     finally:
         await connection.close()
+
+
+def test_what_follows_from_a_reversal_is_found_by_the_reversal_and_by_the_offer() -> None:
+    offer, reversal = named("offer", 1), named("reversal", 1)
+    data = {"customer": str(named("customer", 1)), "offer": str(offer), "reversal": str(reversal)}
+    told = Event(
+        named("withdrawn", 1),
+        1,
+        "OfferWithdrawn",
+        1,
+        START,
+        Aggregate("offer", offer, 1),
+        "system:eligibility",
+        "",
+        data,
+    )
+    decisions = {subject.name for subject in read_indexed(event_bytes(told)).subjects if subject.kind == Kind.DECISION}
+    assert decisions == {str(offer), str(reversal)}

@@ -40,7 +40,11 @@ KINDS = (
     Kind(
         "decisions and their reviews",
         "eligibility",
-        ("DecisionMade", "DecisionOverridden", "DecisionAppealed", "AppealResolved", "DecisionReversed"),
+        (
+            *("DecisionMade", "DecisionOverridden", "DecisionAppealed", "AppealResolved", "DecisionReversed"),
+            *("DecisionReversalStarted", "DecisionReversalStuck"),
+            *("DecisionReversalResumed", "DecisionReversalAbandoned"),
+        ),
         REGULATED_YEARS,
         CONSUMER_LENDING,
     ),
@@ -61,7 +65,10 @@ KINDS = (
     Kind(
         "loans and repayments",
         "transactions",
-        ("LoanBooked", "LoanClosed", "RepaymentReceived", "RepaymentReversed"),
+        (
+            *("LoanBooked", "LoanClosed", "RepaymentReceived", "RepaymentReversed"),
+            *("LoanReversalStarted", "LoanReversalAbandoned", "LoanReversed", "OfferWithdrawn"),
+        ),
         REGULATED_YEARS,
         CONSUMER_LENDING,
     ),

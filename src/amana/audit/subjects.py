@@ -51,6 +51,7 @@ FIELDS: dict[str, Kind] = {
     "owner": Kind.CUSTOMER,
     "account": Kind.ACCOUNT,
     "decision_id": Kind.DECISION,
+    "offer": Kind.DECISION,
     "offer_id": Kind.DECISION,  # an offer has the id of its decision, or of the review that made it
     "review": Kind.DECISION,
     "changed_by": Kind.DECISION,
@@ -60,7 +61,9 @@ FIELDS: dict[str, Kind] = {
     "transfers": Kind.TRANSFER,
     "reverses": Kind.TRANSFER,
     "repayment": Kind.TRANSFER,
-    "reversal": Kind.TRANSFER,
+    "repayments": Kind.TRANSFER,
+    "reversed_by": Kind.TRANSFER,
+    "reversal": Kind.TRANSFER,  # of a repayment; that of a decision is found as a decision too, see `_named`
     "command": Kind.TRANSFER,  # of a loan's legs: the loan or the repayment
     "hold": Kind.HOLD,
 }
@@ -72,6 +75,7 @@ _AGGREGATES = {
     "customer": Kind.CUSTOMER,
     "account": Kind.ACCOUNT,
     "decision": Kind.DECISION,
+    "offer": Kind.DECISION,
     "loan": Kind.LOAN,
     "transfer": Kind.TRANSFER,
     "hold": Kind.HOLD,
@@ -128,6 +132,8 @@ def _named(data: Mapping[str, Any]) -> Iterator[Subject]:
         for name in value if isinstance(value, list) else (value,):
             if isinstance(name, str):
                 yield Subject(FIELDS[field], name)
+    if isinstance(reversal := data.get("reversal"), str):
+        yield Subject(Kind.DECISION, reversal)
     for field in SIDES:
         side = data.get(field)
         if isinstance(side, dict) and isinstance(side.get("account"), str):
