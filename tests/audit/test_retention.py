@@ -40,7 +40,7 @@ async def test_what_is_past_its_retention_is_counted_by_kind_with_the_rule_that_
         ("eligibility", "policies"): 1,
     }
     assert all(record.years == 5 and record.source for record in report.records)
-    longer = await report_retention(msgspec.structs.replace(log_settings, retention_years=7), NOW)
+    longer = await report_retention(msgspec.structs.replace(log_settings, retention_days=7 * 366), NOW)
     assert not any(record.events for record in longer.records)
 
 

@@ -21,8 +21,9 @@ COUNT_TIMEOUT_MS = 600_000
 PARTITION_LEAVES = PARTITION_SEGMENTS * SEGMENT_LEAVES
 
 CONSUMER_LENDING = "FCCPC Digital, Electronic, Online or Non-traditional Consumer Lending Regulations 2025: five years"
-SETTING = "the lender's own rule: AMANA_RETENTION_YEARS"
+SETTING = "the lender's own rule: AMANA_RETENTION_DAYS"
 REGULATED_YEARS = 5
+DAYS_OF_A_YEAR = 365.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ async def report_retention(settings: Settings, now: datetime, *, drop: bool = Fa
     Counts what is old leaf by leaf: for a job, not for a request. With the rights of the owner. Raises
     `DatabaseUnavailable`.
     """
+    years = max(REGULATED_YEARS, round(settings.retention_days / DAYS_OF_A_YEAR))
     pool = await open_pool(settings.owner_audit_database_url, "audit", 2, COUNT_TIMEOUT_MS)
     try:
         async with Index(pool).rows() as rows:
@@ -137,16 +139,14 @@ async def report_retention(settings: Settings, now: datetime, *, drop: bool = Fa
         async with Store(pool).rows() as stored:
             sealed = {stream: await stored.newest_checkpoint(stream) for stream in LOGS}
         async with reading(pool) as connection:
-            records = [
-                record for stream in LOGS for record in await _past(connection, stream, settings.retention_years, now)
-            ]
+            records = [record for stream in LOGS for record in await _past(connection, stream, years, now)]
             index = [
                 await _index(
                     connection,
                     stream,
                     extents[stream],
                     newest.size if (newest := sealed[stream]) else 0,
-                    _all_past(stream, settings.retention_years, now),
+                    _all_past(stream, years, now),
                     drop,
                 )
                 for stream in LOGS

@@ -143,6 +143,7 @@ async def open_stack(
                     await drop_database(stack.settings.owner_database_url)
                     await drop_database(stack.settings.owner_audit_database_url)
                     await drop_database(stack.settings.owner_metrics_database_url)
+                    await drop_database(stack.settings.owner_keys_database_url)
 
 
 @asynccontextmanager
@@ -173,7 +174,7 @@ def own_databases(given: Settings) -> Settings:
     if not given.owner_database_url:
         return msgspec.structs.replace(given, log_level=QUIET)
     main = f"amana_bench_{os.getpid()}"
-    homes = {part: f"amana_bench_{part}_{os.getpid()}" for part in ("audit", "metrics")}
+    homes = {part: f"amana_bench_{part}_{os.getpid()}" for part in ("audit", "keys", "metrics")}
     moved = {
         name: with_database(url, next((home for part, home in homes.items() if part in name), main))
         for name, url in msgspec.structs.asdict(given).items()

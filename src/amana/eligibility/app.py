@@ -35,6 +35,7 @@ from amana.infra.kafka import Brokers
 from amana.infra.latencies import latencies_told
 from amana.infra.postgres import Pool, open_pool, reading
 from amana.infra.settings import Settings
+from amana.infra.tasks import end
 from amana.vault.vault import Vault
 
 UNHEARD_S = 1.0
@@ -107,9 +108,7 @@ async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await end(tasks)
 
 
 class ClearText(Exception):

@@ -57,7 +57,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     privacy_key_file: str = ""
     retention_days: int = 1_827
     audit_origin: str = "amana.example/audit"
-    retention_years: int = 5
     audit_archive_dir: str = ""
     ledger_shards: int = 1
     pool_connections: int = 8
@@ -85,8 +84,6 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("AMANA_ASSESSMENT_TTL_MS must be between 100 and 60000")
     if not 1 <= settings.assessments_in_memory <= 10_000_000:
         raise SettingsError("AMANA_ASSESSMENTS_IN_MEMORY must be between 1 and 10000000")
-    if not 5 <= settings.retention_years <= 100:
-        raise SettingsError("AMANA_RETENTION_YEARS must be between 5 and 100")
     if settings.retention_days > 36_525:
         raise SettingsError("AMANA_RETENTION_DAYS must be between 0 and 36525")
     if not 100 <= settings.relay_events_per_s <= 1_000_000:

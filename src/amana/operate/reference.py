@@ -66,9 +66,9 @@ SETTINGS = {
     "api_key": "A lender's API key, for commands that act as its program: `transfers import`, `policy`.",
     "audit_key_file": "The Ed25519 private key that signs checkpoints, in PEM. Signed checkpoints are kept beside it.",
     "privacy_key_file": "The keys that wrap customers' keys. Kept away from every database and its backups.",
-    "retention_days": "How long personal data is kept by law after the last decision and loan; at most 36525. 5 years.",
+    "retention_days": "How long personal data is kept by law after the last decision and loan, and what the audit log "
+    "has (five years at least); at most 36525. 5 years.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
-    "retention_years": "How long records of the audit log are kept that no rule keeps longer, 5 to 100.",
     "audit_archive_dir": "A folder, best a write-once mount, for a checkpoint of each stream a minute; empty for none.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
     "assessment_ttl_ms": "How old a cached assessment may get and still answer a plain question; at most 60000.",

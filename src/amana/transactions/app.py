@@ -15,6 +15,7 @@ from amana.infra.http_server import serve_as_set
 from amana.infra.latencies import latencies_told
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
+from amana.infra.tasks import end
 from amana.transactions.flow import Flow
 from amana.transactions.http import ROUTES
 from amana.transactions.jobs import sweep_holds
@@ -42,8 +43,7 @@ def build(settings: Settings) -> Litestar:
             app.state.offers = Offers(client, settings.eligibility_url, settings.internal_key)
             sweeper = asyncio.create_task(sweep_holds(flow))
             yield
-            sweeper.cancel()
-            await asyncio.wait([sweeper])
+            await end([sweeper])
             await flow.drain()
         await pool.close()
         await batches.close()

@@ -17,6 +17,8 @@ from amana.operate.replay.options import CannotReplay, Log
 from amana.operate.stack import Stack, together
 
 CALLERS = 4
+SEQUENCED_S = 20.0
+"""By when the relay has given positions to what was committed."""
 VICTIMS = ("transactions", "eligibility", "relay")
 UNSEQUENCED = """
 SELECT (SELECT count(*) FROM transactions.outbox LEFT JOIN transactions.positions USING (seq) WHERE position IS NULL)
@@ -106,12 +108,14 @@ def kill(site: Stack, service: str) -> None:
 
 
 async def test_what_the_audit_log_does_not_have_yet_is_waited_for_and_then_said(
-    replaying: Replaying, site: Stack, town: Town
+    replaying: Replaying, site: Stack, town: Town, database: Database
 ) -> None:
     kill(site, "audit")
     try:
         await town.move(amount=5)
-        await asyncio.sleep(0.5)  # as long as the relay may take
+        async with asyncio.timeout(SEQUENCED_S):
+            while await database.fetchval(UNSEQUENCED):  # noqa: ASYNC110  another process gives them
+                await asyncio.sleep(0.05)
         with pytest.raises(CannotReplay, match="let audit catch up, or replay the outboxes"):
             await replaying(settle_s=0.5)
         assert (await replaying(log=Log.OUTBOX)).ok
