@@ -14,7 +14,7 @@ async def test_a_rate_is_found_that_relay_and_log_keep_up_with(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "TRIALS", 1)
-    for name, value in (("P99_MAX_MS", 10_000.0), ("ANSWERED_MIN", 0.2), ("LAG_MAX_S", 60.0)):  # of a busy machine
+    for name, value in (("ANSWERED_MIN", 0.2), ("LAG_MAX_S", 60.0)):  # of a busy machine
         monkeypatch.setattr(platform, name, value)
     content, ok = await run_platform(
         Console(quiet=True), settings, Options(seconds=2.0, trial_s=2.0, accounts=200, seed=3)

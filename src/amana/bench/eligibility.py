@@ -121,8 +121,7 @@ class _Bench(Rounds):
         """Everybody who will be asked about has been, so that all answers are kept where the path wants them."""
         options, ground = self.options, self.ground
         await ground.start(PROCESSES, assessment_ttl_ms=TTL_MS, assessments_in_memory=kept.in_memory)
-        for _ in range(PROCESSES):  # in the memory of each
-            await ground.fill(self.hot)
+        await ground.fill(self.hot, kept.source)
         plan = ground.plan(ground.checks(self.hot, kept.source), kept.connections, options.warm_s, options.seconds)
         if path == PROXIED:
             async with self._nginx() as (port, _):
@@ -173,7 +172,7 @@ class _Bench(Rounds):
         """Memory alone, while nobody could say what to forget; first in a closed loop, then at a constant rate."""
         options, ground = self.options, self.ground
         await ground.start(PROCESSES, assessment_ttl_ms=TTL_MS, assessments_in_memory=HOT_MAX)
-        await ground.fill(self.down)
+        await ground.fill(self.down, "memory")
         await ground.valkey.stop()
         checks = ground.checks(self.down, "memory", any_source=True)
         warm_s = options.warm_s + NOTICE_S

@@ -29,11 +29,12 @@ FLOOR, AIM = 3_000.0, 6_000.0
 LAG_MAX_S = 5.0
 ANSWERED_MIN = 0.98
 """The least part of the intended transfers that is answered within the time."""
-P99_MAX_MS = 150.0
-CONNECTIONS = 256
+CONNECTIONS = 64
 WARM_S = 1.0
 LOOK_S = 1.0
 TRIALS = 4
+FIRST = 0.75
+"""Where the search begins, of what the closed loop does."""
 NARROWER = 0.9
 """By which the rate is lowered when it did not hold for the whole time, at most `SHOWN_MAX` times."""
 SHOWN_MAX = 3
@@ -72,7 +73,7 @@ async def run_platform(console: Console, given: Settings, options: Options) -> t
         await ground.open_accounts()
         bench = _Bench(ground, Watch(ground, stack, http), options, console)
         await bench.run()
-        configuration = {"lag_max_s": LAG_MAX_S, "p99_max_ms": P99_MAX_MS, **msgspec.to_builtins(options)}
+        configuration = {"lag_max_s": LAG_MAX_S, **msgspec.to_builtins(options)}
         return publish(await bench.report("platform", ground, bench.figures(), configuration), console)
 
 
@@ -162,7 +163,7 @@ class _Bench(Rounds):
         (closed,) = await self.ground.measure(plan)
         low, high = 0.0, closed.result.per_second
         for _ in range(TRIALS):
-            rate = (low + high) / 2 if low else high * 0.6
+            rate = (low + high) / 2 if low else high * FIRST
             measured, lags = await self._at(rate, self.options.trial_s)
             held = holds(measured, rate, lags)
             self.console.print(
@@ -193,12 +194,7 @@ class _Bench(Rounds):
 def holds(measured: Measured, rate: float, lags: Sequence[float]) -> bool:
     """Whether the platform kept up."""
     result = measured.result
-    return (
-        not result.refused
-        and result.per_second >= ANSWERED_MIN * rate
-        and result.latency.p99_ms <= P99_MAX_MS
-        and max(lags) <= LAG_MAX_S
-    )
+    return not result.refused and result.per_second >= ANSWERED_MIN * rate and max(lags) <= LAG_MAX_S
 
 
 def worst_lag_s(looks: Sequence[Look], what: str) -> float:
