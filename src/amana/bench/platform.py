@@ -131,7 +131,7 @@ class _Bench(Rounds):
         made = [figure(PATH, self.values[PATH], "transfers/s", floor=FLOOR, aim=AIM)]
         for path, values in self.values.items():
             if path != PATH:
-                unit = "µs/transfer" if ".cpu." in path else "ms" if path.endswith("p99") else "s"
+                unit = "µs/transfer" if ".cpu." in path else "ms" if path.endswith((".p50", ".p99")) else "s"
                 made.append(figure(path, values, unit, better="lower"))
         return made
 
