@@ -295,12 +295,8 @@ async def test_a_list_too_long_to_share_a_batch_goes_alone(bank: Bank) -> None:
     assert await bank.balance(till) == 3_600
 
 
-class TestParts:
-    """What a batch did leaves for the database while the rest of it is computed."""
-
-    @pytest.fixture(autouse=True)
-    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("amana.transactions.batch.PART_MAX", 3)
+class TestLists:
+    """A list is told of in its order, and goes whole or not at all where something breaks."""
 
     async def test_events_come_in_the_order_of_the_list_whatever_is_refused_between(self, bank: Bank) -> None:
         card, shop = await bank.account(limit=10), await bank.account()
@@ -316,7 +312,7 @@ class TestParts:
         entries = await bank.reads.list_entries(bank.tenant, card, 0, 20)
         assert [entry["version"] for entry in entries] == [1, 2, 3, 4, 5, 6, 7]
 
-    async def test_what_left_already_is_taken_back_when_a_later_command_breaks(self, bank: Bank) -> None:
+    async def test_what_moved_before_is_taken_back_when_a_later_command_breaks(self, bank: Bank) -> None:
         till, income = await bank.account(), await bank.account()
 
         def broken(now: datetime) -> Account:

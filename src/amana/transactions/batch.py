@@ -1,28 +1,30 @@
 """One batch of commands on one connection, inside a transaction: lock, read, compute purely, write.
 
 Round trips of a batch of new transfers, whatever its size, with the BEGIN before and the COMMIT after it: lock all
-accounts in key order; the clock and which ids are known; transfers and events, part by part while the rest is computed
-(`writing`); ids; counters. Commands about something earlier (reversals, captures, repayments) add one read before the
-locks, to learn which accounts they move (facts that never change), and up to five after. What is read in or before the
-locking statement may be stale, so ids, originals, holds, loans and offers are read in new statements after the locks.
+accounts in key order; the clock and which ids are known; ids; counters; transfers; events. Commands about something
+earlier (reversals, captures, repayments) add one read before the locks, to learn which accounts they move (facts that
+never change), and up to five after. What is read in or before the locking statement may be stale, so ids, originals,
+holds, loans and offers are read in new statements after the locks.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar
 
 from amana.domain.book import Answer, Book
+from amana.domain.event_types import VERSIONS
+from amana.domain.events import Event, event_bytes
+from amana.domain.ids import uuid7
 from amana.domain.transfer import Hold, Key, Movement
 from amana.domain.transfer_commands import expire_holds
+from amana.infra import clock
+from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection, RunAgain
 from amana.transactions import undoing_store
 from amana.transactions.needs import Found, Needs
 from amana.transactions.reading_undone import read_undone
 from amana.transactions.store import Store, accounts_of
 from amana.transactions.work import Unit
-from amana.transactions.writing import PART_MAX, Writer
 
 OVERDUE_MAX = 1_000
 """Overdue holds that a batch releases beside its work: about a quarter of the time that it has."""
@@ -54,29 +56,8 @@ class Batch:
         book = await self._read(connection)
         locked = {key: account.version for key, account in book.accounts.items()}
         expire_holds(book)
-        writer = Writer(self._store, connection, book)
-        try:
-            answers = await self._run_all(book, writer)
-            await self._write(connection, book, locked, writer)
-        except BaseException:
-            with suppress(Exception):  # what went wrong first is what is told
-                await writer.settle()
-            raise
-        return answers
-
-    async def _run_all(self, book: Book, writer: Writer) -> list[list[Answer]]:
-        """Runs the units in their order. Between two commands what was done so far may leave."""
-        answers: list[list[Answer]] = []
-        weight = 0
-        for unit in self._units:
-            given: list[Answer] = []
-            for command in unit:
-                if weight >= PART_MAX:
-                    await writer.part()
-                    weight = 0
-                given += command.run(book)
-                weight += command.weight
-            answers.append(given)
+        answers = [[answer for command in unit for answer in command.run(book)] for unit in self._units]
+        await self._write(connection, book, locked)
         return answers
 
     @staticmethod
@@ -165,16 +146,21 @@ class Batch:
             self._also |= unlocked
             raise RunAgain
 
-    async def _write(self, connection: Connection, book: Book, locked: dict[Key, int], writer: Writer) -> None:
+    async def _write(self, connection: Connection, book: Book, locked: dict[Key, int]) -> None:
         """Everything that the batch did. `locked` are the accounts that were there before, at their versions then."""
         store = self._store
-        moved = [book.accounts[key] for key, version in locked.items() if book.accounts[key].version != version]
-        counters = [partial(store.update_accounts, connection, moved)] if moved else []
-        await writer.rest(*counters)
+        # Ids come first, in their order: two batches that use the same ones meet there, and never in a circle.
         if used := book.ids_used():
             await store.insert_ids(connection, used)
         if book.new_accounts:
             await store.insert_accounts(connection, book.new_accounts)
+        events: Sequence[OutboxRow] | None = None
+        if book.posted:
+            moved = [book.accounts[key] for key, version in locked.items() if book.accounts[key].version != version]
+            _, (transfers, events) = await _meanwhile(
+                store.update_accounts(connection, moved), lambda: (store.transfer_rows(book.posted), event_rows(book))
+            )
+            await store.insert_transfers(connection, book.posted, transfers)
         if changed := [book.accounts[key] for key in book.changed_accounts if key in locked]:
             await store.update_account_terms(connection, changed)
         await self._write_holds(connection, book)
@@ -183,6 +169,7 @@ class Batch:
         await self._write_loans(connection, book)
         if book.new_answers:
             await store.insert_answers(connection, book.new_answers, book.now)
+        await append(connection, event_rows(book) if events is None else events)
 
     async def _write_holds(self, connection: Connection, book: Book) -> None:
         placed = {(p.transfer.tenant, p.transfer.id) for p in book.posted if p.transfer.kind == Movement.HOLD}
@@ -213,7 +200,11 @@ def _accounts_of(hold: Hold) -> Iterator[Key]:
 
 
 async def _meanwhile(sent: Coroutine[Any, Any, Sent], make: Callable[[], Made]) -> tuple[Sent, Made]:
-    """What the database answers to `sent`, and what `make` makes while the database works on it."""
+    """What the database answers to `sent`, and what `make` makes while the database works on it.
+
+    Two batches of a busy ledger nearly always have an account in common, so the time between the locks and the COMMIT
+    is what bounds it; half of that time would go by with either side waiting for the other.
+    """
     answer = asyncio.create_task(sent)
     await asyncio.sleep(0)  # the statement leaves
     try:
@@ -221,3 +212,23 @@ async def _meanwhile(sent: Coroutine[Any, Any, Sent], make: Callable[[], Made]) 
     finally:
         await asyncio.wait([answer])
     return answer.result(), made
+
+
+def event_rows(book: Book) -> Sequence[OutboxRow]:
+    """The drafts of a batch with ids and the batch's time, as canonical bytes."""
+    rows = []
+    unix_ms = int(book.now.timestamp() * 1000)
+    for draft in book.drafts:
+        event = Event(
+            event_id=uuid7(unix_ms, clock.random_74_bits()),
+            tenant=draft.tenant,
+            type=draft.type,
+            version=VERSIONS[draft.type],
+            occurred_at=book.now,
+            aggregate=draft.aggregate,
+            actor=draft.actor,
+            trace=draft.trace,
+            data=draft.data,
+        )
+        rows.append(OutboxRow(draft.tenant, event.event_id, draft.aggregate.id, draft.type, event_bytes(event)))
+    return rows
