@@ -295,6 +295,20 @@ async def test_a_list_too_long_to_share_a_batch_goes_alone(bank: Bank) -> None:
     assert await bank.balance(till) == 3_600
 
 
+async def test_lists_with_the_same_ids_in_opposite_order_never_wait_in_a_circle(bank: Bank) -> None:
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    till, drawer, income, fees = [await bank.account() for _ in range(4)]
+    ids = [bank.fitting(till) for _ in range(300)]
+    before = await bank.pools.reads.fetchval(deadlocks)
+    one = [bank.post(till, income, 1, id_) for id_ in ids]
+    other = [bank.post(drawer, fees, 1, id_) for id_ in reversed(ids)]
+    answers = await asyncio.gather(bank.flow.submit(one), bank.another_flow().submit(other))
+    assert sum(answer.reason is None for unit in answers for answer in unit) == 300
+    assert await bank.balance(till) + await bank.balance(drawer) == 300
+    await asyncio.sleep(1.5)  # a session tells the statistics what it met once it rests, at most once a second
+    assert await bank.pools.reads.fetchval(deadlocks) == before
+
+
 class TestLists:
     """A list is told of in its order, and goes whole or not at all where something breaks."""
 
