@@ -295,16 +295,34 @@ async def test_a_list_too_long_to_share_a_batch_goes_alone(bank: Bank) -> None:
     assert await bank.balance(till) == 3_600
 
 
+class MeetingStore(Store):
+    """A store whose first ids are taken at the same moment as those of another."""
+
+    def __init__(self, shards: int, barrier: asyncio.Barrier) -> None:
+        super().__init__(shards)
+        self._barrier: asyncio.Barrier | None = barrier
+
+    async def insert_ids(self, connection: Connection, keys: Iterable[Key]) -> None:
+        barrier, self._barrier = self._barrier, None
+        if barrier is not None:
+            await barrier.wait()
+        await super().insert_ids(connection, keys)
+
+
 async def test_lists_with_the_same_ids_in_opposite_order_never_wait_in_a_circle(bank: Bank) -> None:
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    till, drawer, income, fees = [await bank.account() for _ in range(4)]
-    ids = [bank.fitting(till) for _ in range(300)]
+    till, income, fees = [await bank.account() for _ in range(3)]
+    drawer = await bank.account(id_=bank.fitting(till))  # in the same shard, else the ids do not fit
+    ids = [bank.fitting(till) for _ in range(500)]
+    barrier = asyncio.Barrier(2)
+    flows = [bank.another_flow(MeetingStore(bank.shards, barrier)) for _ in range(2)]
     before = await bank.pools.reads.fetchval(deadlocks)
     one = [bank.post(till, income, 1, id_) for id_ in ids]
     other = [bank.post(drawer, fees, 1, id_) for id_ in reversed(ids)]
-    answers = await asyncio.gather(bank.flow.submit(one), bank.another_flow().submit(other))
-    assert sum(answer.reason is None for unit in answers for answer in unit) == 300
-    assert await bank.balance(till) + await bank.balance(drawer) == 300
+    async with asyncio.timeout(30):
+        answers = await asyncio.gather(flows[0].submit(one), flows[1].submit(other))
+    assert sum(answer.reason is None for unit in answers for answer in unit) == 500
+    assert await bank.balance(till) + await bank.balance(drawer) == 500
     await asyncio.sleep(1.5)  # a session tells the statistics what it met once it rests, at most once a second
     assert await bank.pools.reads.fetchval(deadlocks) == before
 
