@@ -129,6 +129,7 @@ async def test_a_source_that_is_away_holds_nothing_up(world: World, settings: Se
         site.source.away = True
         await site.happen(20)
         await site.all_taken()
+    assert sorted(await world.effects()) == list(range(20))
 
 
 async def test_a_database_that_goes_away_for_a_moment_costs_nothing(world: World, settings: Settings) -> None:
