@@ -56,7 +56,8 @@ async def test_wrk_counts_the_same_answers(settings: Settings) -> None:
     memory = report.runs[0]
     assert memory["requests"] == sum(memory["sources"].values())
     assert memory["sources"]["memory"] == memory["accepted"]
-    assert set(memory["sources"]) <= {"memory", "cache"}  # what the other process of the service knew first
+    # What the other process of the service knew first may come from Valkey, and what a slow Valkey missed is computed.
+    assert memory["sources"]["memory"] > memory["requests"] / 2
 
 
 async def test_what_was_answered_wrongly_or_not_recorded_is_counted(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from amana.infra.embedded import orphans
 from amana.infra.embedded.ports import LOOPBACK, exchange, find_free
 from amana.infra.embedded.process import Process
 from amana.infra.http import HttpClient, Reply
+from amana.infra.postgres import CONNECTION_TROUBLE
 from amana.infra.settings import Settings, to_environ
 from amana.operate.stack import Stack
 
@@ -32,7 +33,7 @@ WAIT_S = 20.0
 POLL_S = 0.02
 
 
-AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+AWAY = (*CONNECTION_TROUBLE, asyncpg.PostgresError)
 """What a connection of ours may meet while PostgreSQL is away."""
 
 ASYNCPG_FORGOT = "<Future finished exception=ConnectionDoesNotExistError("

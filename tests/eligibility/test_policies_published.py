@@ -13,6 +13,7 @@ from tests.domain.policy_model import SHIPPED, shipped
 from tests.eligibility.conftest import Lender
 
 from amana.domain.policy import policy_bytes
+from amana.eligibility.flow import Flow
 
 
 def nano(**changes: object) -> dict[str, Any]:
@@ -49,6 +50,22 @@ async def test_first_checks_that_race_record_the_default_once(
     assert [row["version"] for row in rows] == [1]
     told = await database.fetch("SELECT type FROM outbox WHERE tenant = $1 AND type LIKE 'Policy%'", lender.tenant)
     assert [row["type"] for row in told] == ["PolicyDrafted", "PolicyApproved", "PolicyPublished"]
+
+
+async def test_the_default_is_recorded_once_though_the_databases_clock_went_back(
+    lender: Lender, good: str, flow: Flow, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await lender.check(good)
+    async with database.transaction():  # the start is in the future, as a clock that was set back would have it
+        await database.execute("ALTER TABLE policy_steps DISABLE TRIGGER policy_steps_append_only")
+        await database.execute(
+            "UPDATE policy_steps SET valid_from = now() + interval '1 hour' WHERE tenant = $1 AND step = 'approved'",
+            lender.tenant,
+        )
+        await database.execute("ALTER TABLE policy_steps ENABLE TRIGGER policy_steps_append_only")
+    live = await flow.policies.recent(lender.tenant, "nano")
+    assert live is not None and live.version == 1
+    assert await database.fetchval("SELECT count(*) FROM policies WHERE tenant = $1", lender.tenant) == 1
 
 
 async def test_every_fault_of_a_policy_is_named_and_nothing_is_published(lender: Lender) -> None:
