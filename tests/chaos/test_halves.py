@@ -15,6 +15,7 @@ from amana.infra.postgres import DatabaseUnavailable, open_pool
 from amana.transactions.flow import Flow
 from amana.transactions.store import Store
 from amana.transactions.work import Refuse
+from amana.vault.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Troubled(Refuse):
 async def flow(site: Site) -> AsyncIterator[Flow]:
     """A flow in this process."""
     pool = await open_pool(site.stack.settings.transactions_database_url, "transactions", batches=True)
-    yield Flow(pool, Store(1))
+    vault = Vault.of_ledger(site.stack.settings)
+    yield Flow(pool, Store(1), vault)
+    await vault.close()
     await pool.close()
 
 

@@ -4,11 +4,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import msgspec
 from tests.property.lines import Entry, Movement
 from tests.property.model import Model
-
-from amana.infra.postgres import Record
 
 if TYPE_CHECKING:
     from tests.property.test_service_against_model import ServiceHistory
@@ -32,7 +29,7 @@ async def check_afterwards(history: "ServiceHistory") -> None:
         row = await world.reads.get_transfer(history.tenant, move.id)
         assert row is not None
         name = history.author.names.get(str(move.id), "an expiry")
-        history.check(f"transfer {name}", _view(model, move), _plain(row))
+        history.check(f"transfer {name}", _view(model, move), row)
 
 
 async def _check_entries(history: "ServiceHistory", account: UUID) -> None:
@@ -107,10 +104,5 @@ def _view(model: Model, move: Movement) -> dict[str, Any]:
         "expires_at": model.expiries.get(move.id),
         "reference": request.get("reference"),
         "metadata": request.get("metadata"),
+        "notes": "kept" if "reference" in request or "metadata" in request else None,
     }
-
-
-def _plain(row: Record) -> dict[str, Any]:
-    fields = dict(row)
-    fields["metadata"] = None if row["metadata"] is None else msgspec.json.decode(row["metadata"])
-    return fields

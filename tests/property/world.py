@@ -19,6 +19,7 @@ from amana.transactions.flow import Flow
 from amana.transactions.reads import Reads
 from amana.transactions.store import Store
 from amana.transactions.work import ExpireHolds
+from amana.vault.vault import Vault
 
 FLOWS = 2
 OVERDUE_MAX = 100_000
@@ -29,13 +30,16 @@ Unit = Sequence[Sequence[Request]]
 class World:
     """Opened with `open`; every history takes a tenant of its own from `new_tenant`."""
 
-    def __init__(self, shards: int, batches: Pool, pool: Pool, owner: "asyncpg.Connection[Record]") -> None:
+    def __init__(
+        self, shards: int, batches: Pool, pool: Pool, vault: Vault, owner: "asyncpg.Connection[Record]"
+    ) -> None:
         self.shards = shards
         self.store = Store(shards)
-        self.flows = [Flow(batches, self.store) for _ in range(FLOWS)]
-        self.reads = Reads(pool, shards)
+        self.flows = [Flow(batches, self.store, vault) for _ in range(FLOWS)]
+        self.reads = Reads(pool, shards, vault)
         self.words: set[str] = set()
         """What a difference that reconciliation finds would name, if it were one of ours."""
+        self._vault = vault
         self._batches = batches
         self._pool = pool
         self._owner = owner
@@ -47,11 +51,14 @@ class World:
         url = settings.transactions_database_url
         batches = await open_pool(url, "transactions", 4, batches=True)
         pool = await open_pool(url, "transactions", 2)
-        return World(shards, batches, pool, await asyncpg.connect(settings.owner_database_url))
+        return World(
+            shards, batches, pool, Vault.of_ledger(settings), await asyncpg.connect(settings.owner_database_url)
+        )
 
     async def close(self) -> None:
         """Gives everything back."""
         await self._owner.close()
+        await self._vault.close()
         await self._pool.close()
         await self._batches.close()
 

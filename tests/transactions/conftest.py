@@ -19,17 +19,19 @@ from amana.transactions.flow import Flow
 from amana.transactions.reads import Reads
 from amana.transactions.store import Store
 from amana.transactions.work import Command, PostOrders
+from amana.vault.vault import Vault
 
 FAR = 0x800
 """Flipped in an id, this bit moves it to another of eight shards."""
 
 
 class Pools(NamedTuple):
-    """As the service has them: one that writes batches, one that reads; and how many shards there are."""
+    """As the service has them: one that writes batches, one that reads; how many shards there are, and the keys."""
 
     batches: Pool
     reads: Pool
     shards: int
+    vault: Vault
 
 
 class Bank:
@@ -38,11 +40,11 @@ class Bank:
     def __init__(self, pools: Pools, tenant: int) -> None:
         self.pools, self.tenant, self.shards = pools, tenant, pools.shards
         self.flow = self.another_flow()
-        self.reads = Reads(pools.reads, pools.shards)
+        self.reads = Reads(pools.reads, pools.shards, pools.vault)
 
-    def another_flow(self, store: Store | None = None) -> Flow:
+    def another_flow(self, store: Store | None = None, vault: Vault | None = None) -> Flow:
         """What a second process would be: its own queues and batches on the same database."""
-        return Flow(self.pools.batches, store or Store(self.shards))
+        return Flow(self.pools.batches, store or Store(self.shards), vault or self.pools.vault)
 
     def asked(self, id_: UUID, kind: Kind, **fields: object) -> Asked:
         """A command under an id."""
@@ -148,7 +150,9 @@ async def pools(settings: Settings, request: pytest.FixtureRequest) -> AsyncIter
     url = settings.transactions_database_url
     batches = await open_pool(url, "transactions", 8, batches=True)
     reads = await open_pool(url, "transactions", 4)
-    yield Pools(batches, reads, request.param)
+    vault = Vault.of_ledger(settings)
+    yield Pools(batches, reads, request.param, vault)
+    await vault.close()
     await batches.close()
     await reads.close()
 

@@ -163,7 +163,7 @@ class TestWhatWasTold:
             async with connection.transaction():
                 await connection.execute("SELECT FROM transactions.accounts WHERE id = $1 FOR NO KEY UPDATE", till)
                 with pytest.raises(postgres.DatabaseUnavailable) as raised:
-                    await Reads(pool, bank.shards).now_settled(bank.tenant, till, datetime.now(UTC))
+                    await Reads(pool, bank.shards, bank.pools.vault).now_settled(bank.tenant, till, datetime.now(UTC))
             assert raised.value.outcome_known
         finally:
             await connection.close()

@@ -21,7 +21,7 @@ from amana.domain.ids import shard_of
 from amana.domain.lending import Loan, Repayment, business_date
 from amana.domain.posting import Ledger
 from amana.domain.reasons import Reason
-from amana.domain.transfer import Key, Movement, Notes, Posted, Refused, Standing
+from amana.domain.transfer import Key, Movement, Notes, Posted, Prints, Refused, Standing
 
 Json: TypeAlias = dict[str, Any]
 
@@ -96,11 +96,12 @@ class Draft(Struct, frozen=True):
 class Book(Ledger):
     """A `Ledger` with loans, and the lists of what is to be written.
 
-    `offers_used` says what each offer was booked as; None: it was withdrawn before, and is never booked.
+    `offers_used` says what each offer was booked as; None: it was withdrawn before, and is never booked. `notes` are
+    those of this batch as they were said, and the fingerprints of older ones; `prints_of` makes those of what is asked.
     """
 
     answers: dict[Key, StoredAnswer] = field(default_factory=dict)
-    notes: dict[Key, Notes] = field(default_factory=dict)
+    notes: dict[Key, Notes | Prints] = field(default_factory=dict)
     loans: dict[Key, Loan] = field(default_factory=dict)
     repayments: dict[Key, Repayment] = field(default_factory=dict)
     offers_used: dict[Key, UUID | None] = field(default_factory=dict)
@@ -115,6 +116,7 @@ class Book(Ledger):
     new_withdrawals: list[tuple[Key, UUID, UUID]] = field(default_factory=list)
     """Offers, each with its customer and the reversal that withdrew it."""
     drafts: list[Draft] = field(default_factory=list)
+    prints_of: Callable[[Key, Notes], Prints] = lambda _key, _notes: Prints()
 
     @cached_property
     def today(self) -> date:

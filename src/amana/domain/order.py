@@ -4,7 +4,7 @@ An order is cheap to make, because almost every one of them is new: its fields a
 use of its id is compared with, are worked out only where they are needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from enum import StrEnum
 from typing import Any
@@ -14,7 +14,9 @@ from msgspec import Struct
 
 from amana.domain.book import Asked, Json, Kind
 from amana.domain.commitments import salted_digest
-from amana.domain.transfer import Hold, Key, Movement, Notes, Transfer
+from amana.domain.transfer import ERASED, Hold, Key, Movement, Notes, Prints, Transfer
+
+_NOTED = ("metadata", "reference")
 
 
 class Balancing(StrEnum):
@@ -104,12 +106,21 @@ def stored_request(order: Order, stored: Transfer, hold: Hold | None) -> tuple[s
     return kind, fields
 
 
-def differing_notes(asked: Notes | None, first: Notes | None) -> str | None:
-    """The field, `metadata` or `reference`, in which a second use of an id differs from the first."""
-    for name in ("metadata", "reference"):
-        if getattr(asked, name, None) != getattr(first, name, None):
-            return name
-    return None
+def differing_notes(
+    asked: Notes | None, first: Notes | Prints | None, prints_of: Callable[[Notes], Prints]
+) -> str | None:
+    """The field, `metadata` or `reference`, in which a second use of an id differs from the first.
+
+    What was kept before is known by its fingerprints alone; once it is erased, any text of that field is the same.
+    """
+    if isinstance(first, Prints):
+        said = Prints() if asked is None else prints_of(asked)
+        return next((name for name in _NOTED if _is_other(getattr(said, name), getattr(first, name))), None)
+    return next((name for name in _NOTED if getattr(asked, name, None) != getattr(first, name, None)), None)
+
+
+def _is_other(said: bytes | None, first: bytes | None) -> bool:
+    return (said is None) != (first is None) or first not in (ERASED, said)
 
 
 def commitment(notes: Notes, salt: bytes) -> str:

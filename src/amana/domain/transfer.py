@@ -141,6 +141,33 @@ class Notes(Struct, frozen=True):
     salt: bytes
 
 
+class NotesState(StrEnum):
+    """How it stands with what a client said about a transfer.
+
+    `restricted`: it is about a customer who is to be erased, and is kept and not used. `unavailable`: the keys that
+    open it can't be had now.
+    """
+
+    KEPT = "kept"
+    RESTRICTED = "restricted"
+    ERASED = "erased"
+    UNAVAILABLE = "unavailable"
+
+
+ERASED = b""
+"""The fingerprint of what was said and is erased: no text is told apart from another any more."""
+
+
+class Prints(Struct, frozen=True):
+    """How notes are known that were kept before, without what they say: a keyed fingerprint of each field.
+
+    None where nothing was said; `ERASED` where only that is known, that something was.
+    """
+
+    reference: bytes | None = None
+    metadata: bytes | None = None
+
+
 class Refused(Struct, frozen=True):
     """An expected "no": the reason and the figures behind it. Final for its id."""
 

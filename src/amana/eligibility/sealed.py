@@ -18,6 +18,7 @@ from amana.eligibility.records import Customer, Key, Sealed
 from amana.eligibility.review_records import Review
 from amana.infra.sealing import SealingKey
 from amana.vault.numbers import Number
+from amana.vault.sealed import place_of, seal, unseal
 from amana.vault.vault import KeysUnavailable, Vault
 
 BIRTH, IDENTITY = "customers.birth", "customers.identity"
@@ -54,9 +55,9 @@ def seal_record(key: SealingKey, where: Key, record: CustomerRecord) -> Sealed:
     """What identifies the customer, sealed."""
     birth = None
     if record.birth_date is not None:
-        birth = key.seal(record.birth_date.isoformat().encode(), _context(where, BIRTH))
+        birth = seal(key, where, BIRTH, record.birth_date.isoformat().encode())
     said = _Identity(record.bank_code, record.nuban, record.phone, record.bvn, record.nin)
-    identity = None if said == _Identity() else key.seal(msgspec.json.encode(said), _context(where, IDENTITY))
+    identity = None if said == _Identity() else seal(key, where, IDENTITY, msgspec.json.encode(said))
     return Sealed(birth, identity)
 
 
@@ -66,7 +67,7 @@ def open_record(key: SealingKey | None, where: Key, profile: Profile, sealed: Se
         return None
     said = _Identity()
     if key is not None and sealed.identity is not None:
-        said = _identity.decode(key.open(sealed.identity, _context(where, IDENTITY)))
+        said = _identity.decode(unseal(key, where, IDENTITY, sealed.identity))
     return CustomerRecord(
         kyc_tier=profile.kyc_tier,
         birth_date=None if key is None else _birth(key, where, sealed),
@@ -79,25 +80,25 @@ def open_record(key: SealingKey | None, where: Key, profile: Profile, sealed: Se
 
 def seal_text(key: SealingKey, where: Key, field: str, id_: UUID, text: str) -> bytes:
     """What somebody wrote under an id, sealed."""
-    return key.seal(text.encode(), _context(where, f"{field}/{id_}"))
+    return seal(key, where, place_of(field, id_), text.encode())
 
 
 def open_text(key: SealingKey | None, where: Key, field: str, id_: UUID, sealed: bytes | None) -> str | None:
     """What somebody wrote; None once it is erased. Raises `SealBroken`."""
-    return None if key is None or sealed is None else key.open(sealed, _context(where, f"{field}/{id_}")).decode()
+    return None if key is None or sealed is None else unseal(key, where, place_of(field, id_), sealed).decode()
 
 
 def seal_words(key: SealingKey, where: Key, review: UUID, words: Words) -> bytes:
     """The words of a review with the salt of their digest, sealed."""
     said = _Words(words.reason, words.salt, words.reviewer)
-    return key.seal(msgspec.json.encode(said), _context(where, f"{REVIEW}/{review}"))
+    return seal(key, where, place_of(REVIEW, review), msgspec.json.encode(said))
 
 
 def open_words(key: SealingKey | None, where: Key, review: UUID, sealed: bytes | None) -> Words | None:
     """The words of a review; None once they are erased. Raises `SealBroken`."""
     if key is None or sealed is None:
         return None
-    said = _words.decode(key.open(sealed, _context(where, f"{REVIEW}/{review}")))
+    said = _words.decode(unseal(key, where, place_of(REVIEW, review), sealed))
     return Words(said.reviewer, said.reason, said.salt)
 
 
@@ -141,8 +142,4 @@ def _opened(key: SealingKey | None, where: Key, customer: Customer) -> Customer:
 def _birth(key: SealingKey, where: Key, sealed: Sealed) -> date | None:
     if sealed.birth is None:
         return None
-    return date.fromisoformat(key.open(sealed.birth, _context(where, BIRTH)).decode())
-
-
-def _context(where: Key, field: str) -> bytes:
-    return f"amana/{where[0]}/{where[1]}/{field}".encode()
+    return date.fromisoformat(unseal(key, where, BIRTH, sealed.birth).decode())

@@ -64,8 +64,11 @@ async def migrate(settings: Settings, source: Traversable | None = None) -> list
     folder, roles = source or files("amana").joinpath("migrations"), role_urls(settings)
     of_keys: list[str] = []
     if settings.owner_keys_database_url:
-        eligibility = {"amana_eligibility": settings.keys_database_url}
-        of_keys = await _migrate_one(settings.owner_keys_database_url, eligibility, KEYS_SCHEMAS, folder)
+        users = {
+            "amana_eligibility": settings.keys_database_url,
+            "amana_transactions": settings.transactions_keys_database_url,
+        }
+        of_keys = await _migrate_one(settings.owner_keys_database_url, users, KEYS_SCHEMAS, folder)
     return [
         *await _migrate_one(settings.owner_database_url, roles, MAIN_SCHEMAS, folder),
         *await _migrate_one(settings.owner_audit_database_url, roles, AUDIT_SCHEMAS, folder),

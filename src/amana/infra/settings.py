@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     notifications_database_url: str = ""
     gateway_database_url: str = ""
     keys_database_url: str = ""
+    transactions_keys_database_url: str = ""
     redis_url: str = ""
     quota_default_rate: int = 0
     quota_replicas: int = 1

@@ -44,6 +44,7 @@ SETTINGS = {
     "notifications_database_url": "Main database as `amana_notifications`.",
     "gateway_database_url": "Main database as any service role: where a service looks up API keys.",
     "keys_database_url": "The database of customers' keys as `amana_eligibility`.",
+    "transactions_keys_database_url": "The database of customers' keys as `amana_transactions`.",
     "redis_url": "Redis or Valkey for cached assessments and quotas. Empty: nothing is cached, quotas are local.",
     "quota_default_rate": "Requests a second of a key without a quota of its own, and as many at once; 0: any number.",
     "quota_replicas": "How many processes share a key's quota while Redis is away: each then grants its part.",

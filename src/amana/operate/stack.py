@@ -211,6 +211,8 @@ class Stack:
             owner_keys_database_url=owner_keys,
             keys_database_url=given.keys_database_url
             or with_database(roles["eligibility_database_url"], database_of(owner_keys)),
+            transactions_keys_database_url=given.transactions_keys_database_url
+            or with_database(roles["transactions_database_url"], database_of(owner_keys)),
             owner_metrics_database_url=owner_metrics,
             **roles,
             gateway_database_url=given.gateway_database_url or roles["relay_database_url"],

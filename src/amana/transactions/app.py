@@ -1,4 +1,4 @@
-"""Composes the transactions service: settings → pool → store → flow → routes."""
+"""Composes the transactions service: settings → pool, vault → store → flow → routes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,15 +13,21 @@ from amana.gateway.store import KeyStore
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
 from amana.infra.latencies import latencies_told
-from amana.infra.postgres import open_pool
+from amana.infra.postgres import Pool, open_pool, reading
 from amana.infra.settings import Settings
 from amana.infra.tasks import end
+from amana.infra.telemetry import logger
+from amana.transactions import note_store
 from amana.transactions.flow import Flow
 from amana.transactions.http import ROUTES
 from amana.transactions.jobs import sweep_holds
+from amana.transactions.note_jobs import NoteKeeper, keep_notes
 from amana.transactions.offers import Offers
 from amana.transactions.reads import Reads
 from amana.transactions.store import Store
+from amana.vault.vault import Vault
+
+_log = logger(__name__)
 
 TRANSFERS_BODY_MAX_BYTES = 4 << 20
 
@@ -35,16 +41,20 @@ def build(settings: Settings) -> Litestar:
         url = settings.transactions_database_url
         batches = await open_pool(url, "transactions", settings.pool_connections, batches=True)
         pool = await open_pool(url, "transactions", settings.pool_connections)
+        vault = Vault.of_ledger(settings)
+        await _tell_of_clear_text(pool)
         async with HttpClient() as client, latencies_told(settings.metrics_database_url, "transactions"):
-            flow = Flow(batches, Store(settings.ledger_shards))
+            flow = Flow(batches, Store(settings.ledger_shards), vault)
             app.state.flow = flow
-            app.state.reads = Reads(pool, settings.ledger_shards)
+            app.state.reads = Reads(pool, settings.ledger_shards, vault)
             app.state.outbox_pool = pool
             app.state.offers = Offers(client, settings.eligibility_url, settings.internal_key)
-            sweeper = asyncio.create_task(sweep_holds(flow))
+            keeper = NoteKeeper(vault, pool, settings.ledger_shards)
+            jobs = [asyncio.create_task(sweep_holds(flow)), asyncio.create_task(keep_notes(keeper))]
             yield
-            await end([sweeper])
+            await end(jobs)
             await flow.drain()
+        await vault.close()
         await pool.close()
         await batches.close()
 
@@ -56,6 +66,13 @@ def build(settings: Settings) -> Litestar:
         lifespan=[lifespan],
         body_max_by_path={"/v1/transfers": TRANSFERS_BODY_MAX_BYTES, "/v1/accounts": TRANSFERS_BODY_MAX_BYTES},
     )
+
+
+async def _tell_of_clear_text(pool: Pool) -> None:
+    """Money moves all the same: rows of an older version are read as they are until they are sealed."""
+    async with reading(pool) as connection:
+        if await note_store.holds_clear_text(connection):
+            _log.warning("references and metadata of an older version are here in clear: run `amana privacy encrypt`")
 
 
 async def serve(settings: Settings) -> None:

@@ -10,21 +10,24 @@ holds, loans and offers are read in new statements after the locks.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 from amana.domain.book import Answer, Book
 from amana.domain.event_types import VERSIONS
 from amana.domain.events import Event, event_bytes
 from amana.domain.ids import uuid7
-from amana.domain.transfer import Hold, Key, Movement
+from amana.domain.order import Order
+from amana.domain.transfer import Hold, Key, Movement, Transfer
 from amana.domain.transfer_commands import expire_holds
 from amana.infra import clock
 from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection, RunAgain
-from amana.transactions import undoing_store
+from amana.transactions import note_store, undoing_store
 from amana.transactions.needs import Found, Needs
+from amana.transactions.notes import KeptNotes, Owners, Seals
 from amana.transactions.reading_undone import read_undone
 from amana.transactions.store import Store, accounts_of
-from amana.transactions.work import Unit
+from amana.transactions.work import PostOrders, Unit
 
 OVERDUE_MAX = 1_000
 """Overdue holds that a batch releases beside its work: about a quarter of the time that it has."""
@@ -45,9 +48,11 @@ class Overdue(Exception):
 class Batch:
     """Units that are committed together. `run` may be called again, in a new transaction, after `RunAgain`."""
 
-    def __init__(self, store: Store, units: Sequence[Unit]) -> None:
+    def __init__(self, store: Store, units: Sequence[Unit], seals: Seals | None = None) -> None:
         self._store = store
         self._units = units
+        self._seals = seals
+        """None where no unit says anything in its client's words."""
         self._also: set[Key] = set()
         """Accounts that only a first attempt showed to be needed."""
 
@@ -86,6 +91,8 @@ class Batch:
         rows = await store.lock_accounts(connection, needs.accounts | needs.bystanders | self._also)
         known, accounts = await _meanwhile(store.look_up_ids(connection, needs.ids), lambda: accounts_of(rows))
         book = Book(shards=store.shards, now=known.now, accounts=accounts)
+        if self._seals is not None:
+            book.prints_of = self._seals.prints_of
         if known.used:
             book.answers = await store.find_answers(connection, known.used)
         if known.used or needs.originals:
@@ -108,7 +115,8 @@ class Batch:
         if needs.originals:
             book.reversed_amounts = await store.find_reversed_amounts(connection, needs.originals)
         if used:
-            book.notes = await store.find_notes(connection, used)
+            prints_of = None if self._seals is None else self._seals.prints_of
+            book.notes |= await note_store.find_notes(connection, used, store.shards, prints_of)
         if used or needs.holds:
             book.holds = await store.find_holds(connection, used | needs.holds)
         if needs.loans:
@@ -155,21 +163,36 @@ class Batch:
         if book.new_accounts:
             await store.insert_accounts(connection, book.new_accounts)
         events: Sequence[OutboxRow] | None = None
+        notes: Sequence[tuple[Key, KeptNotes]] | None = None
         if book.posted:
             moved = [book.accounts[key] for key, version in locked.items() if book.accounts[key].version != version]
-            _, (transfers, events) = await _meanwhile(
-                store.update_accounts(connection, moved), lambda: (store.transfer_rows(book.posted), event_rows(book))
+            _, (transfers, events, notes) = await _meanwhile(
+                store.update_accounts(connection, moved),
+                lambda: (store.transfer_rows(book.posted), event_rows(book), self._kept_notes(book)),
             )
             await store.insert_transfers(connection, book.posted, transfers)
         if changed := [book.accounts[key] for key in book.changed_accounts if key in locked]:
             await store.update_account_terms(connection, changed)
         await self._write_holds(connection, book)
         if book.new_notes:
-            await store.insert_notes(connection, book.new_notes)
+            kept = self._kept_notes(book) if notes is None else notes
+            await note_store.insert_notes(connection, kept, store.shards)
         await self._write_loans(connection, book)
         if book.new_answers:
             await store.insert_answers(connection, book.new_answers, book.now)
         await append(connection, event_rows(book) if events is None else events)
+
+    def _kept_notes(self, book: Book) -> Sequence[tuple[Key, KeptNotes]]:
+        """What clients said, sealed for the owners of the accounts, who are certain now that these are locked."""
+        if not book.new_notes:
+            return []
+        assert self._seals is not None, "who says something has found what it takes to seal it"
+        moved = {(posted.transfer.tenant, posted.transfer.id): posted.transfer for posted in book.posted}
+        said = {id(order.notes): order for unit in self._units for order in _orders_of(unit)}
+        return [
+            (key, self._seals.seal(key, _owners_of(book, moved.get(key) or said[id(notes)]), notes, moved=key in moved))
+            for key, notes in book.new_notes
+        ]
 
     async def _write_holds(self, connection: Connection, book: Book) -> None:
         placed = {(p.transfer.tenant, p.transfer.id) for p in book.posted if p.transfer.kind == Movement.HOLD}
@@ -192,6 +215,26 @@ class Batch:
             await store.reverse_repayments(connection, book.new_reversals)
         if book.new_withdrawals:
             await undoing_store.insert_withdrawals(connection, book.new_withdrawals, book.now, store.shards)
+
+
+def _orders_of(unit: Unit) -> Iterator[Order]:
+    for command in unit:
+        if isinstance(command, PostOrders):
+            yield from command.orders
+
+
+def _owners_of(book: Book, of: Transfer | Order) -> Owners:
+    """Whose accounts a transfer moves, or would have moved had it not been refused."""
+    named: Transfer | Hold | Order = of
+    if of.debit_account is None and of.original is not None:
+        earlier = of.tenant, of.original
+        named = book.transfers.get(earlier) or book.holds.get(earlier) or of
+    return Owners(_owner_of(book, of.tenant, named.debit_account), _owner_of(book, of.tenant, named.credit_account))
+
+
+def _owner_of(book: Book, tenant: int, account: UUID | None) -> UUID | None:
+    found = None if account is None else book.account(tenant, account)
+    return None if found is None else found.owner
 
 
 def _accounts_of(hold: Hold) -> Iterator[Key]:

@@ -3,7 +3,8 @@
 A single request does not join a batch that would wait for an account that another batch in flight has (`claims`): it is
 set aside until that one ends, for a tenth of a second at most, so that what is hot does not hold up what is cold. What
 a command is about (a hold, an original, a loan) is read before it is queued, to learn whose accounts it moves; those
-never change. Long lists have a lane of their own.
+never change. Long lists have a lane of their own. What says something in its client's words finds out before whose
+keys will seal it (`note_keys`); what says nothing never waits for that.
 
 A unique violation (two callers racing with one id) runs the batch again and finds the winner's row. Any other
 unexpected error bisects the batch, so that only the offending unit fails. Where more holds are overdue on an account
@@ -25,8 +26,11 @@ from amana.infra.collector import Collector, Overloaded
 from amana.infra.postgres import DatabaseUnavailable, Pool, in_transaction, reading
 from amana.transactions.batch import Batch, Overdue
 from amana.transactions.needs import Found, Needs
+from amana.transactions.note_keys import NoteKeys
+from amana.transactions.notes import Seals, merged
 from amana.transactions.store import Store
 from amana.transactions.work import Command, ExpireHolds, Unit
+from amana.vault.vault import Vault
 
 SINGLE_MAX = 50
 """Commands; a longer list has a lane of its own, so that single requests never wait behind bulk."""
@@ -45,23 +49,27 @@ BACKLOG_S = 2.0
 
 
 class Job(Struct, frozen=True):
-    """A unit on its way to a batch. `claims` are the accounts, ids, holds and loans that it names or moves."""
+    """A unit on its way to a batch. `claims` are the accounts, ids, holds and loans that it names or moves.
+
+    `seals` are what it takes to keep what it says in its client's words: None where it says nothing."""
 
     unit: Unit
     claims: set[Key]
+    seals: Seals | None = None
 
 
 class Flow:
-    """Takes units from requests and answers them in batches."""
+    """Takes units from requests and answers them in batches. `vault` has the keys that seal what clients say."""
 
-    def __init__(self, pool: Pool, store: Store) -> None:
+    def __init__(self, pool: Pool, store: Store, vault: Vault) -> None:
         self.pool = pool
         self.store = store
+        self._notes = NoteKeys(vault, pool, store.shards)
         board = Board()
         self._bisected = bisecting(self._run, whole=(DatabaseUnavailable,))
         self._singles = self._lane(board, QUEUE_MAX, yields=True)
         self._lists = self._lane(board, LISTS_QUEUE_MAX, yields=False)
-        self._places: Collector[Unit, set[Key]] = Collector(
+        self._places: Collector[Unit, Needs] = Collector(
             self._find_places, batch_max=BATCH_MAX, batches_in_flight=BATCHES_IN_FLIGHT, queue_max=QUEUE_MAX
         )
 
@@ -83,33 +91,47 @@ class Flow:
         return await self.enqueue(unit)
 
     def enqueue(self, unit: Unit) -> "asyncio.Future[list[Answer]]":
-        """The same as a future. `Overloaded` may come at once. One that is cancelled before its batch begins is left
-        out of it."""
+        """The same as a future. `Overloaded`, and `DatabaseUnavailable` without a key file, may come at once. One that
+        is cancelled before its batch begins is left out of it."""
         if _weight_of(unit) > BATCH_MAX:
             return asyncio.ensure_future(self._in_parts(unit))
         needs = _needs_of([unit])
         if needs.is_about_earlier:
             return asyncio.ensure_future(self._once_placed(unit))
-        return self._queue(Job(unit, needs.claims()))
+        if not needs.has_notes:
+            return self._queue(Job(unit, needs.claims()))
+        seals = self._notes.at_hand(needs.noted)
+        if seals is None:
+            return asyncio.ensure_future(self._once_sealable(unit, needs))
+        return self._queue(Job(unit, needs.claims(), seals))
 
     def _queue(self, job: Job) -> "asyncio.Future[list[Answer]]":
         lane = self._singles if _weight_of(job.unit) <= SINGLE_MAX else self._lists
         return lane.enqueue(job)
 
     async def _once_placed(self, unit: Unit) -> list[Answer]:
-        return await self._queue(Job(unit, await self._places.enqueue(unit)))
+        return await self._once_sealable(unit, await self._places.enqueue(unit))
 
-    async def _find_places(self, units: list[Unit]) -> list[set[Key] | Exception]:
-        """What each unit will claim, now that what it is about is read: two round trips at the most for each kind."""
+    async def _once_sealable(self, unit: Unit, needs: Needs) -> list[Answer]:
+        return await self._queue(Job(unit, needs.claims(), await self._seals(needs)))
+
+    async def _seals(self, needs: Needs) -> Seals | None:
+        """What it takes to keep what is said; nothing is waited for where nothing is, or all is at hand."""
+        if not needs.has_notes:
+            return None
+        return self._notes.at_hand(needs.noted) or await self._notes.find(needs.noted)
+
+    async def _find_places(self, units: list[Unit]) -> list[Needs | Exception]:
+        """What each unit needs, now that what it is about is read: two round trips at the most for each kind."""
         async with reading(self.pool) as connection:
             found = await Batch.find_earlier(self.store, connection, _needs_of(units))
-        return [self._claims(unit, found) for unit in units]
+        return [self._placed(unit, found) for unit in units]
 
-    def _claims(self, unit: Unit, found: Found) -> set[Key]:
+    def _placed(self, unit: Unit, found: Found) -> Needs:
         needs = _needs_of([unit])
         for command in unit:
             command.then(needs, found, self.store.shards)
-        return needs.claims()
+        return needs
 
     async def _in_parts(self, unit: Unit) -> list[Answer]:
         """A long list, batch by batch in its order. What fails after a first part leaves the outcome unknown."""
@@ -127,7 +149,8 @@ class Flow:
     async def _part(self, unit: Unit, until_s: float) -> list[Answer]:
         if time.monotonic() > until_s:
             raise Overloaded
-        return await self._lists.enqueue(Job(unit, await self._places.enqueue(unit)))
+        needs = await self._places.enqueue(unit)
+        return await self._lists.enqueue(Job(unit, needs.claims(), await self._seals(needs)))
 
     async def find_answer(self, asked: Asked) -> Answer | None:
         """The answer that is kept under the id of a command, or an `id_conflict`; None when the id is new."""
@@ -139,13 +162,15 @@ class Flow:
         """Waits for what is queued: for a clean stop."""
         await self._places.drain()
         await asyncio.sleep(0)  # what was placed last goes on to its lane
+        await self._notes.drain()
+        await asyncio.sleep(0)
         await self._singles.drain()
         await self._lists.drain()
 
     async def _run(self, jobs: list[Job]) -> list[list[Answer] | Exception]:
         until_s = time.monotonic() + BACKLOG_S
         while True:
-            batch = Batch(self.store, [job.unit for job in jobs])
+            batch = Batch(self.store, [job.unit for job in jobs], merged(job.seals for job in jobs))
             try:
                 return list(await in_transaction(self.pool, batch.run))
             except Overdue as overdue:

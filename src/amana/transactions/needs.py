@@ -34,6 +34,9 @@ class Needs:
     """The same, of offers whose loans must be read with their repayments."""
     undone: set[Key] = field(default_factory=set)
     """Loans that must be read with their repayments and every leg of both."""
+    noted: set[Key] = field(default_factory=set)
+    """Accounts that are moved by what says something in its client's words."""
+    has_notes: bool = False
     most: int = 0
     """All that the batch could move, in minor units of whatever currency. What can't fill a counter with that need not
     be exact for its counters' sake."""

@@ -76,13 +76,6 @@ ORDER BY expires_at
 LIMIT $1
 FOR NO KEY UPDATE SKIP LOCKED;
 
--- name: find_notes
--- What clients said about these transfers.
-SELECT tenant, transfer AS id, reference, metadata, salt
-FROM notes
-JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, transfer)
-    USING (shard, tenant, transfer);
-
 -- name: find_loans
 -- Loans by id.
 SELECT tenant, id, customer, product, currency, principal, fee, term_days, origin, decision_id, effective_at,
@@ -158,13 +151,6 @@ WHERE h.shard = n.shard AND h.tenant = n.tenant AND h.id = n.id;
 -- Places to begin a walk along an account's chain.
 INSERT INTO marks (shard, tenant, account, version, transfer, posted_at)
 SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::bigint[], $5::uuid[], $6::timestamptz[]);
-
--- name: insert_notes
--- What clients said about transfers of this batch.
-INSERT INTO notes (shard, tenant, transfer, reference, metadata, salt)
-SELECT shard, tenant, transfer, reference, metadata::jsonb, salt
-FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::text[], $5::text[], $6::bytea[])
-    AS n (shard, tenant, transfer, reference, metadata, salt);
 
 -- name: insert_answers
 -- Answers, for ever, under their ids.
@@ -325,31 +311,36 @@ SELECT coalesce(sum(amount) FILTER (WHERE side = 'debit'), 0)::bigint AS debits,
        coalesce(sum(amount) FILTER (WHERE side = 'credit'), 0)::bigint AS credits
 FROM held;
 
--- name: get_transfer
--- One transfer with how much of it was reversed, what became of it as a hold, and what its client said about it.
+-- name: show_transfers
+-- Transfers with how much of each was reversed, what became of it as a hold, and what its client said about it.
 SELECT t.id, t.kind, t.debit_account, t.credit_account, t.amount, t.currency, t.code, t.effective_on, t.posted_at,
        t.original, t.released, t.command,
        (SELECT coalesce(sum(r.amount), 0)::bigint FROM transfers r
         WHERE r.shard = t.shard AND r.tenant = t.tenant AND r.original = t.id AND r.kind = 'post') AS reversed_amount,
        CASE WHEN h.state = 'open' AND h.expires_at <= now() THEN 'expired' ELSE h.state END AS state,
-       h.captured, h.expires_at, n.reference, n.metadata
-FROM transfers t
+       h.captured, h.expires_at, n.transfer IS NOT NULL AS noted, n.debit_owner, n.credit_owner, n.sealed, n.kek,
+       n.reference, n.metadata, n.salt
+FROM unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id)
+JOIN transfers t USING (shard, tenant, id)
 LEFT JOIN holds h ON h.shard = t.shard AND h.tenant = t.tenant AND h.id = t.id
 LEFT JOIN notes n ON n.shard = t.shard AND n.tenant = t.tenant AND n.transfer = t.id
-WHERE t.shard = $1 AND t.tenant = $2 AND t.id = $3;
+ORDER BY t.id;
 
 -- name: list_transfers_by_reference
--- The transfers that a lender calls so, after an id.
+-- The transfers that a lender calls so, by the fingerprint ($2) or, where an older version wrote it, in clear ($5);
+-- after an id.
 SELECT t.id, t.kind, t.debit_account, t.credit_account, t.amount, t.currency, t.code, t.effective_on, t.posted_at,
        t.original, t.released, t.command,
        (SELECT coalesce(sum(r.amount), 0)::bigint FROM transfers r
         WHERE r.shard = t.shard AND r.tenant = t.tenant AND r.original = t.id AND r.kind = 'post') AS reversed_amount,
        CASE WHEN h.state = 'open' AND h.expires_at <= now() THEN 'expired' ELSE h.state END AS state,
-       h.captured, h.expires_at, n.reference, n.metadata
+       h.captured, h.expires_at, n.transfer IS NOT NULL AS noted, n.debit_owner, n.credit_owner, n.sealed, n.kek,
+       n.reference, n.metadata, n.salt
 FROM notes n
 JOIN transfers t ON t.shard = n.shard AND t.tenant = n.tenant AND t.id = n.transfer
 LEFT JOIN holds h ON h.shard = t.shard AND h.tenant = t.tenant AND h.id = t.id
-WHERE n.tenant = $1 AND n.reference = $2 AND n.transfer > $3
+WHERE n.tenant = $1 AND (n.reference_print = $2 AND octet_length(n.reference_print) > 0 OR n.reference = $5)
+  AND n.transfer > $3
 ORDER BY n.transfer
 LIMIT $4;
 

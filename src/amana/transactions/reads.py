@@ -6,15 +6,21 @@ An account's history is a chain (see the migration), so a walk begins at the nea
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from amana.domain.account import Account
 from amana.domain.ids import shard_of
 from amana.domain.lending import Loan, Repayment
+from amana.domain.transfer import NotesState
 from amana.infra.postgres import Connection, Pool, Record, in_transaction, reading
 from amana.transactions import undoing_store
+from amana.transactions.note_reading import tell
+from amana.transactions.note_store import SQL as NOTES
+from amana.transactions.notes import reference_print
+from amana.transactions.places import placed
 from amana.transactions.store import SQL, Store
+from amana.vault.vault import Vault
 from amana.wire.accounts import TrialBalanceLine
 
 SETTLED_AFTER_S = 5
@@ -36,11 +42,19 @@ class Standing(NamedTuple):
     credits_posted: int = 0
 
 
+class Page(NamedTuple):
+    """Transfers in the order of their ids, and the id to go on after; None at the end."""
+
+    transfers: list[dict[str, Any]]
+    next: UUID | None
+
+
 class Reads:
     """The questions of the API. Every method raises `DatabaseUnavailable`."""
 
-    def __init__(self, pool: Pool, shards: int) -> None:
+    def __init__(self, pool: Pool, shards: int, vault: Vault) -> None:
         self._pool = pool
+        self._vault = vault
         self._shards = shards
         self._store = Store(shards)
 
@@ -117,15 +131,34 @@ class Reads:
             credits_pending=standing.credits_pending - held["credits"],
         )
 
-    async def get_transfer(self, tenant: int, id_: UUID) -> Record | None:
-        """One transfer or None."""
+    async def get_transfer(self, tenant: int, id_: UUID, *, restricted: bool = False) -> dict[str, Any] | None:
+        """One transfer, with what was said about it as `note_reading` tells; None where there is none."""
         async with reading(self._pool) as connection:
-            return await connection.fetchrow(SQL["get_transfer"], *self._place(tenant, id_))
+            row = await connection.fetchrow(SQL["show_transfers"], *placed([(tenant, id_)], self._shards))
+        return None if row is None else (await tell(self._vault, tenant, [row], restricted=restricted))[0]
 
-    async def list_transfers_by_reference(self, tenant: int, reference: str, after: UUID, limit: int) -> list[Record]:
-        """The transfers of a reference in the order of their ids."""
+    async def list_transfers_by_reference(
+        self, tenant: int, reference: str, after: UUID, limit: int, *, restricted: bool = False
+    ) -> Page:
+        """The transfers of a reference in the order of their ids. A reference that must not be used finds nothing: only
+        with `restricted` those of customers who are to be erased."""
+        hidden = reference_print(self._vault.file(), tenant, reference)
         async with reading(self._pool) as connection:
-            return await connection.fetch(SQL["list_transfers_by_reference"], tenant, reference, after, limit)
+            statement = SQL["list_transfers_by_reference"]
+            rows = await connection.fetch(statement, tenant, hidden, after, limit, reference)
+        told = await tell(self._vault, tenant, rows, restricted=restricted)
+        shown = [fields for fields in told if fields["notes"] not in (NotesState.RESTRICTED, NotesState.ERASED)]
+        return Page(shown, rows[-1]["id"] if len(rows) == limit else None)
+
+    async def list_noted_transfers(self, tenant: int, customer: UUID, after: UUID, limit: int) -> Page:
+        """The transfers of a customer about which something was said, for a copy of all that is known of them. Raises
+        `KeysUnavailable` where it can't be read."""
+        async with reading(self._pool) as connection:
+            ids = await connection.fetch(NOTES["list_noted_transfers"], tenant, customer, after, limit)
+            keys = placed([(tenant, row["id"]) for row in ids], self._shards)
+            rows = await connection.fetch(SQL["show_transfers"], *keys)
+        told = await tell(self._vault, tenant, rows, restricted=True, whole=True)
+        return Page(told, ids[-1]["id"] if len(ids) == limit else None)
 
     async def find_loan(self, tenant: int, id_: UUID) -> Loan | None:
         """One loan or None."""
@@ -156,7 +189,7 @@ class Reads:
                 shard = shard_of(customer, self._shards)
                 loan = await undoing_store.find_loan_of_offer(connection, tenant, about, shard)
                 references += [] if loan is None else [loan]
-            return await undoing_store.list_open_holds(connection, tenant, references)
+            return await undoing_store.list_open_holds(connection, self._vault.file(), tenant, references)
 
     async def trial_balance(self, tenant: int) -> list[TrialBalanceLine]:
         """Counters summed by currency and code: sums may pass what one counter can hold."""

@@ -14,7 +14,6 @@ from amana.domain.book import Answer, Asked, Kind
 from amana.domain.events import utc_text
 from amana.domain.lending import Loan, LoanOrigin
 from amana.gateway.caller import Caller
-from amana.infra.postgres import Record
 from amana.transactions.account_work import ChangeAccount, OpenAccount
 from amana.transactions.orders import malformed, refuse_kept_id
 from amana.transactions.work import BookLoan
@@ -156,10 +155,7 @@ def account_view(account: Account) -> AccountView:
     )
 
 
-def transfer_view(row: Record) -> TransferView:
+def transfer_view(fields: dict[str, Any]) -> TransferView:
     """A transfer as the API shows it."""
-    fields = dict(row)
     fields["hold_state"] = fields.pop("state")
-    metadata = fields["metadata"]
-    fields["metadata"] = None if metadata is None else msgspec.json.decode(metadata)
     return TransferView(**fields)

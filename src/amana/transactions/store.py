@@ -13,10 +13,11 @@ from amana.domain.book import Answer, Asked, Json, StoredAnswer
 from amana.domain.ids import shard_of
 from amana.domain.lending import Loan, Repayment
 from amana.domain.reasons import Reason
-from amana.domain.transfer import Hold, Key, Notes, Posted, Transfer
+from amana.domain.transfer import Hold, Key, Posted, Transfer
 from amana.infra.arrays import integers, uuids
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
+from amana.transactions.places import placed
 
 SQL = load_queries("amana.transactions")
 MARK_EVERY = 128
@@ -87,16 +88,6 @@ class Store:
     async def list_overdue_holds(self, connection: Connection, limit: int) -> list[Key]:
         """The keys of holds that the sweeper should release."""
         return [(row["tenant"], row["id"]) for row in await connection.fetch(SQL["list_overdue_holds"], limit)]
-
-    async def find_notes(self, connection: Connection, keys: Iterable[Key]) -> dict[Key, Notes]:
-        """What clients said about transfers."""
-        rows = await connection.fetch(SQL["find_notes"], *self._keys(keys))
-        return {
-            (row["tenant"], row["id"]): Notes(
-                row["reference"], None if row["metadata"] is None else _json(row["metadata"]), row["salt"]
-            )
-            for row in rows
-        }
 
     async def find_loans(self, connection: Connection, keys: Iterable[Key]) -> dict[Key, Loan]:
         """Loans by id."""
@@ -248,19 +239,6 @@ class Store:
         rows = [(*self._place(h.tenant, h.id), h.captured, h.state, h.version) for h in holds]
         await connection.execute(SQL["update_holds"], *_columns(rows))
 
-    async def insert_notes(self, connection: Connection, notes: Sequence[tuple[Key, Notes]]) -> None:
-        """What clients said about the batch's transfers."""
-        rows = [
-            (
-                *self._place(*key),
-                note.reference,
-                None if note.metadata is None else _text(dict(note.metadata)),
-                note.salt,
-            )
-            for key, note in notes
-        ]
-        await connection.execute(SQL["insert_notes"], *_columns(rows))
-
     async def insert_answers(
         self, connection: Connection, answers: Sequence[tuple[Asked, Answer]], now: datetime
     ) -> None:
@@ -355,12 +333,7 @@ class Store:
         return shard_of(id_, self.shards), tenant, id_
 
     def _keys(self, keys: Iterable[Key]) -> tuple[str, str, str]:
-        wanted = list(keys)
-        return (
-            integers([shard_of(id_, self.shards) for _, id_ in wanted]),
-            integers([tenant for tenant, _ in wanted]),
-            uuids([id_ for _, id_ in wanted]),
-        )
+        return placed(keys, self.shards)
 
 
 def accounts_of(rows: Iterable[Record]) -> dict[Key, Account]:

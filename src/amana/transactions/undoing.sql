@@ -26,11 +26,14 @@ INSERT INTO withdrawn_offers (shard, tenant, offer, reversal, withdrawn_at)
 SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::timestamptz[]);
 
 -- name: list_open_holds
--- The open holds that a lender calls by one of these references, at most $3.
+-- The open holds that a lender calls by one of these references, by their fingerprints ($2) or, where an older version
+-- wrote them, in clear ($4); at most $3.
 SELECT h.id
 FROM notes n
 JOIN holds h ON h.shard = n.shard AND h.tenant = n.tenant AND h.id = n.transfer
-WHERE n.tenant = $1 AND n.reference = ANY ($2::text[]) AND h.state = 'open'
+WHERE n.tenant = $1 AND (n.reference_print = ANY ($2::bytea[]) AND octet_length(n.reference_print) > 0
+                         OR n.reference = ANY ($4::text[]))
+  AND h.state = 'open'
 ORDER BY h.id
 LIMIT $3;
 

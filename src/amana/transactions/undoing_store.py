@@ -8,9 +8,11 @@ from amana.domain.ids import shard_of
 from amana.domain.lending import Loan, Repayment
 from amana.domain.loan_reversal import REPAYMENTS_MAX
 from amana.domain.transfer import Key
-from amana.infra.arrays import integers, uuids
+from amana.infra.key_file import KeyFile
 from amana.infra.postgres import Connection
 from amana.infra.sql import load_queries
+from amana.transactions.notes import reference_print
+from amana.transactions.places import placed
 
 SQL = load_queries("amana.transactions", "undoing.sql")
 HOLDS_MAX = 100
@@ -33,14 +35,8 @@ async def find_loans_of_offers(
 
 async def find_repayments_of_loans(connection: Connection, loans: Iterable[Key], shards: int) -> dict[Key, Repayment]:
     """The repayments of these loans that stand: of each one more than may be taken back, at most."""
-    wanted = list(loans)
-    rows = await connection.fetch(
-        SQL["find_repayments_of_loans"],
-        integers([shard_of(id_, shards) for _, id_ in wanted]),
-        integers([tenant for tenant, _ in wanted]),
-        uuids([id_ for _, id_ in wanted]),
-        REPAYMENTS_MAX + 1,
-    )
+    statement = SQL["find_repayments_of_loans"]
+    rows = await connection.fetch(statement, *placed(loans, shards), REPAYMENTS_MAX + 1)
     return {(row["tenant"], row["id"]): Repayment(**row) for row in rows}
 
 
@@ -58,10 +54,13 @@ async def insert_withdrawals(
     )
 
 
-async def list_open_holds(connection: Connection, tenant: int, references: Sequence[UUID]) -> tuple[UUID, ...]:
-    """The open holds whose reference is one of these ids."""
+async def list_open_holds(
+    connection: Connection, file: KeyFile, tenant: int, references: Sequence[UUID]
+) -> tuple[UUID, ...]:
+    """The open holds whose reference is one of these ids. `file` makes the fingerprints that they are found by."""
     names = [str(id_) for id_ in references]
-    rows = await connection.fetch(SQL["list_open_holds"], tenant, names, HOLDS_MAX)
+    prints = [reference_print(file, tenant, name) for name in names]
+    rows = await connection.fetch(SQL["list_open_holds"], tenant, prints, HOLDS_MAX, names)
     return tuple(row["id"] for row in rows)
 
 

@@ -41,9 +41,14 @@ class PostOrders(Struct, frozen=True):
         for order in self.orders:
             needs.ids.add((order.tenant, order.id))
             needs.most += order.amount or 0
+            if order.notes is not None:
+                needs.has_notes = True
             if order.debit_account is not None and order.credit_account is not None:
                 needs.accounts.add((order.tenant, order.debit_account))
                 needs.accounts.add((order.tenant, order.credit_account))
+                if order.notes is not None:
+                    needs.noted.add((order.tenant, order.debit_account))
+                    needs.noted.add((order.tenant, order.credit_account))
                 if order.balancing is not None:
                     needs.exact.add((order.tenant, order.debit_account))
                     needs.exact.add((order.tenant, order.credit_account))
@@ -61,6 +66,9 @@ class PostOrders(Struct, frozen=True):
                     needs.most += earlier.amount
                     needs.accounts.add((order.tenant, earlier.debit_account))
                     needs.accounts.add((order.tenant, earlier.credit_account))
+                    if order.notes is not None:
+                        needs.noted.add((order.tenant, earlier.debit_account))
+                        needs.noted.add((order.tenant, earlier.credit_account))
 
     def run(self, book: Book) -> list[Answer]:
         """One answer for each order."""

@@ -6,6 +6,14 @@ SELECT tenant, customer, kek, wrapped
 FROM data_keys
 JOIN unnest($1::integer[], $2::uuid[]) AS wanted (tenant, customer) USING (tenant, customer);
 
+-- name: find_standings
+-- How many customers stand: their keys, and whether somebody asked to erase them.
+SELECT tenant, customer, k.kek, k.wrapped, k.destroyed_at IS NOT NULL AS destroyed,
+       e.requested_at IS NOT NULL AS to_be_erased
+FROM unnest($1::integer[], $2::uuid[]) AS wanted (tenant, customer)
+LEFT JOIN data_keys k USING (tenant, customer)
+LEFT JOIN erasures e USING (tenant, customer);
+
 -- name: insert_kek
 -- Lets a version of the key file wrap, where nobody dropped it.
 INSERT INTO keks (version) VALUES ($1) ON CONFLICT (version) DO NOTHING;
@@ -90,6 +98,14 @@ FROM erasures
 WHERE (tenant, customer) > ($1, $2)
 ORDER BY tenant, customer
 LIMIT $3;
+
+-- name: page_destroyed
+-- Who was erased within the last seconds ($3), from after the one named.
+SELECT tenant, customer
+FROM erasures
+WHERE destroyed_at >= clock_timestamp() - make_interval(secs => $3) AND (tenant, customer) > ($1, $2)
+ORDER BY tenant, customer
+LIMIT $4;
 
 -- name: end_erasure
 -- What the request asked for is done here.

@@ -35,3 +35,10 @@ async def page(vault: Vault, after: Key, limit: int) -> list[Remembered]:
     async with vault.connection() as connection:
         rows = await connection.fetch(SQL["page_erasures"], *after, limit)
     return [Remembered(**row) for row in rows]
+
+
+async def page_destroyed(vault: Vault, after: Key, within_s: float, limit: int) -> list[Key]:
+    """Who was erased within the last seconds, in the order of their keys. Raises `KeysUnavailable`."""
+    async with vault.connection() as connection:
+        rows = await connection.fetch(SQL["page_destroyed"], *after, within_s, limit)
+    return [(row["tenant"], row["customer"]) for row in rows]

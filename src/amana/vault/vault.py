@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from amana.infra.breaker import Backoff, Breaker
@@ -46,6 +46,14 @@ class KeysUnavailable(DatabaseUnavailable):
     """No key can be had now: the database of keys does not answer, or the key file is absent or too old."""
 
 
+class Standing(NamedTuple):
+    """A customer's key, None where it is not there; whether it was destroyed; whether it is to be, or was."""
+
+    key: SealingKey | None
+    erased: bool
+    restricted: bool
+
+
 class Vault:
     """See the module. `dsn` is of a role that may read and write schema `vault`; both may be empty."""
 
@@ -61,8 +69,13 @@ class Vault:
 
     @classmethod
     def of(cls, settings: Settings) -> "Vault":
-        """The vault of these settings."""
+        """The vault of these settings, as eligibility sees it."""
         return cls(settings.keys_database_url, settings.privacy_key_file)
+
+    @classmethod
+    def of_ledger(cls, settings: Settings) -> "Vault":
+        """The same as transactions sees it."""
+        return cls(settings.transactions_keys_database_url, settings.privacy_key_file)
 
     async def pool(self) -> Pool:
         """The pool, opened on first use. Raises `DatabaseUnavailable`; the next call tries again."""
@@ -102,6 +115,20 @@ class Vault:
         for row in rows:
             key = row["tenant"], row["customer"]
             found[key] = None if row["wrapped"] is None else self._opened(key, row["kek"], row["wrapped"])
+        return found
+
+    async def standings(self, wanted: Collection[Key]) -> dict[Key, Standing]:
+        """How customers stand now, whatever is in memory: for who reads what was sealed. One round trip. Raises
+        `KeysUnavailable`."""
+        if not wanted:
+            return {}
+        async with self.connection() as connection:
+            rows = await connection.fetch(SQL["find_standings"], *_columns(wanted))
+        found = {}
+        for row in rows:
+            where = row["tenant"], row["customer"]
+            key = None if row["wrapped"] is None else self._opened(where, row["kek"], row["wrapped"])
+            found[where] = Standing(key, row["destroyed"], row["to_be_erased"])
         return found
 
     async def ensure(self, wanted: Collection[Key]) -> dict[Key, SealingKey | None]:

@@ -10,7 +10,7 @@ from msgspec import Meta, field
 from amana.domain.money import Currency
 from amana.domain.order import Balancing
 from amana.domain.reasons import Reason
-from amana.domain.transfer import HoldState, Movement
+from amana.domain.transfer import HoldState, Movement, NotesState
 from amana.wire.common import END, LIST_MAX, Amount, Code, Request, Response
 
 TtlS = Annotated[int, Meta(ge=1, le=31_536_000, description="Seconds, at most a year.")]
@@ -40,7 +40,8 @@ class TransferItem(Request):
       rest.
     - `reverse` needs `reverses`; without `amount` it reverses all that is left.
 
-    `reference` and `metadata` are yours: kept beside the ledger, never in its events.
+    `reference` and `metadata` are yours: kept beside the ledger, sealed for the customers whose accounts it moves, and
+    never in its events.
     """
 
     id: UUID
@@ -123,7 +124,9 @@ class TransferView(Response):
     """A transfer as it stands.
 
     `original` is what a post reverses, or the hold of a capture, void or expiry. `hold_state`, `captured` and
-    `expires_at` are those of a hold.
+    `expires_at` are those of a hold. `notes` says how it stands with `reference` and `metadata`, null where nothing was
+    said: they are null once they are erased, while they are restricted (but for keys with the scope `privacy:read`),
+    and while the keys that open them can't be had.
     """
 
     id: UUID
@@ -144,6 +147,7 @@ class TransferView(Response):
     expires_at: datetime | None
     reference: str | None
     metadata: dict[str, str] | None
+    notes: NotesState | None
 
 
 class TransferPage(Response):

@@ -36,6 +36,8 @@ from amana.wire.transfers import (
 
 WRITE = {"scope": "transfers:write"}
 READ = {"scope": "accounts:read"}
+PRIVACY_READ = "privacy:read"
+"""Also shows what is kept of customers who are to be erased."""
 
 
 def begin_transfers(state: State, caller: Caller, data: TransfersRequest) -> Begun | None:
@@ -65,18 +67,30 @@ async def list_transfers(
     limit: PageLimit = PAGE_SIZE_DEFAULT,
 ) -> TransferPage:
     """The transfers that you sent with a reference, in the order of their ids."""
-    rows = await state.reads.list_transfers_by_reference(caller.tenant, reference, after, limit)
-    views = [requests.transfer_view(row) for row in rows]
-    return TransferPage(transfers=views, next=views[-1].id if len(views) == limit else None)
+    restricted = caller.may(PRIVACY_READ)
+    page = await state.reads.list_transfers_by_reference(caller.tenant, reference, after, limit, restricted=restricted)
+    return TransferPage(transfers=[requests.transfer_view(one) for one in page.transfers], next=page.next)
+
+
+@get("/v1/noted-transfers", opt={"scope": PRIVACY_READ}, tags=["Privacy"])
+async def list_noted_transfers(
+    caller: Caller, state: State, customer: UUID, after: UUID = FIRST, limit: PageLimit = PAGE_SIZE_DEFAULT
+) -> TransferPage:
+    """The transfers on a customer's accounts about which something was said: a part of the copy of all that is known.
+
+    Also of who is restricted; of who was erased there is nothing.
+    """
+    page = await state.reads.list_noted_transfers(caller.tenant, customer, after, limit)
+    return TransferPage(transfers=[requests.transfer_view(one) for one in page.transfers], next=page.next)
 
 
 @get("/v1/transfers/{transfer_id:uuid}", opt=READ, tags=["Transfers"])
 async def get_transfer(caller: Caller, state: State, transfer_id: UUID) -> TransferView:
     """One transfer as it stands: posted, held, or about an earlier one."""
-    row = await state.reads.get_transfer(caller.tenant, transfer_id)
-    if row is None:
+    found = await state.reads.get_transfer(caller.tenant, transfer_id, restricted=caller.may(PRIVACY_READ))
+    if found is None:
         raise Refused(Reason.NOT_FOUND)
-    return requests.transfer_view(row)
+    return requests.transfer_view(found)
 
 
 @post("/v1/transfers/{transfer_id:uuid}/reversals", opt=WRITE, tags=["Transfers"])
@@ -150,6 +164,7 @@ def other_dates(data: TransfersRequest, today: date) -> dict[int, date]:
 ROUTES: Sequence[ControllerRouterHandler] = (
     post_transfers,
     list_transfers,
+    list_noted_transfers,
     get_transfer,
     reverse_transfer,
     capture_hold,
