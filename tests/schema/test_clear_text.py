@@ -4,21 +4,18 @@ import json
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
-from shutil import copytree
 from uuid import UUID, uuid4
 
 import asyncpg
-import msgspec
 import pytest
-from tests.style.source import SRC
+from tests.schema.older import before
 
 from amana.domain.commitments import Words
 from amana.domain.record import CustomerRecord
 from amana.eligibility import customer_store
 from amana.eligibility.app import ClearText, build
 from amana.eligibility.sealed import LIFTED, PLACED, open_record, open_text, open_words
-from amana.infra.key_file import ensure_key_file
-from amana.infra.migrate import drop_database, ensure_database, migrate, with_database
+from amana.infra.migrate import migrate
 from amana.infra.settings import Settings
 from amana.operate.privacy import encrypting
 from amana.operate.privacy.encrypting import encrypt
@@ -33,21 +30,8 @@ CLEAR = (BVN, "70123456790", "+2348031234567", "0000014579", "1990-05-17", WHY, 
 @pytest.fixture
 async def old(empty: Settings, tmp_path: Path) -> AsyncIterator[Settings]:
     """Databases as they were before anything was sealed, with a database of keys and a key file of their own."""
-    folder = copytree(SRC / "migrations", tmp_path / "migrations")
-    for file in (folder / "eligibility").glob("*.sql"):
-        if file.name >= "0005":
-            file.unlink()
-    name = f"amana_clear_keys_{uuid4().hex[:8]}"
-    settings = msgspec.structs.replace(
-        empty,
-        owner_keys_database_url=with_database(empty.owner_keys_database_url, name),
-        keys_database_url=with_database(empty.keys_database_url, name),
-        privacy_key_file=str(ensure_key_file(tmp_path / "privacy" / "keys.json")),
-    )
-    await ensure_database(settings.owner_keys_database_url)
-    await migrate(settings, folder)
-    yield settings
-    await drop_database(settings.owner_keys_database_url)
+    async with before(empty, tmp_path, "eligibility", "0005") as settings:
+        yield settings
 
 
 async def written(connection: "asyncpg.Connection[asyncpg.Record]") -> list[UUID]:

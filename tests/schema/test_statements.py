@@ -58,6 +58,7 @@ USES = (
     Use("infra/relay.sql", "relay_database_url", "eligibility"),
     Use("infra/relay.sql", "relay_database_url", "transactions"),
     Use("operate/privacy/encrypt.sql", "owner_database_url", "eligibility"),
+    Use("operate/privacy/encrypt_notes.sql", "owner_database_url", "transactions"),
     Use("operate/metrics.sql", "owner_metrics_database_url", "timescale"),
     Use("notifications/queries.sql", "notifications_database_url", "notifications"),
     Use("operate/prequalify/prequalify.sql", "eligibility_database_url", "eligibility"),
@@ -69,6 +70,7 @@ USES = (
     Use("operate/reconcile.sql", "owner_database_url", "public"),
     Use("operate/reconcile.sql", "owner_audit_database_url", "public"),
     Use("vault/queries.sql", "owner_keys_database_url", "vault"),
+    Use("transactions/notes.sql", "transactions_database_url", "transactions"),
     Use("transactions/queries.sql", "transactions_database_url", "transactions"),
     Use("transactions/undoing.sql", "transactions_database_url", "transactions"),
 )

@@ -13,6 +13,7 @@ from amana.infra.settings import Settings
 TIMEOUT_MS = 15_000
 PAGES_MAX = 10_000
 """Pages of one list: far more than anybody has."""
+SAID = {"part": "transfers", "source": "The lender's own words about transfers, as the lender sent them."}
 
 
 class PrivacyRefused(Exception):
@@ -48,7 +49,8 @@ class Services:
 
 
 async def export(settings: Settings, customer: UUID) -> dict[str, Any]:
-    """All that both services know of a customer: eligibility's copy, every page of it, and the loans with repayments.
+    """All that both services know of a customer: eligibility's copy, every page of it, the loans with repayments, and
+    the transfers about which something was said.
 
     Raises `PrivacyRefused`.
     """
@@ -67,7 +69,9 @@ async def export(settings: Settings, customer: UUID) -> dict[str, Any]:
         loans = await _all(services, "/v1/loans", "loans", customer=customer)
         for loan in loans:
             loan["repayments"] = await _all(services, f"/v1/loans/{loan['id']}/repayments", "repayments")
-        return {**whole, "loans": loans}
+        transfers = await _all(services, "/v1/noted-transfers", "transfers", customer=customer)
+        sources = [*whole["sources"], SAID]
+        return {**whole, "sources": sources, "loans": loans, "transfers": transfers}
 
 
 async def erase(settings: Settings, customer: UUID, id_: UUID, reason: ErasureReason) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from amana.infra.postgres import Connection, Record, open_pool, reading
 from amana.infra.sealing import SealingKey
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
+from amana.operate.privacy.encrypting_notes import encrypt_notes
 from amana.vault.numbers import tokens
 from amana.vault.vault import Vault
 
@@ -39,6 +40,10 @@ async def encrypt(settings: Settings, say: Callable[[str], None]) -> int:
     """Seals everything; how many rows that were. Nothing where that was done. Raises `DatabaseUnavailable`, also where
     no keys can be had, and `StillClear`.
     """
+    return await _encrypt_customers(settings, say) + await encrypt_notes(settings, say)
+
+
+async def _encrypt_customers(settings: Settings, say: Callable[[str], None]) -> int:
     pool = await open_pool(settings.owner_database_url, "eligibility", 1, STATEMENT_TIMEOUT_MS)
     vault = Vault(settings.owner_keys_database_url, settings.privacy_key_file)
     try:

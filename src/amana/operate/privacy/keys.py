@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from amana.infra.settings import Settings
+from amana.operate.privacy.encrypting_notes import refuse_while_waiting
 from amana.vault.rotation import drop, rewrap, rotate
 from amana.vault.vault import Vault
 
@@ -23,6 +24,8 @@ async def rewrap_keys(settings: Settings, say: Callable[[str], None], *, drop_ol
     """Wraps everything under the newest version; what to say. Raises `DatabaseUnavailable`."""
     async with _owned(settings) as vault:
         count = await rewrap(vault, lambda so_far: say(f"{so_far} keys wrapped again"))
+        if drop_old:
+            await refuse_while_waiting(settings, vault.file().current)
         dropped = await drop(vault, Path(settings.privacy_key_file)) if drop_old else []
         current = vault.file().current
     lines = [f"{count} keys wrapped again; every key is wrapped under version {current}"]

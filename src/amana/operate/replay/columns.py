@@ -49,7 +49,7 @@ NOT_REBUILT: Mapping[str, Mapping[str, str]] = {
 """By table and column."""
 
 NOT_REBUILT_TABLES: Mapping[str, str] = {
-    "transactions.notes": WORDS,
+    "transactions.notes": WORDS + "; " + SEALED,
     "eligibility.review_words": WORDS,
     "eligibility.erasures": "how a request to erase is worked off; the vault's database remembers whom",
     **{
