@@ -107,16 +107,17 @@ def stored_request(order: Order, stored: Transfer, hold: Hold | None) -> tuple[s
 
 
 def differing_notes(
-    asked: Notes | None, first: Notes | Prints | None, prints_of: Callable[[Notes], Prints]
+    asked: Order, first: Notes | Prints | None, prints_of: Callable[[Key, Notes], Prints]
 ) -> str | None:
     """The field, `metadata` or `reference`, in which a second use of an id differs from the first.
 
     What was kept before is known by its fingerprints alone; once it is erased, any text of that field is the same.
     """
+    notes = asked.notes
     if isinstance(first, Prints):
-        said = Prints() if asked is None else prints_of(asked)
+        said = Prints() if notes is None else prints_of(asked.key, notes)
         return next((name for name in _NOTED if _is_other(getattr(said, name), getattr(first, name))), None)
-    return next((name for name in _NOTED if getattr(asked, name, None) != getattr(first, name, None)), None)
+    return next((name for name in _NOTED if getattr(notes, name, None) != getattr(first, name, None)), None)
 
 
 def _is_other(said: bytes | None, first: bytes | None) -> bool:

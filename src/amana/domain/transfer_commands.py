@@ -7,7 +7,6 @@ said once, in `amana.domain.precedence`.
 from collections.abc import Sequence
 from copy import copy
 from datetime import timedelta
-from functools import partial
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -112,10 +111,8 @@ def _known(book: Book, order: Order) -> Answer | None:
     elif stored is not None and order.effective_on is not None and not stored.dated:
         # To name the date that was filled in is no other request.
         kept = replace(kept, request=kept.request | {"effective_on": stored.effective_on.isoformat()})
-    changed = [
-        differing_field(asked, kept.kind, kept.request),
-        differing_notes(order.notes, book.notes.get(key), partial(book.prints_of, key)),
-    ]
+    words = differing_notes(order, book.notes.get(key), book.prints_of)
+    changed = [differing_field(asked, kept.kind, kept.request), words]
     if kept.kind == order.kind and any(changed):
         return Answer(Reason.ID_CONFLICT, {"field": min(filter(None, changed))})
     return replayed(asked, kept)

@@ -10,24 +10,23 @@ holds, loans and offers are read in new statements after the locks.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
-from uuid import UUID
 
 from amana.domain.book import Answer, Book
 from amana.domain.event_types import VERSIONS
 from amana.domain.events import Event, event_bytes
 from amana.domain.ids import uuid7
-from amana.domain.order import Order
-from amana.domain.transfer import Hold, Key, Movement, Transfer
+from amana.domain.transfer import Hold, Key, Movement
 from amana.domain.transfer_commands import expire_holds
 from amana.infra import clock
 from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection, RunAgain
 from amana.transactions import note_store, undoing_store
+from amana.transactions.keeping import kept_notes
 from amana.transactions.needs import Found, Needs
-from amana.transactions.notes import KeptNotes, Owners, Seals
+from amana.transactions.notes import KeptNotes, Seals
 from amana.transactions.reading_undone import read_undone
 from amana.transactions.store import Store, accounts_of
-from amana.transactions.work import PostOrders, Unit
+from amana.transactions.work import Unit
 
 OVERDUE_MAX = 1_000
 """Overdue holds that a batch releases beside its work: about a quarter of the time that it has."""
@@ -168,31 +167,19 @@ class Batch:
             moved = [book.accounts[key] for key, version in locked.items() if book.accounts[key].version != version]
             _, (transfers, events, notes) = await _meanwhile(
                 store.update_accounts(connection, moved),
-                lambda: (store.transfer_rows(book.posted), event_rows(book), self._kept_notes(book)),
+                lambda: (store.transfer_rows(book.posted), event_rows(book), kept_notes(book, self._units, self._seals)),
             )
             await store.insert_transfers(connection, book.posted, transfers)
         if changed := [book.accounts[key] for key in book.changed_accounts if key in locked]:
             await store.update_account_terms(connection, changed)
         await self._write_holds(connection, book)
         if book.new_notes:
-            kept = self._kept_notes(book) if notes is None else notes
+            kept = kept_notes(book, self._units, self._seals) if notes is None else notes
             await note_store.insert_notes(connection, kept, store.shards)
         await self._write_loans(connection, book)
         if book.new_answers:
             await store.insert_answers(connection, book.new_answers, book.now)
         await append(connection, event_rows(book) if events is None else events)
-
-    def _kept_notes(self, book: Book) -> Sequence[tuple[Key, KeptNotes]]:
-        """What clients said, sealed for the owners of the accounts, who are certain now that these are locked."""
-        if not book.new_notes:
-            return []
-        assert self._seals is not None, "who says something has found what it takes to seal it"
-        moved = {(posted.transfer.tenant, posted.transfer.id): posted.transfer for posted in book.posted}
-        said = {id(order.notes): order for unit in self._units for order in _orders_of(unit)}
-        return [
-            (key, self._seals.seal(key, _owners_of(book, moved.get(key) or said[id(notes)]), notes, moved=key in moved))
-            for key, notes in book.new_notes
-        ]
 
     async def _write_holds(self, connection: Connection, book: Book) -> None:
         placed = {(p.transfer.tenant, p.transfer.id) for p in book.posted if p.transfer.kind == Movement.HOLD}
@@ -215,26 +202,6 @@ class Batch:
             await store.reverse_repayments(connection, book.new_reversals)
         if book.new_withdrawals:
             await undoing_store.insert_withdrawals(connection, book.new_withdrawals, book.now, store.shards)
-
-
-def _orders_of(unit: Unit) -> Iterator[Order]:
-    for command in unit:
-        if isinstance(command, PostOrders):
-            yield from command.orders
-
-
-def _owners_of(book: Book, of: Transfer | Order) -> Owners:
-    """Whose accounts a transfer moves, or would have moved had it not been refused."""
-    named: Transfer | Hold | Order = of
-    if of.debit_account is None and of.original is not None:
-        earlier = of.tenant, of.original
-        named = book.transfers.get(earlier) or book.holds.get(earlier) or of
-    return Owners(_owner_of(book, of.tenant, named.debit_account), _owner_of(book, of.tenant, named.credit_account))
-
-
-def _owner_of(book: Book, tenant: int, account: UUID | None) -> UUID | None:
-    found = None if account is None else book.account(tenant, account)
-    return None if found is None else found.owner
 
 
 def _accounts_of(hold: Hold) -> Iterator[Key]:
