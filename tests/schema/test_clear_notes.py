@@ -60,8 +60,8 @@ async def put_in_clear(connection: "asyncpg.Connection[asyncpg.Record]") -> None
         await connection.execute(f"ALTER TABLE notes DROP CONSTRAINT {CONSTRAINT}")
         await connection.execute(
             "UPDATE notes SET reference = $1, metadata = jsonb_build_object('place', $2::text), salt = $3,"
-            " sealed = NULL, kek = NULL, debit_owner = NULL, credit_owner = NULL, reference_print = NULL, metadata_print = NULL"
-            " WHERE salt IS NULL",
+            " sealed = NULL, kek = NULL, debit_owner = NULL, credit_owner = NULL, reference_print = NULL,"
+            " metadata_print = NULL WHERE salt IS NULL",
             *(WHO, WHERE, SALT),
         )
         await connection.execute(f"ALTER TABLE notes ADD CONSTRAINT {CONSTRAINT} {CLEAR}")

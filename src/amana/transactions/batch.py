@@ -9,6 +9,7 @@ holds, loans and offers are read in new statements after the locks.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from amana.domain.book import Answer, Book
@@ -163,19 +164,19 @@ class Batch:
             await store.insert_accounts(connection, book.new_accounts)
         events: Sequence[OutboxRow] | None = None
         notes: Sequence[tuple[Key, KeptNotes]] | None = None
+        keep = partial(kept_notes, book, self._units, self._seals)
         if book.posted:
             moved = [book.accounts[key] for key, version in locked.items() if book.accounts[key].version != version]
             _, (transfers, events, notes) = await _meanwhile(
                 store.update_accounts(connection, moved),
-                lambda: (store.transfer_rows(book.posted), event_rows(book), kept_notes(book, self._units, self._seals)),
+                lambda: (store.transfer_rows(book.posted), event_rows(book), keep()),
             )
             await store.insert_transfers(connection, book.posted, transfers)
         if changed := [book.accounts[key] for key in book.changed_accounts if key in locked]:
             await store.update_account_terms(connection, changed)
         await self._write_holds(connection, book)
         if book.new_notes:
-            kept = kept_notes(book, self._units, self._seals) if notes is None else notes
-            await note_store.insert_notes(connection, kept, store.shards)
+            await note_store.insert_notes(connection, keep() if notes is None else notes, store.shards)
         await self._write_loans(connection, book)
         if book.new_answers:
             await store.insert_answers(connection, book.new_answers, book.now)
