@@ -12,6 +12,7 @@ from tests.e2e.lenders import Lender
 from tests.ids import near
 
 from amana.audit.verify import run_verify
+from amana.domain.account import wallet_account_id
 from amana.infra.settings import Settings
 from amana.operate.privacy.client import PrivacyRefused, export
 from amana.operate.stack import Stack
@@ -92,6 +93,31 @@ async def test_a_copy_has_all_that_is_known_and_where_it_came_from(
     assert copy["disclosed_to"]
     assert [(one["id"], len(one["repayments"])) for one in copy["loans"]] == [(loan["id"], 1)]
     assert {source["part"] for source in copy["sources"]} >= {"record", "record/consents", "decisions"}
+
+
+async def test_words_about_a_transfer_are_in_the_copy_and_go_with_the_customer(lender: Lender, platform: Stack) -> None:
+    ada = await lender.customer(**IDENTITY)
+    till, wallet = await lender.account(near(ada)), wallet_account_id(ada, "NGN")
+    item = {"id": near(ada), "debit_account": till, "credit_account": wallet, "amount": 500, "currency": "NGN"}
+    item |= {"reference": "Rent of Ada Obi", "metadata": {"place": "12 Bode Thomas Street"}}
+    sent = await lender.must("POST", "transactions", "/v1/transfers", {"transfers": [item]})
+    said = await lender.must("GET", "transactions", f"/v1/transfers/{item['id']}")
+    assert (said["reference"], said["metadata"], said["notes"]) == (item["reference"], item["metadata"], "kept")
+    copy = await export(asking(platform, lender), ada)
+    assert [(one["id"], one["reference"]) for one in copy["transfers"]] == [(str(item["id"]), item["reference"])]
+    assert (await erase(lender, ada))["state"] == "erased"
+    gone = await lender.must("GET", "transactions", f"/v1/transfers/{item['id']}")
+    assert gone == said | {"reference": None, "metadata": None, "notes": "erased"}
+    sent["results"][0]["replayed"] = True
+    assert await lender.must("POST", "transactions", "/v1/transfers", {"transfers": [item]}) == sent
+    connection = await asyncpg.connect(platform.settings.owner_database_url)
+    async with asyncio.timeout(SEALED_WITHIN_S):
+        blank = "SELECT erased FROM transactions.notes WHERE transfer = $1"
+        while not await connection.fetchval(blank, item["id"]):  # noqa: ASYNC110  another process's doing
+            await asyncio.sleep(0.1)
+    await connection.close()
+    report = await run_verify(platform.settings)
+    assert report.ok, report.told()
 
 
 async def test_a_copy_has_every_page_of_decisions(lender: Lender, platform: Stack) -> None:
