@@ -15,9 +15,9 @@ from amana.infra.migrate import (
     ensure_database,
     load_migrations,
     migrate,
-    role_urls,
     with_database,
 )
+from amana.infra.roles import role_urls
 from amana.infra.settings import Settings
 
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import asyncpg
 
 from amana.infra.postgres import CONNECT_TIMEOUT_S, Connection, DatabaseUnavailable
+from amana.infra.roles import key_role_urls, role_urls
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
 
@@ -64,11 +65,7 @@ async def migrate(settings: Settings, source: Traversable | None = None) -> list
     folder, roles = source or files("amana").joinpath("migrations"), role_urls(settings)
     of_keys: list[str] = []
     if settings.owner_keys_database_url:
-        users = {
-            "amana_eligibility": settings.keys_database_url,
-            "amana_transactions": settings.transactions_keys_database_url,
-        }
-        of_keys = await _migrate_one(settings.owner_keys_database_url, users, KEYS_SCHEMAS, folder)
+        of_keys = await _migrate_one(settings.owner_keys_database_url, key_role_urls(settings), KEYS_SCHEMAS, folder)
     return [
         *await _migrate_one(settings.owner_database_url, roles, MAIN_SCHEMAS, folder),
         *await _migrate_one(settings.owner_audit_database_url, roles, AUDIT_SCHEMAS, folder),
@@ -91,17 +88,6 @@ async def _migrate_one(dsn: str, roles: Mapping[str, str], schemas: Sequence[str
         for schema in schemas:
             applied += await _migrate_schema(connection, schema, load_migrations(folder, schema))
     return applied
-
-
-def role_urls(settings: Settings) -> dict[str, str]:
-    """The DSN of each service role, by the role's name."""
-    return {
-        "amana_eligibility": settings.eligibility_database_url,
-        "amana_transactions": settings.transactions_database_url,
-        "amana_relay": settings.relay_database_url,
-        "amana_audit": settings.audit_database_url,
-        "amana_notifications": settings.notifications_database_url,
-    }
 
 
 def load_migrations(folder: Traversable, schema: str) -> list[Migration]:

@@ -20,7 +20,7 @@ from amana.domain.transfer import Hold, Key, Movement
 from amana.domain.transfer_commands import expire_holds
 from amana.infra import clock
 from amana.infra.outbox import OutboxRow, append
-from amana.infra.postgres import Connection, RunAgain
+from amana.infra.postgres import Connection, LockTimeout, RunAgain
 from amana.transactions import note_store, undoing_store
 from amana.transactions.keeping import kept_notes
 from amana.transactions.needs import Found, Needs
@@ -45,14 +45,17 @@ class Overdue(Exception):
         self.holds = holds
 
 
+class Busy(Exception):
+    """An account was waited for in vain: a transaction that hangs has it, or one from outside."""
+
+
 class Batch:
     """Units that are committed together. `run` may be called again, in a new transaction, after `RunAgain`."""
 
     def __init__(self, store: Store, units: Sequence[Unit], seals: Seals | None = None) -> None:
         self._store = store
         self._units = units
-        self._seals = seals
-        """None where no unit says anything in its client's words."""
+        self._seals = seals  # None where no unit says anything in its client's words
         self._also: set[Key] = set()
         """Accounts that only a first attempt showed to be needed."""
 
@@ -88,7 +91,10 @@ class Batch:
         for unit in self._units:
             for command in unit:
                 command.then(needs, found, store.shards)
-        rows = await store.lock_accounts(connection, needs.accounts | needs.bystanders | self._also)
+        try:
+            rows = await store.lock_accounts(connection, needs.accounts | needs.bystanders | self._also)
+        except LockTimeout:
+            raise Busy from None
         known, accounts = await _meanwhile(store.look_up_ids(connection, needs.ids), lambda: accounts_of(rows))
         book = Book(shards=store.shards, now=known.now, accounts=accounts)
         if self._seals is not None:
@@ -115,8 +121,7 @@ class Batch:
         if needs.originals:
             book.reversed_amounts = await store.find_reversed_amounts(connection, needs.originals)
         if used:
-            prints_of = None if self._seals is None else self._seals.prints_of
-            book.notes |= await note_store.find_notes(connection, used, store.shards, prints_of)
+            book.notes |= await note_store.find_notes(connection, used, store.shards, self._seals)
         if used or needs.holds:
             book.holds = await store.find_holds(connection, used | needs.holds)
         if needs.loans:

@@ -1,6 +1,6 @@
 """One method per SQL statement about what clients say of transfers. Rows become values here and in `reads`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from amana.domain.ids import shard_of
 from amana.domain.transfer import Key, Notes, Prints
 from amana.infra.postgres import Connection
 from amana.infra.sql import load_queries
-from amana.transactions.notes import KeptNotes, Owners, erased_prints
+from amana.transactions.notes import KeptNotes, Owners, Seals, erased_prints
 from amana.transactions.places import placed
 
 SQL = load_queries("amana.transactions", "notes.sql")
@@ -33,9 +33,9 @@ async def find_owners(connection: Connection, accounts: Iterable[Key], shards: i
 
 
 async def find_notes(
-    connection: Connection, transfers: Iterable[Key], shards: int, prints_of: Callable[[Key, Notes], Prints] | None
+    connection: Connection, transfers: Iterable[Key], shards: int, seals: Seals | None
 ) -> dict[Key, Prints]:
-    """How these transfers' notes are known. Without `prints_of` nobody says anything now, and of rows in clear it is
+    """How these transfers' notes are known. Without `seals` nobody says anything now, and of rows in clear it is
     enough to know that something was said."""
     rows = await connection.fetch(SQL["find_notes"], *placed(transfers, shards))
     found: dict[Key, Prints] = {}
@@ -44,7 +44,7 @@ async def find_notes(
         found[key] = Prints(row["reference_print"], row["metadata_print"])
         if row["salt"] is not None:
             notes = clear_notes(row["reference"], row["metadata"], row["salt"])
-            found[key] = erased_prints(notes) if prints_of is None else prints_of(key, notes)
+            found[key] = erased_prints(notes) if seals is None else seals.prints_of(key, notes)
     return found
 
 
