@@ -51,8 +51,7 @@ BATCH_BODY_MAX_BYTES = 2 << 20
 def build(settings: Settings) -> Litestar:
     """The application; everything that it opens is opened at start and closed at the end.
 
-    Without a `redis_url` nothing is cached, and quotas are local; without `kafka_bootstrap` no events are consumed, and
-    how a customer stands is always asked of the ledger.
+    Without a `redis_url` nothing is cached, and quotas are local; without `kafka_bootstrap` the ledger is always asked.
     """
     keys = KeyRing(KeyStore(settings.gateway_database_url))
 
@@ -67,13 +66,12 @@ def build(settings: Settings) -> Litestar:
             eraser = Eraser(flow, timedelta(days=settings.retention_days))
             undoing = Undoing(pool, UndoingLedger(client, settings.transactions_url, settings.internal_key))
             app.state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "undoing": undoing})
-            app.state.outbox_pool = pool
             source = Source(STREAM, settings.transactions_url, settings.internal_key, client)
-            app.state.consumer = make_runtime(Brokers.of(settings), pool, assessments, source)
-            watermark = Watermark(pool, source)
+            consumer = make_runtime(Brokers.of(settings), pool, assessments, source)
+            app.state.update({"outbox_pool": pool, "consumer": consumer})
             async with (
                 _beside(*_jobs(eraser, settings.redis_url), undoing.run()),
-                _consuming(app.state.consumer, watermark, is_fed=bool(settings.kafka_bootstrap)),
+                _consuming(consumer, source, is_fed=bool(settings.kafka_bootstrap)),
                 latencies_told(settings.metrics_database_url, "eligibility"),
             ):
                 yield
@@ -151,12 +149,13 @@ async def _listening(url: str, cache: AssessmentCache) -> None:
 
 
 @asynccontextmanager
-async def _consuming(consumer: Runtime, watermark: Watermark, *, is_fed: bool) -> AsyncIterator[None]:
+async def _consuming(consumer: Runtime, source: Source, *, is_fed: bool) -> AsyncIterator[None]:
     """Takes the ledger's events; without brokers there are none, and the projection is never level with the ledger."""
     if not is_fed:
         yield
         return
     stop = asyncio.Event()
+    watermark = Watermark(consumer.taker.pool, source)
     tasks = [asyncio.create_task(consumer.run(stop)), asyncio.create_task(watermark.keep(stop))]
     try:
         yield
