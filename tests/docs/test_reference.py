@@ -22,7 +22,7 @@ from amana.domain.decision_reversal import SagaState, Step, UndoTerms
 from amana.domain.event_kinds import ABSENT
 from amana.domain.event_types import CATALOGUE
 from amana.domain.events import MAX_INTEGER
-from amana.domain.facts import FACTS, CustomerStanding, facts_of
+from amana.domain.facts import FACTS, CustomerStanding, Through, facts_of
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.loan_commands import book_loan, repay_loan, reverse_repayment
 from amana.domain.loan_reversal import Kept
@@ -178,6 +178,7 @@ def decision() -> Made:
         first_loan_on=None,
         last_closed_on=None,
         as_of=NOW,
+        through=Through.PROJECTION,
     )
     facts = facts_of(CustomerRecord(kyc_tier=1).profile(), NOW, 1, standing, NOW)
     assessment = assess(policy, facts, NOW)

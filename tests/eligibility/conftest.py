@@ -115,6 +115,7 @@ def ledger(shared_ledger: StandingsServer) -> StandingsServer:
     """The tests' ledger, in order and with nothing noted."""
     shared_ledger.down, shared_ledger.hold = False, None
     shared_ledger.undo = None
+    shared_ledger.end.clear()
     shared_ledger.calls.clear()
     shared_ledger.undone.clear()
     shared_ledger.asked.clear()

@@ -19,9 +19,9 @@ Undo: TypeAlias = Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]]]
 class StandingsServer:
     """`known` holds what differs from zeros, by (tenant, customer); `calls` the customers of each call, by tenant.
 
-    What a reversal asks is answered by `undo`, or with 503 where no test set it; `undone` are those requests by path.
-    With `down` set it answers 503, and `hold` (when set) is waited for before every answer; `asked` is set
-    when a call arrives.
+    `end` is what it says of its stream, of which it has no events. What a reversal asks is answered by `undo`, or with
+    503 where no test set it; `undone` are those requests by path. With `down` set it answers 503, and `hold` (when set)
+    is waited for before every answer; `asked` is set when a call arrives.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,7 @@ class StandingsServer:
         self.calls: list[tuple[int, StandingsRequest]] = []
         self.keys: set[str] = set()
         self.down = False
+        self.end: dict[str, Any] = {}
         self.undo: Undo | None = None
         self.undone: list[tuple[str, dict[str, Any]]] = []
         self.hold: asyncio.Event | None = None
@@ -45,6 +46,10 @@ class StandingsServer:
         while more:
             event = await receive()
             body, more = body + event.get("body", b""), event.get("more_body", False)
+        if scope["path"].startswith("/v1/events"):
+            page = {"stream": "transactions", "events": [], "last": -1} | self.end
+            await _send(send, 503 if self.down else 200, msgspec.json.encode(page))
+            return
         if scope["path"] != "/v1/standings":
             await _send(send, *self._undo(scope["path"], msgspec.json.decode(body)))
             return
@@ -112,6 +117,7 @@ def _view(customer: UUID, as_of: datetime, changes: dict[str, Any]) -> StandingV
         "repaid_total": 0,
         "first_loan_on": None,
         "last_closed_on": None,
+        "lasts": True,
     }
     return StandingView(customer=customer, as_of=as_of, **(zeros | changes))
 

@@ -8,13 +8,17 @@ import msgspec
 import pytest
 from tests.domain.policy_model import NOW, compiled, facts, shipped
 from tests.eligibility.conftest import RECORD, Lender
+from tests.eligibility.ledger_copy import open_copy
 from tests.eligibility.standings_server import StandingsServer
 
 from amana.domain.decision import Verdict, assess, verdict_of
 from amana.eligibility.cache import AssessmentCache
-from amana.eligibility.consumer import TOPIC, Invalidation, run
+from amana.eligibility.consumer import TOPIC, Invalidation, make_runtime
 from amana.eligibility.memory import Memory, Slot
+from amana.eligibility.projection import STREAM
+from amana.gateway.source import Source
 from amana.infra.cache import Cache
+from amana.infra.http import HttpClient
 from amana.infra.kafka import Message, Producer, Record, ensure_topics
 from amana.infra.settings import Settings
 
@@ -210,6 +214,9 @@ async def test_a_server_that_hangs_costs_one_deadline() -> None:
 # Events of the ledger
 
 
+LOAN = {"id": UUID(int=5), "type": "loan", "version": 1}
+
+
 def message(customer: UUID | None, position: int, partition: int = 0) -> Message:
     data = {} if customer is None else {"customer": str(customer), "principal": 5}
     return Message(
@@ -217,7 +224,7 @@ def message(customer: UUID | None, position: int, partition: int = 0) -> Message
         partition=partition,
         offset=position,
         key=b"",
-        value=msgspec.json.encode({"tenant": 900, "type": "LoanBooked", "data": data}),
+        value=msgspec.json.encode({"tenant": 900, "type": "LoanBooked", "aggregate": LOAN, "data": data}),
         headers={"stream": b"transactions", "position": str(position).encode()},
     )
 
@@ -240,12 +247,24 @@ async def test_an_event_that_can_not_be_read_stops_nothing(cache: AssessmentCach
     assert await Invalidation(cache).handle([broken, message(customer, 4)]) == {(900, customer)}
 
 
-async def test_the_consumer_hears_the_ledger_through_the_broker(cache: AssessmentCache, settings: Settings) -> None:
+async def test_the_consumer_hears_the_ledger_through_the_broker(
+    cache: AssessmentCache, settings: Settings, service_settings: Settings, http: HttpClient, ledger: StandingsServer
+) -> None:
     customer = uuid4()
     await put(cache, slot(customer))
     await ensure_topics(settings.kafka_bootstrap, [TOPIC])
+    ledger.end = {"last": 999_999}
     stop = asyncio.Event()
-    consuming = asyncio.create_task(run(settings.kafka_bootstrap, cache, stop))
+    async with open_copy(service_settings, http, begun=False) as copy:
+        source = Source(STREAM, ledger.url, settings.internal_key, http)
+        runtime = make_runtime(settings.kafka_bootstrap, copy.flow.pool, cache, source)
+        consuming = asyncio.create_task(runtime.run(stop))
+        await heard(cache, settings, customer, stop, consuming)
+
+
+async def heard(
+    cache: AssessmentCache, settings: Settings, customer: UUID, stop: asyncio.Event, consuming: "asyncio.Task[None]"
+) -> None:
     producer = Producer(settings.kafka_bootstrap)
     event = message(customer, 1_000_000)
     headers: list[tuple[str, str | bytes | None]] = list(event.headers.items())

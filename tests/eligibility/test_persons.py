@@ -12,10 +12,11 @@ from tests.eligibility.standings_server import StandingsServer
 
 from amana.domain.persons import LINKED_MAX
 from amana.eligibility.cache import AssessmentCache
-from amana.eligibility.consumer import Invalidation
+from amana.eligibility.consumer import Invalidation, others
 from amana.eligibility.customer_store import SQL
 from amana.eligibility.customers import same_person
 from amana.eligibility.memory import Memory
+from amana.eligibility.projection import STREAM
 from amana.infra.cache import Cache
 from amana.infra.kafka import Message
 from amana.infra.postgres import open_pool
@@ -119,7 +120,7 @@ async def test_an_event_of_the_ledger_drops_every_number_of_the_person(lender: L
     pool = await open_pool(settings.eligibility_database_url, "eligibility", connections=1)
     cache = AssessmentCache(Cache(settings.redis_url, deadline_ms=1_000), Memory(1, 0.0, 0.0), 5_000)
     try:
-        invalidation = Invalidation(cache, partial(same_person, pool))
+        invalidation = Invalidation(cache, partial(others, pool))
         event = msgspec.json.encode({"tenant": lender.tenant, "type": "LoanBooked", "data": {"customer": first}})
         message = Message("amana.transactions.events", 0, 0, b"", event, {})
         assert await invalidation.handle([message]) == {(lender.tenant, UUID(id_)) for id_ in (first, second)}
@@ -167,7 +168,7 @@ async def test_the_walk_from_customer_to_customer_goes_by_the_indexes(
 ) -> None:
     await eligibility.execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
     await eligibility.execute(f"PREPARE walk AS {SQL['find_customers']}")
-    plan = await eligibility.fetch(f"EXPLAIN EXECUTE walk('{{1}}', '{{{uuid4()}}}', {LINKED_MAX + 2})")
+    plan = await eligibility.fetch(f"EXPLAIN EXECUTE walk('{{1}}', '{{{uuid4()}}}', {LINKED_MAX + 2}, '{STREAM}')")
     told = "\n".join(row[0] for row in plan)
     assert "customers_of_bvn" in told
     assert "customers_of_nin" in told

@@ -1,21 +1,30 @@
 """Appending events and reading the sequenced ones back by position."""
 
+import asyncio
 from uuid import uuid4
 
 import msgspec
 import pytest
 from tests.relay.source import Source, event
 
+from amana.infra import outbox
 from amana.infra.lease import Lease
-from amana.infra.outbox import EVENTS_PAGE_BYTES_MAX, EVENTS_PAGE_MAX, OutboxRow, append, read_events
+from amana.infra.outbox import EVENTS_PAGE_BYTES_MAX, EVENTS_PAGE_MAX, OutboxRow, append, read_end, read_events
 from amana.infra.sequencer import Sequencer
 from amana.wire.events import EventPage, SequencedEvent
 
 
 async def sequence_all(source: Source) -> None:
+    await step_through(await leading(source))
+
+
+async def leading(source: Source, chunk: int = 2_000) -> Sequencer:
     lease = Lease(source.pool, source.stream)
     assert await lease.hold()
-    sequencer = Sequencer(source.pool, lease)
+    return Sequencer(source.pool, lease, chunk)
+
+
+async def step_through(sequencer: Sequencer) -> None:
     while await sequencer.step():
         pass
 
@@ -60,6 +69,52 @@ async def test_a_page_is_bounded_in_bytes_but_never_empty_before_the_end(source:
     await sequence_all(source)
     sizes = [len((await read_events(source.pool, after, 100)).events) for after in (-1, 0, 2, 3)]
     assert sizes == [1, 2, 1, 0]
+
+
+async def test_the_end_of_a_stream_says_up_to_when_everything_that_was_committed_has_a_position(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = await read_end(source.pool)
+    assert (end.stream, end.last, end.settled_at) == (source.stream, -1, end.now)
+    sequencer = await leading(source)
+    slow = await source.connect()
+    await slow.execute("BEGIN")
+    await append(slow, [event(uuid4(), 1)])
+    await asyncio.sleep(0.01)  # so that the next event's id says another millisecond
+    await source.write(2)
+    made_at = min(row["event_id"] for row in await source.pool.fetch("SELECT event_id FROM outbox")).int >> 80
+    end = await read_end(source.pool)
+    assert end.last == -1 and end.settled_at is not None
+    assert round(end.settled_at.timestamp() * 1_000) == made_at
+    await step_through(sequencer)
+    end = await read_end(source.pool)
+    assert (end.last, end.settled_at) == (1, end.now)  # what is not committed yet is not late
+    await slow.execute("COMMIT")
+    await slow.close()
+    late = await read_end(source.pool)
+    assert late.last == 1 and late.settled_at is not None and late.settled_at < end.now
+    monkeypatch.setattr(outbox, "WAITING_MAX", 1)
+    assert (await read_end(source.pool)).settled_at is None
+    monkeypatch.undo()
+    await step_through(sequencer)
+    end = await read_end(source.pool)
+    assert (end.last, end.settled_at) == (2, end.now)
+
+
+async def test_while_a_large_difference_is_sequenced_nobody_says_how_far_the_stream_is_settled(source: Source) -> None:
+    await source.write(5)
+    sequencer = await leading(source, chunk=2)
+    assert await sequencer.step() == 2
+    assert (await read_end(source.pool)).settled_at is None
+    await step_through(sequencer)
+    end = await read_end(source.pool)
+    assert (end.last, end.settled_at) == (4, end.now)
+
+
+async def test_an_event_whose_id_tells_no_time_settles_nothing_while_it_waits(source: Source) -> None:
+    async with source.pool.acquire() as connection:
+        await append(connection, [event(uuid4(), 1)._replace(event_id=uuid4())])
+    assert (await read_end(source.pool)).settled_at is None
 
 
 async def test_a_limit_beyond_the_bound_is_a_bug(source: Source) -> None:

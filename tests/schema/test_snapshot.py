@@ -14,8 +14,12 @@ from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
 
 PARTS = ("relations", "columns", "constraints", "indexes", "triggers", "functions", "grants")
-KEYS_OF_THE_STREAM = {"outbox_pkey", "positions_pkey", "positions_seq_key", "stream_pkey"}
-"""Order is one thing for all tenants."""
+KEYS_OF_THE_STREAM = {
+    *("outbox_pkey", "positions_pkey", "positions_seq_key", "stream_pkey"),
+    *("consumer_progress_pkey", "consumer_taken_pkey", "consumer_letters_pkey", "ledger_watermark_pkey"),
+    *("consumer_letters_place", "consumer_letters_foreign"),
+}
+"""Order is one thing for all tenants, and so is how far a consumer is in it."""
 
 
 @pytest.mark.parametrize("schema", (*MAIN_SCHEMAS, *AUDIT_SCHEMAS, *KEYS_SCHEMAS))

@@ -41,6 +41,7 @@ USES = (
     Use("eligibility/policies.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/customers.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/privacy.sql", "eligibility_database_url", "eligibility"),
+    Use("eligibility/projection.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/queries.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/reversals.sql", "eligibility_database_url", "eligibility"),
     Use("eligibility/reviews.sql", "eligibility_database_url", "eligibility"),

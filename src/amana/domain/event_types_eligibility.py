@@ -8,7 +8,7 @@ from msgspec import Struct
 from amana.domain.decision import RuleState
 from amana.domain.decision_reversal import StepState, UndoLoans
 from amana.domain.event_kinds import ABSENT, Absent, Count, Data, Digest, EventType, Instant, Whole
-from amana.domain.facts import FactValue, Source
+from amana.domain.facts import FactValue, Source, Through
 from amana.domain.loan_reversal import Kept
 from amana.domain.policy import LoanReversal, Outcome
 from amana.domain.pricing import Price, Terms
@@ -96,7 +96,10 @@ class NamedPolicy(Struct, frozen=True, kw_only=True):
 
 
 class DecisionMade(Data, frozen=True):
-    """A decision was computed: the question, the facts, every rule, the limit, the outcome."""
+    """A decision was computed: the question, the facts, every rule, the limit, the outcome.
+
+    `ledger_through` where the ledger's facts were not asked of it for this: they came from eligibility's projection.
+    """
 
     customer: UUID
     product: str
@@ -124,6 +127,7 @@ class DecisionMade(Data, frozen=True):
     price: Price | None
     reasons: list[str]
     network: str | Absent = ABSENT
+    ledger_through: Through | Absent = ABSENT
 
 
 class _Reviewed(Data, frozen=True):

@@ -87,10 +87,18 @@ FACTS: dict[str, FactSpec] = {
 }
 
 
+class Through(StrEnum):
+    """How a standing came here: asked of the ledger, or kept in eligibility's projection of it."""
+
+    LEDGER = "ledger"
+    PROJECTION = "projection"
+
+
 class CustomerStanding(msgspec.Struct, frozen=True, kw_only=True):
     """How a customer stands in the ledger in one currency at `as_of`. Amounts in minor units, days as Lagos dates.
 
-    `linked`: how many other numbers of the same person are counted in.
+    `linked`: how many other numbers of the same person are counted in. `open_due_on` is the first due date of a loan
+    that owes. `lasts`: only the passage of days changes it until the ledger records something (`domain.aging`).
     """
 
     customer: UUID
@@ -106,14 +114,22 @@ class CustomerStanding(msgspec.Struct, frozen=True, kw_only=True):
     last_closed_on: date | None
     as_of: datetime
     linked: int = 0
+    open_due_on: date | None = None
+    lasts: bool = False
+    through: Through = Through.LEDGER
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts by name (null where unknown), the instant that each source spoke of, and the version that was read."""
+class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Facts by name (null where unknown), the instant that each source spoke of, and the version that was read.
+
+    `ledger_through`: how the ledger's facts came here. Left out of the bytes where the ledger was asked: they are then
+    those of before there was another way.
+    """
 
     values: dict[str, FactValue]
     as_of: dict[Source, datetime]
     version: int
+    ledger_through: Through = Through.LEDGER
 
     @property
     def exposure(self) -> int:
@@ -150,7 +166,7 @@ def facts_of(
     }
     values |= _of_standing(standing, today)
     _add_said(said, at, spoke, values)
-    return Facts(values=values, as_of=spoke, version=version)
+    return Facts(values=values, as_of=spoke, version=version, ledger_through=standing.through)
 
 
 def _of_standing(standing: CustomerStanding, today: date) -> dict[str, FactValue]:

@@ -5,7 +5,7 @@ A person has one exposure and one history of repaying, whatever number they ask 
 
 from collections.abc import Sequence
 
-from amana.domain.facts import CustomerStanding
+from amana.domain.facts import CustomerStanding, Through
 
 LINKED_MAX = 20
 """How many other numbers a person may have. Beyond that the BVN or NIN is no person's, and nobody is decided for."""
@@ -36,4 +36,5 @@ def standing_of_person(standings: Sequence[CustomerStanding]) -> CustomerStandin
         last_closed_on=max(lasts, default=None),
         as_of=min(item.as_of for item in standings),
         linked=len(others),
+        through=Through.PROJECTION if any(item.through is Through.PROJECTION for item in standings) else Through.LEDGER,
     )

@@ -9,8 +9,8 @@ from typing import Any
 
 from litestar import Litestar
 
-from amana.eligibility import consumer, customers
 from amana.eligibility.cache import CHANNEL, AssessmentCache
+from amana.eligibility.consumer import make_runtime
 from amana.eligibility.erasing import Eraser
 from amana.eligibility.erasure_store import holds_clear_text
 from amana.eligibility.flow import Flow
@@ -18,17 +18,21 @@ from amana.eligibility.http import ROUTES
 from amana.eligibility.jobs import erase_forever, tell_starts_forever
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
+from amana.eligibility.projection import STREAM
 from amana.eligibility.quotes import Quotes
 from amana.eligibility.reversal_ledger import UndoingLedger
 from amana.eligibility.standings import Ledger
 from amana.eligibility.undoing import Undoing
 from amana.eligibility.validator import validate_forever
+from amana.eligibility.watermark import Watermark
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
+from amana.gateway.source import Source
 from amana.gateway.store import KeyStore
 from amana.infra.cache import Cache
 from amana.infra.channel import listen
+from amana.infra.consuming.runtime import Runtime
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Brokers
@@ -47,7 +51,7 @@ BATCH_BODY_MAX_BYTES = 2 << 20
 def build(settings: Settings) -> Litestar:
     """The application; everything that it opens is opened at start and closed at the end.
 
-    Without a `redis_url` nothing is cached, and quotas are local; without `kafka_bootstrap` no events are consumed.
+    Without a `redis_url` nothing is cached, and quotas are local; without `kafka_bootstrap` the ledger is always asked.
     """
     keys = KeyRing(KeyStore(settings.gateway_database_url))
 
@@ -62,10 +66,12 @@ def build(settings: Settings) -> Litestar:
             eraser = Eraser(flow, timedelta(days=settings.retention_days))
             undoing = Undoing(pool, UndoingLedger(client, settings.transactions_url, settings.internal_key))
             app.state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "undoing": undoing})
-            app.state.outbox_pool = pool
+            source = Source(STREAM, settings.transactions_url, settings.internal_key, client)
+            consumer = make_runtime(Brokers.of(settings), pool, assessments, source)
+            app.state.update({"outbox_pool": pool, "consumer": consumer})
             async with (
                 _beside(*_jobs(eraser, settings.redis_url), undoing.run()),
-                _consuming(Brokers.of(settings), assessments, partial(customers.same_person, pool)),
+                _consuming(consumer, source, is_fed=bool(settings.kafka_bootstrap)),
                 latencies_told(settings.metrics_database_url, "eligibility"),
             ):
                 yield
@@ -143,14 +149,16 @@ async def _listening(url: str, cache: AssessmentCache) -> None:
 
 
 @asynccontextmanager
-async def _consuming(brokers: Brokers, cache: AssessmentCache, persons: consumer.Persons) -> AsyncIterator[None]:
-    if not brokers.bootstrap:
+async def _consuming(consumer: Runtime, source: Source, *, is_fed: bool) -> AsyncIterator[None]:
+    """Takes the ledger's events; without brokers there are none, and the projection is never level with the ledger."""
+    if not is_fed:
         yield
         return
     stop = asyncio.Event()
-    task = asyncio.create_task(consumer.run(brokers, cache, stop, persons))
+    watermark = Watermark(consumer.taker.pool, source)
+    tasks = [asyncio.create_task(consumer.run(stop)), asyncio.create_task(watermark.keep(stop))]
     try:
         yield
     finally:
         stop.set()
-        await task
+        await asyncio.gather(*tasks)

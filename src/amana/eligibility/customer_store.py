@@ -9,6 +9,8 @@ from amana.domain.persons import LINKED_MAX
 from amana.domain.privacy import Processing
 from amana.domain.record import Employment, Profile
 from amana.domain.sources import BureauSummary, Consent, Consents, Said, TopUps
+from amana.eligibility.projection import STREAM
+from amana.eligibility.projection_store import projection_of
 from amana.eligibility.records import Customer, Kept, Key, Sealed
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
@@ -30,7 +32,7 @@ async def find_customers(connection: Connection, keys: Collection[Key]) -> dict[
     """The records of these customers with who else is the same person; one that has none is not in the answer."""
     tenants, ids = [tenant for tenant, _ in keys], [id_ for _, id_ in keys]
     # Themselves, as many others as a person may have, and one more to tell that there are too many.
-    rows = await connection.fetch(SQL["find_customers"], tenants, ids, LINKED_MAX + 2)
+    rows = await connection.fetch(SQL["find_customers"], tenants, ids, LINKED_MAX + 2, STREAM)
     return {(row["tenant"], row["customer"]): _customer(row) for row in rows}
 
 
@@ -99,6 +101,7 @@ def _customer(row: Record) -> Customer:
         processing=kept.processing,
         linked=linked[:LINKED_MAX],
         too_widely_linked=len(linked) > LINKED_MAX,
+        projection=projection_of(row),
     )
 
 

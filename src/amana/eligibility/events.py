@@ -8,7 +8,7 @@ from uuid import UUID
 from amana.domain.decision import Assessment, Decision
 from amana.domain.event_types import VERSIONS
 from amana.domain.events import Aggregate, Event, event_bytes, utc_text
-from amana.domain.facts import FACTS, Facts
+from amana.domain.facts import FACTS, Facts, Through
 from amana.domain.ids import uuid7
 from amana.domain.pricing import Price, Terms
 from amana.domain.record import CustomerRecord
@@ -45,6 +45,8 @@ def decision_made(made: Made) -> OutboxRow:
     }
     if check.network is not None:
         data["network"] = check.network
+    if inputs.facts.ledger_through is not Through.LEDGER:
+        data["ledger_through"] = str(inputs.facts.ledger_through)
     aggregate = Aggregate("decision", made.decision_id, 1)
     return outbox_row(check.tenant, "DecisionMade", aggregate, inputs.now, check.actor, check.trace, data)
 

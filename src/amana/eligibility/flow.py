@@ -2,13 +2,16 @@
 
     memory  →  cache  →  records, policies, earlier answers  →  standings, birth dates  →  decide purely  →  record
 
+How a person stands is read with their record, from the projection, where that may answer (`projection`). Else the
+ledger is asked, and what it says is kept (`asking`).
+
 Only plain questions are answered from memory, without a round trip, or from the cache, with a part of one. Questions
 about one customer and product that are asked meanwhile wait for the first of them: it is computed and recorded once.
 
-Round trips of a batch: three reads on one connection; one call to the ledger for each tenant and currency in the batch
-and, at the same time, one read of the keys that are not in memory; then BEGIN, decisions, events, COMMIT. No database
-connection is held while the ledger is asked. A batch is bounded by `BATCH_MAX`, and by what arrives while a slot is
-taken.
+Round trips of a batch: three reads on one connection; where the ledger is asked, one call for each tenant and currency
+and one write before and after it at most; at the same time, one read of the keys that are not in memory; then BEGIN,
+decisions, events, COMMIT. No database connection is held while the ledger is asked. A batch is bounded by `BATCH_MAX`,
+and by what arrives while a slot is taken.
 
 Nothing is locked: a decision is a new row, and two checks with one id meet at its primary key. The first to commit is
 the answer to both. A check that is refused (no such customer or product, another currency) was not decided: nothing is
@@ -16,7 +19,7 @@ stored, and its id stays free. One check that breaks never fails its neighbours:
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, TypeAlias
@@ -41,14 +44,16 @@ from amana.domain.persons import LINKED_MAX
 from amana.domain.privacy import refuse_processing
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
-from amana.eligibility import customer_store, store
-from amana.eligibility.cache import AssessmentCache
+from amana.eligibility import asking, customer_store, store
+from amana.eligibility.cache import AssessmentCache, Seen
 from amana.eligibility.events import decision_made
 from amana.eligibility.memory import Place, Slot
 from amana.eligibility.policies import Policies
+from amana.eligibility.projection import may_be_cached
 from amana.eligibility.records import Check, Customer, Key, Made, ProductKey, Recorded
 from amana.eligibility.sealed import Opened, open_births
-from amana.eligibility.standings import Ledger, Person
+from amana.eligibility.standings import Ledger
+from amana.eligibility.suspects import Suspects
 from amana.infra import clock
 from amana.infra.bisecting import bisecting
 from amana.infra.collector import Collector
@@ -102,6 +107,7 @@ class Flow:
         self.cache = cache
         self.policies = policies
         self.ledger = ledger
+        self.suspects = Suspects(pool, cache)
         whole = (DatabaseUnavailable, UpstreamUnavailable)
         run = bisecting(self._run, whole)  # type: ignore[misc]  # mypy solves no union inside a union
         self._checks: Collector[Check, Result] = Collector(
@@ -170,8 +176,12 @@ class Flow:
             return _quoted(check, policy, verdict, "cache", degraded=not is_recent)
         answer = await self._checks.submit(check)
         if isinstance(answer, Answer) and isinstance(answer.assessment, Assessment) and answer.policy is policy:
-            self.cache.put(slot, seen, verdict_of(answer.assessment, answer.decision_id), clock.now())
+            self._keep(slot, seen, answer.assessment, answer.decision_id)
         return answer
+
+    def _keep(self, slot: Slot, seen: Seen, assessment: Assessment, decision_id: UUID) -> None:
+        if may_be_cached(assessment):
+            self.cache.put(slot, seen, verdict_of(assessment, decision_id), clock.now())
 
     async def _run(self, checks: list[Check]) -> list[Result | Exception]:
         """One batch, in the phases that the module's docstring names."""
@@ -181,25 +191,30 @@ class Flow:
             customers = await customer_store.find_customers(connection, {(c.tenant, c.customer) for c in checks})
             policies = await self.policies.live(connection, {(c.tenant, c.product) for c in checks})
             used = await self._policies_of(connection, known)
-        results: dict[int, Result | Exception] = {}
-        for at, check in enumerate(checks):
-            result = _answered(check, known, used) or _refusal(check, customers, policies)
-            if result is not None:
-                results[at] = result
-        open_ = {at: check for at, check in enumerate(checks) if at not in results}
+            results: dict[int, Result | Exception] = {}
+            for at, check in enumerate(checks):
+                result = _answered(check, known, used) or _refusal(check, customers, policies)
+                if result is not None:
+                    results[at] = result
+            open_ = {at: check for at, check in enumerate(checks) if at not in results}
+            projected = asking.projected(open_, customers, now)
+            asked = {at: check for at, check in open_.items() if at not in projected}
+            moves = await asking.note_moves(connection, asked, customers)
         decidable = {_whom(check): customers[_whom(check)] for check in open_.values()}
-        (standings, failures), opened = await asyncio.gather(
-            self.standings(open_, customers), open_births(self.vault, decidable)
+        found, opened = await asyncio.gather(
+            asking.ask(self.ledger, asked, customers), open_births(self.vault, decidable)
         )
-        results |= failures
+        results |= found.failures
         results |= {at: failure for at, check in open_.items() if (failure := _not_opened(check, opened)) is not None}
-        standings = {at: standing for at, standing in standings.items() if at not in results}
+        standings = {at: one for at, one in sorted((projected | found.standings).items()) if at not in results}
         made = [
             _make(check, opened.customers[_whom(check)], policies[check.tenant, check.product], standing, now)
             for at, standing in standings.items()
             for check in [checks[at]]
         ]
-        results |= dict(zip(standings, await self._record(made), strict=True))
+        results |= dict(
+            zip(standings, await self._record(made, partial(asking.keep, found=found, moves=moves)), strict=True)
+        )
         return [results[at] for at in range(len(checks))]
 
     async def _policies_of(self, connection: Connection, known: Mapping[Key, Recorded]) -> dict[UUID, CompiledPolicy]:
@@ -209,37 +224,13 @@ class Flow:
             for (tenant, id_), found in known.items()
         }
 
-    async def standings(
-        self, checks: Mapping[int, Check], customers: Mapping[Key, Customer]
-    ) -> tuple[dict[int, CustomerStanding], dict[int, Exception]]:
-        """The standing of each check's person, by its place in the batch; where the ledger did not answer, why."""
-        groups: dict[tuple[int, Currency], list[int]] = {}
-        for at, check in checks.items():
-            groups.setdefault((check.tenant, check.currency), []).append(at)
-        replies = await asyncio.gather(
-            *(
-                self.ledger.persons(*group, [_person(checks[at], customers) for at in members])
-                for group, members in groups.items()
-            ),
-            return_exceptions=True,
-        )
-        found: dict[int, CustomerStanding] = {}
-        failed: dict[int, Exception] = {}
-        for members, reply in zip(groups.values(), replies, strict=True):
-            if isinstance(reply, UpstreamUnavailable):
-                failed |= dict.fromkeys(members, reply)
-            elif isinstance(reply, BaseException):
-                raise reply
-            else:
-                found |= dict(zip(members, reply, strict=True))
-        return dict(sorted(found.items())), failed
-
-    async def _record(self, made: Sequence[Made]) -> list[Result]:
+    async def _record(self, made: Sequence[Made], keep: Callable[[Connection], Awaitable[None]]) -> list[Result]:
         """Stores decisions with their events; where an id was taken meanwhile, what is stored under it answers."""
         if not made:
             return []
         first = {_key(item): item for item in reversed(made)}
         async with reading(self.pool) as connection:
+            await keep(connection)
             async with connection.transaction():
                 stored = await store.insert_decisions(connection, list(first.values()))
                 fresh = [first[_key(item)] is item and _key(item) in stored for item in made]
@@ -252,10 +243,6 @@ class Flow:
             _fresh(item, *stored[_key(item)]) if is_fresh else _replayed(item.check, known[_key(item)], used)
             for item, is_fresh in zip(made, fresh, strict=True)
         ]
-
-
-def _person(check: Check, customers: Mapping[Key, Customer]) -> Person:
-    return Person((check.customer, *customers[check.tenant, check.customer].linked), check.as_of)
 
 
 async def _find_known(connection: Connection, checks: Sequence[Check]) -> dict[Key, Recorded]:

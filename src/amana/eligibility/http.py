@@ -27,6 +27,7 @@ from amana.eligibility import (
 from amana.eligibility.flow import Result
 from amana.eligibility.policy_http import ROUTES as POLICY_ROUTES
 from amana.gateway.caller import Caller
+from amana.gateway.consumers import CONSUMER_ROUTES
 from amana.gateway.rules import Begun
 from amana.gateway.stream import get_stream_end, list_events
 from amana.infra import clock
@@ -114,4 +115,5 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     validate_cache,
     list_events,
     get_stream_end,
+    *CONSUMER_ROUTES,
 )

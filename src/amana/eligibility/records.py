@@ -13,6 +13,7 @@ from amana.domain.privacy import Processing
 from amana.domain.record import Profile
 from amana.domain.review import Standing
 from amana.domain.sources import Said
+from amana.eligibility.projection import Projection
 
 Key: TypeAlias = tuple[int, UUID]
 """(tenant, id): nothing is ever looked up without its tenant."""
@@ -43,7 +44,8 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     """A customer's record, the version of the facts, when it was recorded, and what other sources say.
 
     The birth date of `record` is None until `sealed` is opened. `linked` are the other customers who are the same
-    person; `too_widely_linked` where there are more than a person may have, and `linked` is some of them.
+    person; `too_widely_linked` where there are more than a person may have, and `linked` is some of them. `projection`
+    is how the person stood in the ledger when this was read.
     """
 
     customer: UUID
@@ -55,6 +57,12 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     processing: Processing = Processing.OPEN
     linked: tuple[UUID, ...] = ()
     too_widely_linked: bool = False
+    projection: Projection = Projection()
+
+    @property
+    def person(self) -> tuple[UUID, ...]:
+        """The customers who are this person, this one first."""
+        return self.customer, *self.linked
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):

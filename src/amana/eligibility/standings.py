@@ -39,11 +39,15 @@ class Ledger(NamedTuple):
 
     async def persons(self, tenant: int, currency: Currency, wanted: Sequence[Person]) -> list[CustomerStanding]:
         """A standing for each person, in order. Raises `UpstreamUnavailable`."""
+        return [standing_of_person(numbers) for numbers in await self.numbers(tenant, currency, wanted)]
+
+    async def numbers(self, tenant: int, currency: Currency, wanted: Sequence[Person]) -> list[list[CustomerStanding]]:
+        """A standing for each number of each person, in order. Raises `UpstreamUnavailable`."""
         items = [StandingItem(customer=id_, as_of=person.as_of) for person in wanted for id_ in person.customers]
         calls = [items[at : at + STANDINGS_MAX] for at in range(0, len(items), STANDINGS_MAX)]
         answers = await asyncio.gather(*(self.standings(tenant, currency, call) for call in calls))
         found = iter([standing for answer in answers for standing in answer])
-        return [standing_of_person([next(found) for _ in person.customers]) for person in wanted]
+        return [[next(found) for _ in person.customers] for person in wanted]
 
     async def standings(
         self, tenant: int, currency: Currency, wanted: Sequence[StandingItem]

@@ -1,6 +1,7 @@
 """Cached answers against the source, all the time: what this process would answer from memory is worked out again.
 
-From the customers' records and from the ledger itself, for a few customers each second; nothing is recorded. What
+From the customers' records and from the ledger itself, for a few customers each second; nothing is recorded. The rows
+of the projection are held against what the ledger said as well (`suspects`), and never answer for it here. What
 differs is counted by its cause and forgotten everywhere, so that the next question finds the truth. An answer may be a
 second behind by design (a change has to be heard of), so younger ones are left alone. The share that differs is the
 divergence: `amana_eligibility_divergent_total` over `amana_eligibility_validated_total`.
@@ -18,7 +19,7 @@ from prometheus_client import Counter as Metric
 from amana.domain.decision import CompiledPolicy, Verdict, assess, verdict_of
 from amana.domain.facts import CustomerStanding
 from amana.domain.privacy import Processing
-from amana.eligibility import customer_store
+from amana.eligibility import asking, customer_store
 from amana.eligibility.flow import Flow, facts_for
 from amana.eligibility.memory import Slot
 from amana.eligibility.records import Check, Customer, Key
@@ -71,6 +72,7 @@ async def validate_forever(flow: Flow) -> None:
 async def validate(flow: Flow, count: int) -> Validated:
     """Looks at up to `count` answers now. Raises `DatabaseUnavailable` or `UpstreamUnavailable`."""
     now = clock.now()
+    await flow.suspects.judge()
     sample = [
         (slot, kept)
         for slot, kept in flow.cache.memory.sample(count)
@@ -105,9 +107,10 @@ async def _differences(flow: Flow, sample: Sequence[tuple[Slot, Verdict]]) -> li
         for at, (slot, _) in enumerate(sample)
         if (policy := policies.get((slot.tenant, slot.product))) is not None and _is_decidable(slot, customers)
     }
-    standings, failures = await flow.standings(asked, customers)
+    standings, failures, numbers = await asking.ask(flow.ledger, asked, customers)
     if failures:
         raise next(iter(failures.values()))
+    await flow.suspects.compare(customers, numbers)
     return [
         _cause(kept, policies[slot.tenant, slot.product], customers[slot.tenant, slot.customer], standings[at])
         if at in standings

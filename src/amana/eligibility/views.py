@@ -65,6 +65,7 @@ def decision_view(found: Recorded, policy: CompiledPolicy) -> DecisionView:
         reasons=_reasons(document, decision),
         policy=_policy(assessment),
         facts=_facts(assessment),
+        ledger_through=assessment.facts.ledger_through,
         rules=[_rule(rule, assessment) for rule in document.rules_in_order()],
         base_points=document.scorecard.base,
         points=_points(policy, assessment),

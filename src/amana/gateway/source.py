@@ -1,15 +1,19 @@
 """A service's stream, as another process reads it over HTTP: `GET /v1/events` by position."""
 
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
 from amana.infra.consuming.runtime import Missing
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.kafka import Message
+from amana.wire.consuming import StreamEnd
 from amana.wire.events import EventPage, SequencedEvent
 
 TIMEOUT_MS = 10_000
+
+Answer = TypeVar("Answer", EventPage, StreamEnd)
 
 
 class _Aggregate(msgspec.Struct):
@@ -33,22 +37,29 @@ class Source:
     def __init__(self, stream: str, url: str, internal_key: str, client: HttpClient) -> None:
         self.stream = stream
         self._url = f"{url.rstrip('/')}/v1/events"
+        self._end_url = f"{self._url}/end"
         self._headers = {"Authorization": f"Bearer {internal_key}"}
         self._client = client
 
     async def page(self, after: int, limit: int) -> EventPage:
         """At most `limit` events after position `after`. Raises `UpstreamUnavailable`."""
-        url = f"{self._url}?after={after}&limit={limit}"
+        return await self._get(f"{self._url}?after={after}&limit={limit}", EventPage)
+
+    async def end(self) -> StreamEnd:
+        """How far the stream is. Raises `UpstreamUnavailable`."""
+        return await self._get(self._end_url, StreamEnd)
+
+    async def _get(self, url: str, type_: type[Answer]) -> Answer:
         reply = await self._client.request("GET", url, headers=self._headers, timeout_ms=TIMEOUT_MS)
         if reply.status != 200:
             raise UpstreamUnavailable(f"GET {url}: status {reply.status}", outcome_known=True)
         try:
-            page = msgspec.json.decode(reply.body, type=EventPage)
+            answer = msgspec.json.decode(reply.body, type=type_)
         except msgspec.MsgspecError as error:
             raise UpstreamUnavailable(f"GET {url}: {error}", outcome_known=True) from error
-        if page.stream != self.stream:
-            raise UpstreamUnavailable(f"GET {url}: answers for stream {page.stream}", outcome_known=True)
-        return page
+        if answer.stream != self.stream:
+            raise UpstreamUnavailable(f"GET {url}: answers for stream {answer.stream}", outcome_known=True)
+        return answer
 
     async def missing(self, after: int, limit: int) -> Missing:
         """The same as messages, as the relay would have sent them. Raises `UpstreamUnavailable`."""

@@ -29,5 +29,4 @@ async def list_events(
 @get("/v1/events/end", opt={"scope": "internal"}, tags=["Internal"])
 async def get_stream_end(state: State) -> StreamEnd:
     """How far the service's stream is: given a position, and acknowledged by the broker."""
-    stream, last, published = await read_end(state.outbox_pool)
-    return StreamEnd(stream=stream, last=last, published=published)
+    return StreamEnd(**(await read_end(state.outbox_pool))._asdict())

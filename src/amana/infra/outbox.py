@@ -5,6 +5,7 @@ keeps the events of one aggregate in order (see `amana.infra.sequencer`). `read_
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,8 @@ EVENTS_PAGE_MAX = 1_000
 """Events in one page of `GET /v1/events`."""
 EVENTS_PAGE_BYTES_MAX = 4 * 1024 * 1024
 """Bytes of bodies in one page, past its first event."""
+WAITING_MAX = 2_000
+"""Events without a position that are looked at to find the oldest of them."""
 
 SQL = load_queries("amana.infra", "outbox.sql")
 
@@ -35,6 +38,20 @@ class EventPage(NamedTuple):
     stream: str
     events: list[tuple[int, bytes]]
     last: int
+
+
+class StreamEnd(NamedTuple):
+    """How far a stream is: the highest position given (`last`) and the highest that is published with all before it.
+
+    Everything that was committed before `settled_at` has a position up to `last`, by the database's clock, which said
+    `now` just before. None where too much waits for a position to say so.
+    """
+
+    stream: str
+    last: int
+    published: int
+    now: datetime
+    settled_at: datetime | None
 
 
 async def append(connection: Connection, rows: Sequence[OutboxRow]) -> None:
@@ -60,12 +77,17 @@ async def read_events(pool: Pool, after: int, limit: int) -> EventPage:
     return EventPage(end["stream"], [(row["position"], row["body"]) for row in rows], end["last_position"])
 
 
-async def read_end(pool: Pool) -> tuple[str, int, int]:
-    """A stream's name, the highest position given and the highest that is published with all before it.
-
-    Raises `DatabaseUnavailable`.
-    """
+async def read_end(pool: Pool) -> StreamEnd:
+    """How far a stream is. Raises `DatabaseUnavailable`."""
     async with reading(pool) as connection:
-        end = await connection.fetchrow(SQL["stream_end"])
+        end = await connection.fetchrow(SQL["stream_settled"], WAITING_MAX)
     assert end is not None, "the migration of this schema inserted no row into stream"
-    return end["stream"], end["last_position"], end["published"]
+    settled_at = None if end["large"] or end["number"] >= WAITING_MAX else _settled_at(end["now"], end["oldest"])
+    return StreamEnd(end["stream"], end["last_position"], end["published"], end["now"], settled_at)
+
+
+def _settled_at(now: datetime, oldest: UUID | None) -> datetime | None:
+    """`oldest` is the id of an event: a UUIDv7 tells when it was made, before it was committed; no other id does."""
+    if oldest is None:
+        return now
+    return min(now, datetime.fromtimestamp((oldest.int >> 80) / 1000, UTC)) if oldest.version == 7 else None

@@ -29,3 +29,19 @@ ORDER BY position;
 -- name: stream_end
 -- The name of this schema's stream, the highest position given so far, and the highest that is published.
 SELECT stream, last_position, published FROM stream;
+
+-- name: stream_settled
+-- How far the stream is, with the clock just before this look, and what is committed and waits for a position: how many
+-- events (counted up to about 2 x $1), the oldest by its id, and whether a large difference is under way, in which
+-- nobody has counted.
+SELECT stream, last_position, published, now() AS now, until IS NOT NULL AS large, waiting.number, waiting.oldest
+FROM stream
+CROSS JOIN LATERAL (
+    SELECT count(*) AS number, (array_agg(event_id ORDER BY event_id))[1] AS oldest
+    FROM (
+        (SELECT event_id FROM outbox WHERE xid >= pg_snapshot_xmax(stream.since) ORDER BY xid LIMIT $1)
+        UNION ALL
+        (SELECT event_id FROM outbox
+         WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(stream.since))) ORDER BY xid LIMIT $1)
+    ) AS found
+) AS waiting;

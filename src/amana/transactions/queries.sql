@@ -394,32 +394,34 @@ GROUP BY a.currency, a.code
 ORDER BY a.currency, a.code;
 
 -- name: standings
--- What each customer owes and how they repaid, counting only what took effect before `as_of`.
+-- What each customer owes and how they repaid, counting only what took effect before `as_of`. `lasts`: nothing that is
+-- recorded takes effect at `as_of` or later.
 WITH wanted AS (
     SELECT * FROM unnest($3::integer[], $4::smallint[], $5::uuid[], $6::uuid[], $7::timestamptz[])
         AS w (ord, shard, customer, control, as_of)
 ), known AS (
     SELECT w.ord, w.as_of, l.principal, l.fee, l.due_on, l.effective_at,
-           coalesce(sum(r.fee_part + r.principal_part)
-               FILTER (WHERE r.reversal_effective_at IS NULL OR r.reversal_effective_at >= w.as_of), 0) AS paid,
-           coalesce(sum(r.principal_part)
-               FILTER (WHERE r.reversal_effective_at IS NULL OR r.reversal_effective_at >= w.as_of), 0)
-               AS principal_paid,
+           coalesce(sum(r.fee_part + r.principal_part) FILTER (WHERE counts), 0) AS paid,
+           coalesce(sum(r.principal_part) FILTER (WHERE counts), 0) AS principal_paid,
            -- What was over, or taken back since, closed nothing.
-           max(r.effective_at) FILTER (WHERE r.fee_part + r.principal_part > 0
-               AND (r.reversal_effective_at IS NULL OR r.reversal_effective_at >= w.as_of)) AS last_repaid_at
+           max(r.effective_at) FILTER (WHERE counts AND r.fee_part + r.principal_part > 0) AS last_repaid_at,
+           coalesce(l.reversed_at >= w.as_of, false)
+               OR coalesce(bool_or(greatest(r.effective_at, r.reversal_effective_at) >= w.as_of), false) AS later
     FROM wanted w
     JOIN loans l ON l.shard = w.shard AND l.tenant = $1 AND l.customer = w.customer AND l.currency = $2
         AND l.effective_at < w.as_of
         -- A loan that was undone by then is none: neither good history nor bad.
         AND (l.reversed_at IS NULL OR l.reversed_at >= w.as_of)
     LEFT JOIN repayments r ON r.shard = l.shard AND r.tenant = l.tenant AND r.loan = l.id
-        AND r.effective_at < w.as_of
+    CROSS JOIN LATERAL (
+        SELECT r.effective_at < w.as_of AND (r.reversal_effective_at IS NULL OR r.reversal_effective_at >= w.as_of)
+            AS counts
+    ) AS judged_alone
     GROUP BY w.ord, w.as_of, l.shard, l.tenant, l.id
 ), judged AS (
     -- Business times may cross (a repayment recorded later but effective before a reversal): nobody owes less than 0.
-    SELECT ord, principal, principal_paid, least(paid, principal + fee) AS paid, effective_at,
-           greatest(0, principal + fee - paid) AS owed,
+    SELECT ord, principal, principal_paid, least(paid, principal + fee) AS paid, effective_at, due_on,
+           later, greatest(0, principal + fee - paid) AS owed,
            last_repaid_at AT TIME ZONE 'Africa/Lagos' AS last_repaid_local,
            greatest(0, (CASE WHEN principal + fee - paid > 0 THEN as_of ELSE last_repaid_at END
                         AT TIME ZONE 'Africa/Lagos')::date - due_on) AS days_past_due
@@ -433,11 +435,17 @@ WITH wanted AS (
            max(principal) FILTER (WHERE owed = 0) AS largest_principal_repaid,
            sum(paid)::bigint AS repaid_total,
            min((effective_at AT TIME ZONE 'Africa/Lagos')::date) AS first_loan_on,
-           max(last_repaid_local::date) FILTER (WHERE owed = 0) AS last_closed_on
+           max(last_repaid_local::date) FILTER (WHERE owed = 0) AS last_closed_on,
+           min(due_on) FILTER (WHERE owed > 0) AS open_due_on, bool_or(later) AS later
     FROM judged
     GROUP BY ord
 )
-SELECT w.customer, a.credit_limit, a.debits_posted + a.debits_pending - a.credits_posted AS drawn, f.*
+SELECT w.customer, a.credit_limit, a.debits_posted + a.debits_pending - a.credits_posted AS drawn, f.*,
+       NOT coalesce(f.later, false) AND NOT EXISTS (
+           SELECT FROM loans AS l
+           WHERE l.shard = w.shard AND l.tenant = $1 AND l.customer = w.customer AND l.currency = $2
+             AND l.effective_at >= w.as_of
+       ) AS lasts
 FROM wanted w
 LEFT JOIN accounts a ON a.shard = w.shard AND a.tenant = $1 AND a.id = w.control
 LEFT JOIN folded f ON f.ord = w.ord

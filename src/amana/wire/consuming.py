@@ -12,11 +12,17 @@ Number = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 class StreamEnd(Response):
     """How far a stream is: `last` is the highest position given, `published` the highest that the broker has
-    acknowledged with all before it; -1 for none."""
+    acknowledged with all before it; -1 for none.
+
+    Everything that was committed before `settled_at` has a position up to `last`, by the clock of the stream's
+    database, which said `now` just before; null where too much waits for a position to say so.
+    """
 
     stream: str
     last: int
     published: int
+    now: datetime
+    settled_at: datetime | None
 
 
 class ConsumedStream(Response):

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Meta
 
 from amana.domain.decision import RuleState
-from amana.domain.facts import FactValue, Source
+from amana.domain.facts import FactValue, Source, Through
 from amana.domain.money import Currency
 from amana.domain.policy import NetworkCode, Op, Outcome
 from amana.wire.common import END, Amount, AmountOrZero, Instant, Request, Response
@@ -135,7 +135,11 @@ class StepView(Response):
 
 
 class DecisionView(Response):
-    """A recorded decision, explained whole."""
+    """A recorded decision, explained whole.
+
+    `ledger_through`: how the ledger's facts came, as of the instant that they name: `ledger` where it was asked for
+    this decision, `projection` where eligibility had them.
+    """
 
     decision_id: UUID
     customer: UUID
@@ -148,6 +152,7 @@ class DecisionView(Response):
     reasons: list[ReasonView]
     policy: PolicyReference
     facts: list[FactView]
+    ledger_through: Through
     rules: list[RuleView]
     base_points: int
     points: list[PointsView]

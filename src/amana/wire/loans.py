@@ -137,6 +137,8 @@ class StandingView(Response):
     """What a customer owes and how they repaid. Zeros for a customer that the ledger does not know.
 
     Without `as_of` the exposure is the control account's, holds included; with it, what the loans owed then.
+    `open_due_on` is the first due date of a loan that owes. `lasts`: nothing that is recorded takes effect at `as_of`
+    or later, so that until the ledger records something only days pass.
     """
 
     customer: UUID
@@ -152,6 +154,8 @@ class StandingView(Response):
     first_loan_on: date | None
     last_closed_on: date | None
     as_of: datetime
+    open_due_on: date | None = None
+    lasts: bool = False
 
 
 class Standings(Response):

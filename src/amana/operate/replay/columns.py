@@ -56,6 +56,10 @@ NOT_REBUILT_TABLES: Mapping[str, str] = {
         f"eligibility.{table}": "how a reversal is worked off: compared with its loans by `amana reconcile`"
         for table in ("reversals", "reversal_steps")
     },
+    **{
+        f"eligibility.{table}": "what the ledger said, kept until an event moves it: the validator compares it"
+        for table in ("ledger_standings", "ledger_watermark", "consumer_progress", "consumer_taken", "consumer_letters")
+    },
     "transactions.withdrawn_offers": FOLLOWS + "; no offer in it is booked, says `amana reconcile`",
     "transactions.ids": ASKED + "; what was refused has no event",
     "transactions.commands": ASKED + "; what was refused has no event",

@@ -146,6 +146,8 @@ async def get_standings(caller: Caller, state: State, data: StandingsRequest) ->
                 repaid_total=row["repaid_total"] or 0,
                 first_loan_on=row["first_loan_on"],
                 last_closed_on=row["last_closed_on"],
+                open_due_on=row["open_due_on"],
+                lasts=row["lasts"],
                 as_of=as_of,
             )
             for item, row, (_, _, as_of) in zip(data.items, rows, wanted, strict=True)

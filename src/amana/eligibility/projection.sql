@@ -1,0 +1,97 @@
+-- The statements of the projection of standings. Names are unqualified: search_path decides.
+
+-- name: make_stale
+-- What events concern is stale: rows of customers whom they name, and rows whose exposure account they moved.
+WITH concerned AS (
+    SELECT tenant, customer, currency
+    FROM ledger_standings
+    JOIN unnest($1::integer[], $2::uuid[]) AS named (tenant, customer) USING (tenant, customer)
+    UNION
+    SELECT tenant, customer, currency
+    FROM ledger_standings
+    JOIN unnest($3::integer[], $4::uuid[]) AS accounts (tenant, control) USING (tenant, control)
+)
+UPDATE ledger_standings AS s SET moves = s.moves + 1, as_of = NULL
+FROM concerned AS c
+WHERE s.tenant = c.tenant AND s.customer = c.customer AND s.currency = c.currency;
+
+-- name: find_owners
+-- Whose exposure accounts these are, of customers who have a row.
+SELECT DISTINCT tenant, customer
+FROM ledger_standings
+JOIN unnest($1::integer[], $2::uuid[]) AS accounts (tenant, control) USING (tenant, control);
+
+-- name: claim_standings
+-- Stale rows of customers who have none, before the ledger is asked about them; those that were made come back.
+INSERT INTO ledger_standings (tenant, customer, currency, control)
+SELECT tenant, customer, currency, control
+FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::uuid[]) AS new (tenant, customer, currency, control)
+ORDER BY tenant, customer, currency
+ON CONFLICT DO NOTHING
+RETURNING tenant, customer, currency;
+
+-- name: fill_standings
+-- Keep what the ledger said, where no event moved it since before it was asked ($4). A row that somebody has in
+-- hands is passed over: then it is made stale, or filled.
+WITH told AS (
+    SELECT *
+    FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[], $7::bigint[],
+                $8::bigint[], $9::bigint[], $10::integer[], $11::integer[], $12::bigint[], $13::bigint[], $14::date[],
+                $15::date[], $16::date[])
+        AS t (tenant, customer, currency, moves, as_of, exposure, loans_total, loans_open, loans_closed,
+              worst_days_past_due, current_days_past_due, largest_principal_repaid, repaid_total, first_loan_on,
+              last_closed_on, open_due_on)
+), free AS (
+    SELECT s.tenant, s.customer, s.currency
+    FROM ledger_standings AS s
+    JOIN told USING (tenant, customer, currency)
+    WHERE s.moves = told.moves AND (s.as_of IS NULL OR s.as_of < told.as_of)
+    FOR UPDATE OF s SKIP LOCKED
+)
+UPDATE ledger_standings AS s
+SET (as_of, exposure, loans_total, loans_open, loans_closed, worst_days_past_due, current_days_past_due,
+     largest_principal_repaid, repaid_total, first_loan_on, last_closed_on, open_due_on)
+  = (told.as_of, told.exposure, told.loans_total, told.loans_open, told.loans_closed, told.worst_days_past_due,
+     told.current_days_past_due, told.largest_principal_repaid, told.repaid_total, told.first_loan_on,
+     told.last_closed_on, told.open_due_on)
+FROM free
+JOIN told USING (tenant, customer, currency)
+WHERE s.tenant = free.tenant AND s.customer = free.customer AND s.currency = free.currency;
+
+-- name: clock
+-- This database's clock.
+SELECT clock_timestamp();
+
+-- name: make_wrong_stale
+-- Rows that differed from the ledger at an instant ($5) are stale, where no event moved them since, though by now
+-- everything up to that instant is applied: none will tell of the difference. Those come back.
+UPDATE ledger_standings AS s SET moves = s.moves + 1, as_of = NULL
+FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[])
+         AS suspect (tenant, customer, currency, moves, asked_at),
+     ledger_watermark AS w
+WHERE w.stream = $6 AND w.proven_at >= suspect.asked_at
+  AND s.tenant = suspect.tenant AND s.customer = suspect.customer AND s.currency = suspect.currency
+  AND s.moves = suspect.moves AND s.as_of IS NOT NULL
+RETURNING s.tenant, s.customer, s.currency;
+
+-- name: look_before
+-- This database's clock, and the first position of the stream ($2) not taken: before the source is asked for its end.
+SELECT clock_timestamp() AS at, below FROM consumer_progress WHERE consumer = $1 AND stream = $2;
+
+-- name: advance_watermark
+-- Once everything up to the end ($3) is taken, and no letter of the stream was left unhandled or given up, what was
+-- committed before that look is here. No row comes back until then. The watermark never goes back.
+INSERT INTO ledger_watermark AS w (stream, position, proven_at, ledger_at)
+SELECT progress.stream, $3::bigint, $4::timestamptz, $5::timestamptz
+FROM consumer_progress AS progress
+WHERE progress.consumer = $1 AND progress.stream = $2 AND progress.below > $3
+  AND NOT EXISTS (SELECT FROM consumer_letters AS letter
+                  WHERE letter.consumer = $1 AND letter.stream = $2 AND letter.state <> 'done')
+ON CONFLICT (stream) DO UPDATE
+    SET position = greatest(w.position, excluded.position), proven_at = greatest(w.proven_at, excluded.proven_at),
+        ledger_at = greatest(w.ledger_at, excluded.ledger_at)
+RETURNING clock_timestamp() - proven_at AS lag;
+
+-- name: lag
+-- How far behind the ledger the projection may be. No row before it was level with the ledger once.
+SELECT clock_timestamp() - proven_at AS lag FROM ledger_watermark WHERE stream = $1;
