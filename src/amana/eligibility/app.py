@@ -26,6 +26,7 @@ from amana.eligibility.validator import validate_forever
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
+from amana.gateway.read_log import ReadLog
 from amana.gateway.store import KeyStore
 from amana.infra.cache import Cache
 from amana.infra.channel import listen
@@ -63,6 +64,7 @@ def build(settings: Settings) -> Litestar:
             undoing = Undoing(pool, UndoingLedger(client, settings.transactions_url, settings.internal_key))
             app.state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "undoing": undoing})
             app.state.outbox_pool = pool
+            app.state.read_log = ReadLog(pool, "CustomerRecordRead")
             async with (
                 _beside(*_jobs(eraser, settings.redis_url), undoing.run()),
                 _consuming(Brokers.of(settings), assessments, partial(customers.same_person, pool)),
@@ -70,6 +72,7 @@ def build(settings: Settings) -> Litestar:
             ):
                 yield
             await flow.drain()
+            await app.state.read_log.drain()
         await cache.close()
         await vault.close()
         await pool.close()
