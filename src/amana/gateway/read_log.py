@@ -22,7 +22,7 @@ from amana.gateway.caller import Caller
 from amana.infra import clock
 from amana.infra.collector import Collector
 from amana.infra.outbox import OutboxRow, append
-from amana.infra.postgres import Connection, Pool, in_transaction
+from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction
 
 BATCH_MAX = 200
 """Reads in one transaction."""
@@ -75,7 +75,11 @@ class ReadLog:
         async def work(connection: Connection) -> None:
             await append(connection, [row for read in reads for row in read_rows(self._type, read)])
 
-        await in_transaction(self._pool, work)
+        try:
+            await in_transaction(self._pool, work)
+        except DatabaseUnavailable as error:
+            # Whatever became of the records, nothing is shown: whoever asked may ask again.
+            raise DatabaseUnavailable(str(error)) from error
         return [None for _ in reads]
 
 

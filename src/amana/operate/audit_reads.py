@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from amana.infra.settings import Settings
-from amana.operate.terminal import DATA_DIR, DataDir, cannot, run, say
+from amana.operate.terminal import DATA_DIR, EXIT_CANNOT, DataDir, cannot, complain, run, say
 
 if TYPE_CHECKING:
     from amana.audit.retaining import Bodies
@@ -126,7 +126,8 @@ def _add_upkeep(audit: typer.Typer, running: Running) -> None:
         from amana.infra import clock
 
         if drop_bodies and not (by and _WHO.fullmatch(by)):
-            cannot("--drop-bodies needs --by: letters, digits, '.', '_' and '-', 64 at most")
+            complain("--drop-bodies needs --by: letters, digits, '.', '_' and '-', 64 at most")
+            raise typer.Exit(EXIT_CANNOT)
         settings = running(data_dir)
         bodies = _bodies(settings, by if drop_bodies else None)
         found = run(report_retention(settings, clock.now(), drop=drop_index))
