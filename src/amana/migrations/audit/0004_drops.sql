@@ -32,13 +32,26 @@ BEGIN
   RETURN NULL;
 END $$;
 
+-- And none goes before anything was announced, whatever the statement names.
+CREATE FUNCTION audit.refuse_unannounced() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM audit.drops) THEN
+    RAISE EXCEPTION 'DELETE on audit.leaves refused: the audit log only grows'
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  RETURN NULL;
+END $$;
+
 DROP TRIGGER append_only ON audit.leaves;
 CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON audit.leaves
   FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER announced BEFORE DELETE ON audit.leaves
+  FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_unannounced();
 CREATE TRIGGER kept AFTER DELETE ON audit.leaves
   REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_loss();
 -- ALWAYS: also for a session that calls itself a replica.
 ALTER TABLE audit.leaves ENABLE ALWAYS TRIGGER append_only;
+ALTER TABLE audit.leaves ENABLE ALWAYS TRIGGER announced;
 ALTER TABLE audit.leaves ENABLE ALWAYS TRIGGER kept;
 
 GRANT SELECT ON audit.drops TO amana_audit;
