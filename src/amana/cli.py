@@ -184,7 +184,8 @@ def _running(data_dir: Path) -> Settings:
     if found is None:
         complain(f"no stack runs on {data_dir}: start one with `amana up`, or set AMANA_OWNER_DATABASE_URL")
         raise typer.Exit(EXIT_CANNOT)
-    return msgspec.structs.replace(found, api_key=given.api_key or found.api_key)
+    own = {"api_key": given.api_key or found.api_key, "legal_hold": given.legal_hold or found.legal_hold}
+    return msgspec.structs.replace(found, **own)
 
 
 app.add_typer(audit.group(_given, _running), name="audit")

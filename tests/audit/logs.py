@@ -72,7 +72,7 @@ class Log:
     async def tamper(self, *statements: str) -> None:
         """What somebody with all rights on the database can do."""
         for table in ("leaves", "nodes", "checkpoints"):
-            await self.owner.execute(f"ALTER TABLE audit.{table} DISABLE TRIGGER append_only")
+            await self.owner.execute(f"ALTER TABLE audit.{table} DISABLE TRIGGER USER")
         for statement in statements:
             await self.owner.execute(statement)
 

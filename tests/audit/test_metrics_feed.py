@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import pytest
+from tests.audit.logs import Log
 from tests.audit.metrics_database import TENANT, MetricsDatabase, outcomes
 
 from amana.audit.flow import receive
@@ -233,3 +234,17 @@ async def test_a_loop_waits_longer_and_longer_for_a_database_that_is_away_and_th
     assert 0.5 <= pauses[0] <= 1.0 and 15 <= pauses[7] <= 30
     assert pauses[8] == 0.25
     assert 0.5 <= pauses[9] <= 1.0, "it begins again with the shortest"
+
+
+async def test_a_trail_made_anew_begins_behind_what_retention_dropped(world: World, log: Log) -> None:
+    await world.receive("transactions", [repaid() for _ in range(256)])
+    await log.tamper(
+        "ALTER TABLE audit.drops DISABLE TRIGGER USER",
+        "INSERT INTO audit.drops VALUES ('transactions', 256, 0)",
+        "DELETE FROM audit.leaves WHERE position < 256",
+    )
+    await world.receive("transactions", [repaid(), repaid()], start=256)
+    feed = world.feed("transactions")
+    while not await feed.step():
+        pass
+    assert await world.rows("stream, position") == [("transactions", 256), ("transactions", 257)]

@@ -49,13 +49,20 @@ from amana.eligibility.records import Block, Check, Made
 from amana.eligibility.reversal_records import Saga
 from amana.eligibility.review_events import all_undone, reviewed, stuck
 from amana.eligibility.review_records import Review
-from amana.gateway.caller import INTERNAL
+from amana.gateway.caller import INTERNAL, Caller
 from amana.gateway.provision import ALL_SCOPES
+from amana.gateway.read_log import Read, read_rows
 from amana.infra.outbox import OutboxRow
 from amana.infra.settings import Settings
 from amana.operate.fact_meanings import FACT_MEANINGS
 from amana.operate.reference import SCOPES, SETTINGS, pages, routes
 
+READ = Read(
+    Caller(tenant=TENANT, key_id="key", scopes=frozenset(), trace="", request_id=""),
+    NOW,
+    {"route": "/", "rows": 1} | {name: str(id_for(name)) for name in ("account", "decision_id", "loan", "transfer")},
+    [str(id_for("ada"))],
+)
 EVENTS = CATALOGUE.types
 FIELDS = {event.name: {field.encode_name for field in msgspec.structs.fields(event.data)} for event in EVENTS}
 OPTIONAL = {
@@ -152,13 +159,19 @@ def undone() -> list[Draft]:
 
 def test_the_events_of_the_ledger_have_the_fields_that_the_page_lists() -> None:
     drafts = [*history().drafts, *undone()]
-    assert {draft.type for draft in drafts} == {event.name for event in EVENTS if event.stream == "transactions"}
+    declared = {event.name for event in EVENTS if event.stream == "transactions"}
+    assert {draft.type for draft in drafts} == declared - {"LedgerRecordRead"}
     seen: dict[str, set[str]] = {}
     for draft in drafts:
         fields = set(msgspec.to_builtins(draft.data))
         assert FIELDS[draft.type] - OPTIONAL[draft.type] <= fields <= FIELDS[draft.type], draft.type
         seen.setdefault(draft.type, set()).update(fields)
     assert {type_: seen[type_] >= OPTIONAL[type_] for type_ in seen} == dict.fromkeys(seen, True)
+
+
+def test_the_event_of_a_read_of_the_ledger_has_the_fields_that_the_page_lists() -> None:
+    (row,) = read_rows("LedgerRecordRead", READ)
+    assert set(json.loads(row.body)["data"]) == FIELDS["LedgerRecordRead"]
 
 
 def decision() -> Made:
@@ -307,6 +320,7 @@ def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None
         erasure_planned(ERASURE, NOW),
         customer_erased(ERASURE, 5, NOW),
         customer_exported((TENANT, ada), NOW, "key", ""),
+        *read_rows("CustomerRecordRead", READ),
     ]
     told = [(row.type, json.loads(row.body)["data"]) for row in rows] + policy_life()
     assert {type_ for type_, _ in told} == {event.name for event in EVENTS if event.stream == "eligibility"}

@@ -19,10 +19,12 @@ CONNECTIONS = 2
 class DatabaseLog:
     """See `check.Source`. Runs of leaves are read with connections of the workers' own where there are any."""
 
-    def __init__(self, store: Store, dsn: str, stream: str, workers: Workers, leaves: int) -> None:
+    def __init__(self, store: Store, dsn: str, stream: str, workers: Workers, leaves: int, floor: int = 0) -> None:
+        """`floor` is where leaves begin: of those before it retention has left the hashes."""
         self._store = store
         self._dsn = dsn
         self._stream = stream
+        self._floor = floor
         self._workers = workers
         self._ahead = Ahead(self._run, workers.count, leaves)
 
@@ -66,13 +68,17 @@ class DatabaseLog:
 
     async def _run(self, start: int, stop: int) -> Scan:
         if self._workers.count:
-            return await self._workers.run(_scan_in_worker, self._dsn, self._stream, start, stop)
-        return await scan_database(self._store, self._stream, start, stop)
+            return await self._workers.run(_scan_in_worker, self._dsn, self._stream, start, stop, self._floor)
+        return await scan_database(self._store, self._stream, start, stop, self._floor)
 
 
-async def scan_database(store: Store, stream: str, start: int, stop: int) -> Scan:
-    """Reads leaves from `start` to before `stop`, up to the first gap, and looks at each on its own."""
-    scan, position = Scan([]), start
+async def scan_database(store: Store, stream: str, start: int, stop: int, floor: int = 0) -> Scan:
+    """Reads leaves from `start` to before `stop`, up to the first gap, and looks at each on its own.
+
+    Of those before `floor` the hashes are all that there is: as they were recorded when they were sealed.
+    """
+    scan = await _scan_dropped(store, stream, start, min(stop, floor))
+    position = start + len(scan.hashes)
     while position < stop and scan.gap is None:
         until = min(position + PAGE_LEAVES, stop)
         async with store.rows() as rows:
@@ -81,6 +87,19 @@ async def scan_database(store: Store, stream: str, start: int, stop: int) -> Sca
             position = start + len(scan.hashes)
             if position < until:
                 scan.gap = await _gap(rows, stream, position)
+    return scan
+
+
+async def _scan_dropped(store: Store, stream: str, start: int, stop: int) -> Scan:
+    scan, position = Scan([]), start
+    while position < stop and scan.gap is None:
+        until = min(position + PAGE_LEAVES, stop)
+        async with store.rows() as rows:
+            recorded = await rows.recorded_hashes(stream, position, until)
+        scan.hashes += [recorded[at] for at in range(position, until) if at in recorded]
+        if len(recorded) < until - position:
+            scan.gap = Fault(stream, start + len(scan.hashes), Kind.MISSING, "neither the leaf nor its hash is there")
+        position = until
     return scan
 
 
@@ -128,14 +147,14 @@ class _Reader:
         self._loop = asyncio.new_event_loop()
         self._store = Store(self._loop.run_until_complete(open_pool(dsn, "audit", 1)))
 
-    def scan(self, stream: str, start: int, stop: int) -> Scan:
-        return self._loop.run_until_complete(scan_database(self._store, stream, start, stop))
+    def scan(self, stream: str, start: int, stop: int, floor: int) -> Scan:
+        return self._loop.run_until_complete(scan_database(self._store, stream, start, stop, floor))
 
 
 _readers: dict[str, _Reader] = {}
 
 
-def _scan_in_worker(dsn: str, stream: str, start: int, stop: int) -> Scan:
+def _scan_in_worker(dsn: str, stream: str, start: int, stop: int, floor: int) -> Scan:
     if dsn not in _readers:
         _readers[dsn] = _Reader(dsn)
-    return _readers[dsn].scan(stream, start, stop)
+    return _readers[dsn].scan(stream, start, stop, floor)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from amana.audit.checkpoint import SignedStep
 from amana.audit.custody import Custody
-from amana.audit.export_log import CHECKPOINT, CHECKPOINTS, KEYS, ROTATIONS
+from amana.audit.export_log import CHECKPOINT, CHECKPOINTS, DROPPED, KEYS, ROTATIONS
 from amana.audit.findings import CannotVerify
 from amana.audit.keys import StreamKeys
 from amana.audit.leaf import LOGS
@@ -96,6 +96,7 @@ class _Stream:
         await self._write_hashes_and_notes(size, done)
         for level in levels_of(size)[1:]:
             await self._write_nodes(level, size, done >> level * STORED_LEVEL_STEP)
+        await self._write_dropped()
         self._put(self._folder / CHECKPOINT, newest.note.encode() if newest else b"")
         self._exported.leaves[self._stream] = size
 
@@ -108,12 +109,21 @@ class _Stream:
         for tile in self._to_do(None, size, done):
             async with self._store.rows() as rows:
                 bodies = await rows.bodies_in(self._stream, tile.first, tile.stop)
+                if len(bodies) != tile.width and tile.first < await rows.dropped_below(self._stream):
+                    continue
                 if len(bodies) != tile.width:
                     position = await rows.first_missing(self._stream, tile.first)
                     raise LeafMissing(f"{self._stream}: leaf {position} is sealed and not there")
             self._put_tile(tile, to_bundle(bodies))
             if self._progress:
                 self._progress(self._stream, tile.stop, size)
+
+    async def _write_dropped(self) -> None:
+        """Where the event is that says what retention dropped, if any was."""
+        async with self._store.rows() as rows:
+            announced = await rows.dropped(self._stream)
+        if announced:
+            self._put(self._folder / DROPPED, f"{announced.position}\n".encode())
 
     async def _write_hashes_and_notes(self, size: int, done: int) -> None:
         """Tiles of level 0 from the hashes recorded with each checkpoint, then the file of all checkpoints."""

@@ -4,6 +4,7 @@
     DIRECTORY/rotations               how each key was replaced by the next, signed by both
     DIRECTORY/<stream>/checkpoint     the newest checkpoint
     DIRECTORY/<stream>/checkpoints    every checkpoint, smallest first
+    DIRECTORY/<stream>/dropped        where in `accesses` the event is that says what retention dropped, if it did
     DIRECTORY/<stream>/tile/...       tiles and entry bundles (C2SP tlog-tiles)
 
 The tiles of level 0 are the leaf hashes as they were recorded when they were signed.
@@ -17,15 +18,17 @@ from pathlib import Path
 from amana.audit.ahead import Ahead, Workers
 from amana.audit.check import scan_bodies
 from amana.audit.checkpoint import NoteError, SignedStep, parse_checkpoint
+from amana.audit.dropped import Dropped, read_dropped
 from amana.audit.findings import Bad, Fault, Kind, Scan
 from amana.audit.merkle import HASH_BYTES, STORED_LEVEL_STEP, Node, leaf_hash
 from amana.audit.notes import claimed_size, read_notes
 from amana.audit.tiles import TILE_WIDTH, Tile, split_bundle
 
-KEYS, ROTATIONS, CHECKPOINT, CHECKPOINTS = "keys", "rotations", "checkpoint", "checkpoints"
+KEYS, ROTATIONS, CHECKPOINT, CHECKPOINTS, DROPPED = "keys", "rotations", "checkpoint", "checkpoints", "dropped"
 TILE_BYTES_MAX = TILE_WIDTH * (2 + 0xFFFF)
 """The largest that any file of a tile or bundle can be; a larger one is none."""
 TILES_HELD = 64
+DROPPED_BYTES_MAX = 17
 ABSENT_MAX = 10_000
 """Bundles that are looked for in vain; behind so many there is none."""
 _WIDTH = re.compile(r"[1-9][0-9]{0,2}")
@@ -34,9 +37,11 @@ _WIDTH = re.compile(r"[1-9][0-9]{0,2}")
 class ExportLog:
     """See `check.Source`."""
 
-    def __init__(self, folder: Path, stream: str, workers: Workers) -> None:
+    def __init__(self, folder: Path, stream: str, workers: Workers, floor: int = 0) -> None:
+        """Before `floor` a bundle may be absent: retention dropped it."""
         self._folder = folder
         self._stream = stream
+        self._floor = floor
         self._workers = workers
         self._claimed = _claimed(folder)
         self._ahead = Ahead(self._run, workers.count, self._claimed)
@@ -83,7 +88,7 @@ class ExportLog:
         await self._ahead.close()
 
     async def _run(self, start: int, stop: int) -> Scan:
-        arguments = (self._folder, self._stream, start, stop, self._claimed)
+        arguments = (self._folder, self._stream, start, stop, self._claimed, self._floor)
         if self._workers.count:
             return await self._workers.run(scan_export, *arguments)
         return scan_export(*arguments)
@@ -116,10 +121,15 @@ def _claimed(folder: Path) -> int:
     return max(map(claimed_size, _notes(folder)), default=0)
 
 
-def scan_export(folder: Path, stream: str, start: int, stop: int, claimed: int) -> Scan:
+def scan_export(folder: Path, stream: str, start: int, stop: int, claimed: int, floor: int = 0) -> Scan:
     """Reads leaves from `start`, the first of a bundle, to before `stop`, up to the first gap, and looks at each."""
     scan = Scan([])
     for first in range(start, stop, TILE_WIDTH):
+        if first < floor and _place(folder, Tile(None, first // TILE_WIDTH)) is None:
+            scan.add(_scan_dropped(folder, stream, first))
+            if scan.gap:
+                break
+            continue
         entries, rest = _entries(folder, first // TILE_WIDTH)
         scan.add(scan_bodies(stream, first, entries[:TILE_WIDTH]))
         if len(entries) > TILE_WIDTH:
@@ -128,6 +138,31 @@ def scan_export(folder: Path, stream: str, start: int, stop: int, claimed: int) 
             scan.gap = _gap(folder, stream, first + len(entries), claimed, rest)
             break
     return scan
+
+
+def _scan_dropped(folder: Path, stream: str, first: int) -> Scan:
+    """The hashes of a bundle that was dropped, from its tile."""
+    content = _read(folder, Tile(0, first // TILE_WIDTH)) or b""
+    hashes = [content[at : at + HASH_BYTES] for at in range(0, TILE_WIDTH * HASH_BYTES, HASH_BYTES)]
+    whole = [hash_ for hash_ in hashes if len(hash_) == HASH_BYTES]
+    if len(whole) == TILE_WIDTH:
+        return Scan(whole)
+    detail = "neither the leaf nor its hash is there"
+    return Scan(whole, gap=Fault(stream, first + len(whole), Kind.MISSING, detail))
+
+
+def dropped_in(folder: Path, stream: str, announcing: str) -> Dropped | None:
+    """What retention dropped of a stream of the export in `folder`, by the event that its file names; of the stream
+    `announcing`, whose leaves are verified like all others. None where no event says that anything was."""
+    file = folder / stream / DROPPED
+    if not file.is_file():
+        return None
+    said = file.read_bytes()[:DROPPED_BYTES_MAX].strip()
+    if not said.isdigit():
+        return None
+    number, at = divmod(int(said), TILE_WIDTH)
+    entries, _ = _entries(folder / announcing, number)
+    return read_dropped(entries[at], stream) if at < len(entries) else None
 
 
 def _entries(folder: Path, number: int) -> tuple[list[bytes], bytes]:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from amana.audit.dropped import Dropped
+
 Progress = Callable[[str, int, int], None]
 """Told (stream, leaves verified, leaves in all) after every checkpoint."""
 
@@ -72,6 +74,15 @@ class StreamReport:
     older: int
     root: str
     fault: Fault | None
+    dropped: Dropped | None = None
+    """What retention dropped of it, of which the hashes are checked."""
+
+    def dropped_told(self) -> str:
+        """What was dropped, in words; nothing where nothing was."""
+        if self.dropped is None:
+            return ""
+        holds = self.fault is None or self.fault.position >= self.dropped.below
+        return self.dropped.told() + (", hashes verify" if holds else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ class VerifyReport:
             f" {report.checkpoints:,} checkpoints, held to {report.older:,} kept elsewhere; root {report.root}"
             for report in self.streams
         ]
+        lines += [f"{report.stream}: {report.dropped_told()}" for report in self.streams if report.dropped]
         faults = [report.fault for report in self.streams if report.fault]
         lines += [f"BAD: {fault.stream}, leaf {fault.position}, {fault.kind}: {fault.detail}" for fault in faults]
         return "\n".join(lines if faults else [*lines, "Nothing is wrong."])

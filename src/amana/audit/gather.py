@@ -5,11 +5,11 @@ from uuid import UUID
 
 from amana.audit.index_store import Extent, Index
 from amana.audit.keys import StreamKeys
-from amana.audit.leaf import STREAMS
+from amana.audit.leaf import ACCESSES, LOGS, STREAMS
 from amana.audit.report import POLICY_STEPS, Gathered
 from amana.audit.search import search
 from amana.audit.store import Rows, Store, StoredEvent
-from amana.audit.subjects import Kind, Subject
+from amana.audit.subjects import READS, Kind, Subject
 from amana.audit.walk import Question
 from amana.wire.audit_reports import LogState
 
@@ -17,22 +17,31 @@ PAGE_EVENTS = 500
 REPORT_EVENTS_MAX = 10_000
 """Events in one report: thirty a week, for six years."""
 POLICY_EVENTS_MAX = 2_000
+REPORT_READS_MAX = 500
+"""Reads in one report: the newest. All are at `/v1/audit/accesses`."""
 
 Keys = Mapping[str, StreamKeys]
 
 
-async def gather(store: Store, index: Index, keys: Keys, tenant: int, customer: UUID) -> Gathered:
-    """All that a customer's report is made of. Raises `DatabaseUnavailable`."""
+async def gather(
+    store: Store, index: Index, keys: Keys, tenant: int, customer: UUID, *, with_reads: bool = False
+) -> Gathered:
+    """All that a customer's report is made of, who read it only `with_reads`. Raises `DatabaseUnavailable`."""
     of_customer = frozenset({Subject(Kind.CUSTOMER, str(customer))})
     of_policies = frozenset(Subject(Kind.TYPE, type_) for type_ in POLICY_STEPS)
-    found, more = await _up_to(index, Question(tenant, STREAMS, (of_customer,)), REPORT_EVENTS_MAX)
+    asked = Question(tenant, STREAMS, (of_customer,), hidden=READS)
+    found, more = await _up_to(index, asked, REPORT_EVENTS_MAX)
+    reading = Question(tenant, LOGS, (of_customer, READS), newest_first=True)
+    reads, more_reads = await _up_to(index, reading, REPORT_READS_MAX) if with_reads else (None, False)
     policy_events, _ = await _up_to(index, Question(tenant, ("eligibility",), (of_policies,)), POLICY_EVENTS_MAX)
     async with index.rows() as index_rows:
         extents = await index_rows.indexed_to(STREAMS)
     async with store.rows() as rows:
         log = [await _log_state(rows, stream, extents[stream], keys[stream]) for stream in STREAMS]
+        newest_read = await rows.newest_checkpoint(ACCESSES)
     complete = not more and all(state.searched == state.received for state in log)
-    return Gathered(found, policy_events, {state.stream: state.size for state in log}, log, complete)
+    sealed = {state.stream: state.size for state in log} | {ACCESSES: newest_read.size if newest_read else 0}
+    return Gathered(found, policy_events, sealed, log, complete, reads, more_reads)
 
 
 async def events_of(index: Index, question: Question) -> AsyncIterator[StoredEvent]:
@@ -62,6 +71,7 @@ async def _log_state(rows: Rows, stream: str, extent: Extent, keys: StreamKeys) 
     newest = await rows.newest_checkpoint(stream)
     return LogState(
         stream=stream,
+        floor=extent.floor,
         searched=extent.size,
         received=max(extent.size, await rows.highest_position(stream) + 1),
         size=newest.size if newest else 0,

@@ -15,9 +15,11 @@ from litestar.types import ControllerRouterHandler
 from amana.audit import reports_http, search_http
 from amana.audit.flow import InclusionProof, OutOfRange, prove
 from amana.audit.keys import StreamKeys
-from amana.audit.leaf import ACCESSES, LOGS
+from amana.audit.leaf import LOGS
+from amana.audit.search_http import MAY_SEE_READS
 from amana.audit.status import LogName, list_irregularities, list_streams
 from amana.audit.store import Rows, StoredCheckpoint, StoredEvent
+from amana.audit.subjects import READS, read_indexed
 from amana.audit.tree import consistency_proof
 from amana.audit.views import event_view, sealed_sizes
 from amana.domain.reasons import Reason
@@ -135,7 +137,9 @@ ROUTES: Sequence[ControllerRouterHandler] = (
 
 def _shown(caller: Caller, event: StoredEvent | None) -> StoredEvent:
     """The event, if the caller may see it: who read what has a scope of its own."""
-    if event is None or (event.stream == ACCESSES and not caller.may("audit:accesses")):
+    if event is None:
+        raise Refused(Reason.NOT_FOUND)
+    if not caller.may(MAY_SEE_READS) and not READS.isdisjoint(read_indexed(event.body).subjects):
         raise Refused(Reason.NOT_FOUND)
     return event
 

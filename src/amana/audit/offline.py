@@ -6,15 +6,16 @@ the log was cut off, or all of it rewritten by somebody with the key.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from amana.audit.ahead import Workers
 from amana.audit.check import StreamCheck
 from amana.audit.checkpoint import NoteError, VerifierKey, parse_verifier_key
-from amana.audit.export_log import ROTATIONS, ExportLog, leaves_at_hand
+from amana.audit.export_log import ROTATIONS, ExportLog, dropped_in, leaves_at_hand
 from amana.audit.findings import CannotVerify, Fault, Kind, Progress, StreamReport, VerifyReport
 from amana.audit.keys import StreamKeys, stream_keys
-from amana.audit.leaf import LOGS
+from amana.audit.leaf import ACCESSES, LOGS
 from amana.audit.merkle import EMPTY_ROOT
 from amana.audit.notes import kept_notes, notes_of, read_notes
 
@@ -49,9 +50,10 @@ async def _verify_stream(
         fault = Fault(stream, 0, Kind.CHECKPOINT, f"the rotations of the keys: {error}")
         return StreamReport(stream, 0, 0, 0, 0, EMPTY_ROOT.hex(), fault)
     with Workers(leaves_at_hand(folder / stream)) as workers:
-        log = ExportLog(folder / stream, stream, workers)
+        dropped = dropped_in(folder, stream, ACCESSES)
+        log = ExportLog(folder / stream, stream, workers, dropped.below if dropped else 0)
         try:
-            return await StreamCheck(stream, log, keys, [kept], progress).run()
+            return replace(await StreamCheck(stream, log, keys, [kept], progress).run(), dropped=dropped)
         finally:
             await log.close()
 

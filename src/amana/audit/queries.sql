@@ -1,10 +1,13 @@
 -- name: add_leaves
--- Stores leaves of stream $1, unless their positions are taken. Returns the positions stored.
+-- Stores leaves of stream $1, unless their positions are taken or were dropped. Returns the positions stored.
 INSERT INTO leaves (stream, position, tenant, event_id, type, occurred_at, aggregate_type, aggregate_id,
                     aggregate_version, customer, actor, trace, bytes)
 SELECT $1, given.*
 FROM unnest($2::bigint[], $3::integer[], $4::uuid[], $5::text[], $6::timestamptz[], $7::text[], $8::uuid[],
-            $9::bigint[], $10::uuid[], $11::text[], $12::text[], $13::bytea[]) AS given
+            $9::bigint[], $10::uuid[], $11::text[], $12::text[], $13::bytea[])
+       AS given (position, tenant, event_id, type, occurred_at, aggregate_type, aggregate_id, aggregate_version, customer,
+                 actor, trace, bytes)
+WHERE given.position >= coalesce((SELECT max(below) FROM drops WHERE stream = $1), 0)
 ON CONFLICT ON CONSTRAINT leaves_pkey DO NOTHING
 RETURNING position;
 
@@ -91,6 +94,34 @@ CROSS JOIN LATERAL (
   ORDER BY position
   LIMIT 128
 ) AS found;
+
+-- name: recorded_hashes
+-- Leaf hashes of stream $1 from position $2 on and before $3, as they were recorded with the checkpoints that added them.
+SELECT at AS position, substring(c.leaf_hashes FROM ((at - c.first) * 32 + 1)::integer FOR 32) AS leaf_hash
+FROM (SELECT size, size - octet_length(leaf_hashes) / 32 AS first, leaf_hashes
+      FROM checkpoints
+      WHERE stream = $1 AND size > $2::bigint
+      ORDER BY size
+      LIMIT greatest($3::bigint - $2::bigint, 0)) AS c
+CROSS JOIN LATERAL generate_series(greatest(c.first, $2::bigint), least(c.size, $3::bigint) - 1) AS at
+ORDER BY at;
+
+-- name: dropped
+-- What was last announced to be dropped of stream $1, and the event that says so.
+SELECT drops.below, drops.announced, leaves.bytes
+FROM drops
+JOIN leaves ON leaves.stream = 'accesses' AND leaves.position = drops.announced
+WHERE drops.stream = $1
+ORDER BY drops.announced DESC
+LIMIT 1;
+
+-- name: dropped_below
+-- Below which position bodies of stream $1 may have been dropped.
+SELECT coalesce(max(below), 0) FROM drops WHERE stream = $1;
+
+-- name: lowest_position
+-- The lowest position of stream $1 that is stored, NULL where none is.
+SELECT min(position) FROM leaves WHERE stream = $1;
 
 -- name: nodes_in
 -- Stored full subtrees of stream $1: on each level of $2 those numbered from $3 to before $4, at most 128 each.

@@ -68,6 +68,7 @@ def question(
     until: datetime | None,
     order: Order,
     aggregate: UUID | None = None,
+    hidden: Group = frozenset(),
 ) -> Question:
     """The question. Raises `Refused` where the time is empty or out of this world."""
     for name, instant in (("?from", since), ("?to", until)):
@@ -83,6 +84,7 @@ def question(
         until=until or END_OF_TIME,
         newest_first=order == "newest",
         aggregate=None if aggregate is None else str(aggregate),
+        hidden=hidden,
     )
 
 

@@ -38,13 +38,17 @@ LOAN_STEPS = ("LoanBooked", "RepaymentReceived", "RepaymentReversed", "LoanClose
 
 
 class Gathered(NamedTuple):
-    """What a report is made of. `sealed` is by stream; `complete` is whether `events` are all there are."""
+    """What a report is made of. `sealed` is by stream; `complete` is whether `events` are all there are.
+
+    `reads` are who read it, newest first and not all where `more_reads`; None where that is not to be shown."""
 
     events: Sequence[StoredEvent]
     policy_events: Sequence[StoredEvent]
     sealed: Mapping[str, int]
     log: list[LogState]
     complete: bool
+    reads: Sequence[StoredEvent] | None
+    more_reads: bool
 
 
 def make_report(customer: UUID, gathered: Gathered, made_at: datetime) -> CustomerReport:
@@ -68,6 +72,8 @@ def make_report(customer: UUID, gathered: Gathered, made_at: datetime) -> Custom
         loans=loans,
         facts=[step for step in steps if step.type in FACTS],
         other=[step for step in steps if step.type not in grouped and not _is_decision(step)],
+        reads=None if gathered.reads is None else [step_of(event, gathered.sealed) for event in gathered.reads],
+        more_reads=gathered.more_reads,
         log=gathered.log,
     )
 

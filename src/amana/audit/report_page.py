@@ -25,6 +25,7 @@ def report_page(report: CustomerReport) -> str:
         _section("Loans", [_loan(loan) for loan in report.loans], "No loan was booked."),
         _section("What is known, blocks and consents", _steps("", report.facts), "Nothing was recorded."),
         _section("Everything else", _steps("", report.other), "Nothing else was recorded."),
+        _reads(report),
         _proof(report),
     ]
     return (
@@ -33,6 +34,15 @@ def report_page(report: CustomerReport) -> str:
         f"<title>Decision report {_text(report.customer)}</title><style>{_style()}</style></head>"
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
+
+
+def _reads(report: CustomerReport) -> str:
+    """Who read it; nothing where that is not to be shown."""
+    if report.reads is None:
+        return ""
+    more = "<p>These are the newest; there are older ones.</p>" if report.more_reads else ""
+    parts = [*_steps("", report.reads), *([more] if more else [])]
+    return _section("Who read it", parts, "Nobody read it.")
 
 
 def _head(report: CustomerReport) -> str:
@@ -123,9 +133,10 @@ def _proof(report: CustomerReport) -> str:
 
 
 def _log(log: LogState) -> str:
+    dropped = f"Those before {log.floor} were dropped by retention. " if log.floor else ""
     note = f"<pre>{_text(log.note)}</pre>" if log.note else "<p>Nothing was sealed yet.</p>"
     return (
-        f"<h3>Stream {_text(log.stream)}</h3><p>{log.size} events sealed, {log.received} received. "
+        f"<h3>Stream {_text(log.stream)}</h3><p>{log.size} events sealed, {log.received} received. {dropped}"
         f"Key <code>{_text(log.verifier_key)}</code></p>{note}"
     )
 

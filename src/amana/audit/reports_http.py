@@ -18,6 +18,7 @@ from amana.audit.leaf import STREAMS
 from amana.audit.register import COLUMNS, TYPES, Totals, csv_line, month_bounds, register_row
 from amana.audit.report import make_report
 from amana.audit.report_page import CONTENT_SECURITY_POLICY, report_page
+from amana.audit.search_http import MAY_SEE_READS
 from amana.audit.subjects import Kind, Subject
 from amana.audit.walk import Question
 from amana.domain.reasons import Reason
@@ -45,7 +46,8 @@ RegisterFormat = Annotated[
 async def get_report(caller: Caller, state: State, request: Request[Any, Any, Any], customer: UUID) -> Response[Any]:
     """What was decided about a customer, why, from which facts, by which policy, and what changed it.
 
-    As JSON, or as a page for people where `Accept` prefers `text/html`.
+    As JSON, or as a page for people where `Accept` prefers `text/html`. With the scope `audit:accesses` also who read
+    it.
     """
     report = await _report(caller, state, customer, "/v1/audit/customers/{id}/report")
     if _prefers_html(request.headers.get("accept", "")):
@@ -90,7 +92,8 @@ ROUTES: Sequence[ControllerRouterHandler] = (get_report, get_report_page, get_re
 async def _report(caller: Caller, state: State, customer: UUID, route: str) -> CustomerReport:
     """The report, once it is recorded that it was read. A customer of whom the log has nothing is not found."""
     keys = {stream: await asyncio.to_thread(state.custody.keys, stream) for stream in STREAMS}
-    gathered = await gather(state.store, state.index, keys, caller.tenant, customer)
+    with_reads = caller.may(MAY_SEE_READS)
+    gathered = await gather(state.store, state.index, keys, caller.tenant, customer, with_reads=with_reads)
     await state.accesses.record(caller, route, {"customer": customer}, len(gathered.events), at_once=True)
     if not gathered.events:
         raise Refused(Reason.NOT_FOUND)

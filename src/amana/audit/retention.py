@@ -1,8 +1,7 @@
 """How long each kind of record is kept, what is past that, and dropping the part of the index that is.
 
-The hashes, checkpoints and bodies of the log stay: it still verifies, and what has to be produced can be. Only whole
-partitions of the search index are dropped, and only below a signed checkpoint; their events are then found by position
-and id alone.
+Only whole partitions of the search index are dropped here, and only below a signed checkpoint; their events are then
+found by position and id alone. Bodies are another matter: see `retaining`.
 """
 
 from dataclasses import dataclass
@@ -73,6 +72,8 @@ KINDS = (
         REGULATED_YEARS,
         CONSUMER_LENDING,
     ),
+    Kind("reads of customers' records", "eligibility", ("CustomerRecordRead",), 0, SETTING),
+    Kind("reads of accounts, transfers and loans", "transactions", ("LedgerRecordRead",), 0, SETTING),
     Kind("reads of the audit log", ACCESSES, ("AuditRead",), 0, SETTING),
 )
 """Every type of event that is in none of these is kept by the lender's own rule."""
@@ -105,7 +106,7 @@ class DroppableIndex:
 
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
-    """What is past its retention. Bodies are not dropped: see the module."""
+    """What is past its retention."""
 
     at: datetime
     records: list[PastRetention]
@@ -115,6 +116,11 @@ class RetentionReport:
 def years_of(kind: Kind | None, setting: int) -> int:
     """How many years a kind is kept; None is every other type."""
     return max(setting, kind.years_min) if kind else setting
+
+
+def longest(setting: int) -> int:
+    """For how many years the kind is kept that is kept longest."""
+    return max(setting, *(years_of(kind, setting) for kind in KINDS))
 
 
 def years_before(instant: datetime, years: int) -> datetime:

@@ -17,3 +17,26 @@ SELECT drop_postings($1);
 -- name: raise_floor
 -- Nothing before position $2 of stream $1 is indexed any more.
 UPDATE indexing SET floor = $2 WHERE stream = $1 AND floor < $2 AND size >= $2;
+
+-- name: first_open_loan
+-- The first leaf of stream $1, from position $2 on and before $3, of a loan that is not over there.
+SELECT min(first)
+FROM (SELECT min(position) AS first,
+             (array_agg(type ORDER BY position DESC)
+              FILTER (WHERE type IN ('LoanBooked', 'LoanClosed', 'LoanReversed', 'RepaymentReversed')))[1] AS last
+      FROM leaves
+      WHERE stream = $1 AND position >= $2 AND position < $3 AND aggregate_type = 'loan'
+      GROUP BY tenant, aggregate_id) AS loans
+WHERE last IN ('LoanBooked', 'RepaymentReversed');
+
+-- name: announce_drop
+-- Notes that leaves of stream $1 before position $2 are to go, by the event at position $3 of the stream of accesses.
+INSERT INTO drops (stream, below, announced) VALUES ($1, $2, $3);
+
+-- name: last_announced
+-- Where the last event is that says what is to go; NULL where nothing ever was.
+SELECT max(announced) FROM drops;
+
+-- name: drop_leaves
+-- Drops the leaves of stream $1 from position $2 on and before $3; their hashes stay with the checkpoints.
+DELETE FROM leaves WHERE stream = $1 AND position >= $2 AND position < $3;

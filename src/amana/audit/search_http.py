@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 from litestar.types import ControllerRouterHandler
 from msgspec import Meta
 
-from amana.audit.leaf import ACCESSES, STREAMS
+from amana.audit.leaf import LOGS, STREAMS
 from amana.audit.questions import (
     CURSOR_CHARS_MAX,
     KINDS,
@@ -22,12 +22,14 @@ from amana.audit.questions import (
     write_cursor,
 )
 from amana.audit.search import Found, search
+from amana.audit.subjects import READ_TYPES, READS
 from amana.audit.views import access_view, event_view, sealed_sizes, searchable
 from amana.audit.walk import Question
 from amana.gateway.caller import Caller
 from amana.wire.audit import AccessPage, AuditEventPage, SearchableStream
 from amana.wire.common import END, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Instant
 
+MAY_SEE_READS = "audit:accesses"
 TYPES_MAX = 20
 TEXTS = ("type", "actor", "trace", "from", "to", "stream", "order")
 """The parameters that are no ids, for the record of the read."""
@@ -49,6 +51,10 @@ Since = Annotated[Instant | None, QueryParameter(name="from", description="At th
 Until = Annotated[Instant | None, QueryParameter(name="to", description="Before this instant.")]
 Stream = Annotated[
     Literal["eligibility", "transactions"] | None, QueryParameter(name="stream", description="Of this stream alone.")
+]
+OfService = Annotated[
+    Literal["eligibility", "transactions", "accesses"] | None,
+    QueryParameter(name="stream", description="Reads at this service alone; `accesses` are those of the log itself."),
 ]
 InOrder = Annotated[Order, QueryParameter(name="order", description="Which come first.")]
 After = Annotated[
@@ -83,11 +89,12 @@ async def list_events(
 
     `decision` is the id of a decision, its offer or its review; `transfer` also that of a repayment or of a reversal;
     `aggregate` is the id of the thing that changed, whichever of these it is.
+    Who read what is not among them: see `/v1/audit/accesses`.
     """
     ids = dict(zip(KINDS, (customer, account, decision, loan, transfer, hold, aggregate), strict=True))
     told = dict(zip(TEXTS, (types, actor, trace, since, until, stream, order), strict=True))
     groups = [*ids_asked(ids), *texts_asked(types, actor, trace)]
-    asked = question(caller.tenant, (stream,) if stream else STREAMS, groups, since, until, order, aggregate)
+    asked = question(caller.tenant, (stream,) if stream else STREAMS, groups, since, until, order, aggregate, READS)
     found, sealed, searched = await _found(state, asked, after, limit)
     await state.accesses.record(caller, "/v1/audit/events", {**ids, **told}, len(found.events), at_once=True)
     return AuditEventPage(
@@ -97,7 +104,7 @@ async def list_events(
     )
 
 
-@get("/v1/audit/accesses", opt={"scope": "audit:accesses"}, tags=["Audit"])
+@get("/v1/audit/accesses", opt={"scope": MAY_SEE_READS}, tags=["Audit"])
 async def list_accesses(
     caller: Caller,
     state: State,
@@ -106,14 +113,18 @@ async def list_accesses(
     trace: Trace = None,
     since: Since = None,
     until: Until = None,
+    stream: OfService = None,
     order: InOrder = "newest",
     after: After = None,
     limit: PageLimit = PAGE_SIZE_DEFAULT,
 ) -> AccessPage:
-    """Who read what of the tenant's audit log, and of whom. To read this is a read too."""
-    told = {"customer": customer, "actor": actor, "trace": trace, "from": since, "to": until, "order": order}
-    groups = [*ids_asked({"customer": customer}), *texts_asked(None, actor, trace)]
-    asked = question(caller.tenant, (ACCESSES,), groups, since, until, order)
+    """Who read what of whom: customers' records, accounts, transfers and loans, the audit log itself.
+
+    To read this is a read too.
+    """
+    told = dict(zip(TEXTS, (None, actor, trace, since, until, stream, order), strict=True)) | {"customer": customer}
+    groups = [*ids_asked({"customer": customer}), *texts_asked(READ_TYPES, actor, trace)]
+    asked = question(caller.tenant, (stream,) if stream else LOGS, groups, since, until, order)
     found, sealed, searched = await _found(state, asked, after, limit)
     await state.accesses.record(caller, "/v1/audit/accesses", told, len(found.events), at_once=True)
     return AccessPage(

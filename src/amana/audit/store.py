@@ -1,7 +1,7 @@
 """The audit database: one method per SQL statement, each one round trip.
 
 `Store` gives out connections; `Rows` is the statements on one of them. Nothing here changes or removes a row, and the
-role could not (only `progress`, which says how far a source is, is ever updated).
+role could not (only `progress`, which says how far a source is, is ever updated; retention is the owner's).
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -49,6 +49,15 @@ class StoredLeaf(NamedTuple):
 
     leaf: Leaf
     leaf_hash: bytes
+
+
+class Announced(NamedTuple):
+    """What is announced to be dropped of a stream: bodies `below` a position, by the event at `position` of the stream
+    `accesses`, with its `body`."""
+
+    below: int
+    position: int
+    body: bytes
 
 
 class Rows:
@@ -128,11 +137,36 @@ class Rows:
         await self.connection.execute(SQL["add_checkpoint"], stream, step.size, step.root, step.note, step.leaf_hashes)
 
     async def leaf_hashes_in(self, stream: str, ranges: Sequence[Range]) -> dict[int, bytes]:
-        """The leaf hashes stored in `ranges`, by position."""
+        """The leaf hashes in `ranges`, by position; where retention dropped the leaf, the recorded one."""
         rows = await self.connection.fetch(
             SQL["leaf_hashes_in"], stream, [first for first, _ in ranges], [stop for _, stop in ranges]
         )
+        found = {row["position"]: row["leaf_hash"] for row in rows}
+        gaps = [(first, stop) for first, stop in ranges if any(at not in found for at in range(first, stop))]
+        below = await self.dropped_below(stream) if gaps else 0
+        for first, stop in gaps:
+            if first < below:
+                found |= await self.recorded_hashes(stream, first, min(stop, below))
+        return found
+
+    async def recorded_hashes(self, stream: str, first: int, stop: int) -> dict[int, bytes]:
+        """The leaf hashes from `first` to before `stop` as checkpoints recorded them, by position."""
+        rows = await self.connection.fetch(SQL["recorded_hashes"], stream, first, stop)
         return {row["position"]: row["leaf_hash"] for row in rows}
+
+    async def dropped(self, stream: str) -> Announced | None:
+        """What was last announced to be dropped of a stream."""
+        row = await self.connection.fetchrow(SQL["dropped"], stream)
+        return Announced(*row) if row else None
+
+    async def dropped_below(self, stream: str) -> int:
+        """Below which position bodies may have been dropped; 0 where none were."""
+        return int(await self.connection.fetchval(SQL["dropped_below"], stream))
+
+    async def lowest_position(self, stream: str) -> int | None:
+        """The lowest position whose body is stored; None where nothing is."""
+        position: int | None = await self.connection.fetchval(SQL["lowest_position"], stream)
+        return position
 
     async def bodies_in(self, stream: str, first: int, stop: int) -> list[bytes]:
         """The bytes of the leaves at positions from `first` to before `stop`, in order; gaps are left out."""

@@ -37,6 +37,11 @@ class Subject(NamedTuple):
     name: str
 
 
+READ_TYPES = ("AuditRead", "CustomerRecordRead", "LedgerRecordRead")
+"""Types of events that say who read what: of the log, of what is known of customers, of the ledger."""
+READS = frozenset(Subject(Kind.TYPE, type_) for type_ in READ_TYPES)
+
+
 class Indexed(NamedTuple):
     """What the index needs to know of an event."""
 
@@ -49,6 +54,7 @@ class Indexed(NamedTuple):
 FIELDS: dict[str, Kind] = {
     "customer": Kind.CUSTOMER,
     "owner": Kind.CUSTOMER,
+    "customers": Kind.CUSTOMER,  # of a read: whom it was about
     "account": Kind.ACCOUNT,
     "decision_id": Kind.DECISION,
     "offer": Kind.DECISION,

@@ -106,16 +106,24 @@ def _plain(amount: int) -> str:
     return f"{amount // 100:,}.{amount % 100:02d}"
 
 
+def _read(data: Data) -> str:
+    shown = "" if data["rows"] is None else f": {data['rows']} shown"
+    return f"Read by {data['route']}{shown}."
+
+
 _TELLERS: dict[str, Callable[[Data], str]] = {
     "AccountLimitChanged": _limit,
     "AppealResolved": _resolved,
+    "AuditRead": _read,
     "CustomerBlockLifted": lambda data: f"The customer's blocks ({data['code']}) were lifted.",
     "CustomerBlocked": _blocked,
     "CustomerFactsRecorded": _recorded,
+    "CustomerRecordRead": _read,
     "DecisionAppealed": lambda data: "The customer contested the decision.",
     "DecisionMade": _decided,
     "DecisionOverridden": _overridden,
     "DecisionReversed": _reversed,
+    "LedgerRecordRead": _read,
     "LoanBooked": _booked,
     "LoanClosed": lambda data: "The loan was repaid in full.",
     "PolicyApproved": lambda data: f"Version {data['policy_version']} was approved, from {data['valid_from']}.",

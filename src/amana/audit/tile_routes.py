@@ -12,7 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from amana.audit.http import newest_checkpoint
 from amana.audit.status import LogName
-from amana.audit.tile_store import read_tile
+from amana.audit.tile_store import BundleDropped, read_tile
 from amana.audit.tiles import TileError, parse_tile
 from amana.domain.reasons import Reason
 from amana.gateway.caller import Caller
@@ -56,7 +56,10 @@ async def _tile(caller: Caller, state: State, stream: str, path: str, *, at_once
     except TileError as error:
         raise Refused(Reason.NOT_FOUND, "Not the path of a tile.") from error
     async with state.store.rows() as rows:
-        content = await read_tile(rows, stream, tile)
+        try:
+            content = await read_tile(rows, stream, tile)
+        except BundleDropped as error:
+            raise Refused(Reason.DROPPED_BY_RETENTION) from error
     if content is None:
         raise Refused(Reason.NOT_FOUND, "The log has no such tile.")
     asked = {"stream": stream, "tile": tile.path}

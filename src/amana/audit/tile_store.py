@@ -9,8 +9,13 @@ STORED_LEVELS = 8
 """Levels of tiles that a stream of 2^63 leaves can have."""
 
 
+class BundleDropped(Exception):
+    """The bodies of this bundle's leaves were dropped by retention; its hashes are in the tiles."""
+
+
 async def read_tile(rows: Rows, stream: str, tile: Tile) -> bytes | None:
-    """The bytes of a tile; None when the newest checkpoint's log has no such tile. Raises `Incomplete`.
+    """The bytes of a tile; None when the newest checkpoint's log has no such tile. Raises `Incomplete`
+    and `BundleDropped`.
 
     A tile that is full by now is still given at a lesser width: it was published so.
     """
@@ -27,6 +32,8 @@ async def read_tile(rows: Rows, stream: str, tile: Tile) -> bytes | None:
         nodes = await rows.nodes_in(stream, [(level, half) for half in halves(tile)])
         parts = [nodes[node] for node in sorted(nodes)]
     if len(parts) != tile.width:
+        if tile.level is None and tile.first < await rows.dropped_below(stream):
+            raise BundleDropped(tile.path)
         raise Incomplete(f"{stream}: {tile.path} has {len(parts)} of {tile.width} parts")
     return to_bundle(parts) if tile.level is None else b"".join(parts)
 

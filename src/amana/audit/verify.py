@@ -1,6 +1,7 @@
 """Verifies the log in the database against the keys and checkpoint files beside the signing key, and older files."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from amana.audit.ahead import Workers
@@ -11,6 +12,7 @@ from amana.audit.findings import Progress, StreamReport, VerifyReport
 from amana.audit.keys import StreamKeys
 from amana.audit.leaf import LOGS
 from amana.audit.notes import kept_notes, notes_of
+from amana.audit.retaining import dropped_of
 from amana.audit.store import Store
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
@@ -67,9 +69,10 @@ async def _verify_stream(
 ) -> StreamReport:
     async with store.rows() as rows:
         leaves = await rows.highest_position(stream) + 1
+        dropped = await dropped_of(rows, stream)
     with Workers(leaves) as workers:
-        log = DatabaseLog(store, dsn, stream, workers, leaves)
+        log = DatabaseLog(store, dsn, stream, workers, leaves, dropped.below if dropped else 0)
         try:
-            return await StreamCheck(stream, log, keys, older, progress).run()
+            return replace(await StreamCheck(stream, log, keys, older, progress).run(), dropped=dropped)
         finally:
             await log.close()

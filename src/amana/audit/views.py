@@ -42,16 +42,16 @@ def event_view(event: StoredEvent, sealed: Mapping[str, int]) -> AuditEventView:
 
 
 _INDEX_NAMES = {"decision_id": "decision"}
+_NOT_ASKED = {"route", "asked", "rows", "customers"}
 
 
 def access_view(event: StoredEvent, sealed: Mapping[str, int]) -> AccessView:
     """A read, from its event."""
     told = msgspec.json.decode(event.body)
     data: dict[str, Any] = told["data"]
-    ids = {
-        _INDEX_NAMES.get(name, name): value for name, value in data.items() if name not in ("route", "asked", "rows")
-    }
+    ids = {_INDEX_NAMES.get(name, name): value for name, value in data.items() if name not in _NOT_ASKED}
     return AccessView(
+        stream=event.stream,
         position=event.position,
         sealed=event.position < sealed[event.stream],
         event_id=event.event_id,
@@ -59,6 +59,7 @@ def access_view(event: StoredEvent, sealed: Mapping[str, int]) -> AccessView:
         actor=told["actor"],
         trace=told["trace"],
         route=data["route"],
-        asked={**data["asked"], **ids},
+        asked={**data.get("asked", {}), **ids},
+        customers=data.get("customers", [data["customer"]] if "customer" in data else []),
         rows=data["rows"],
     )

@@ -46,6 +46,8 @@ class Question:
     newest_first: bool = False
     aggregate: str | None = None
     """The id of what must have changed; a group has to name it too."""
+    hidden: Group = frozenset()
+    """What is not shown, whatever else it names."""
 
     @property
     def timed(self) -> bool:
@@ -131,7 +133,8 @@ class Walk:
         pick = min if backwards else max
         cut = [found for found in _by_key(postings).values() if len(found) == segments]
         ends = [pick(posting.segment for posting in found) for found in cut]
-        plain = len(self._groups) == 1 and not self._question.timed  # then every place is one that is asked for
+        # Then every place is one that is asked for.
+        plain = len(self._groups) == 1 and not self._question.timed and not self._question.hidden
         ends += _where_enough(postings, limit if plain else max(limit, ROUND_PLACES_MAX), backwards)
         if not ends:
             return postings, True
@@ -213,6 +216,6 @@ def _fits(event: StoredEvent, question: Question) -> bool:
     if not question.since <= event.occurred_at < question.until:
         return False
     read = read_indexed(event.body)
-    if question.aggregate not in (None, read.aggregate):
+    if question.aggregate not in (None, read.aggregate) or not question.hidden.isdisjoint(read.subjects):
         return False
     return all(not group.isdisjoint(read.subjects) for group in question.groups)

@@ -7,6 +7,7 @@ event is written.
 
 import re
 from typing import Annotated, Final, NamedTuple, TypeAlias
+from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -32,6 +33,18 @@ Instant: TypeAlias = Annotated[
 
 class Data(Struct, frozen=True):
     """The data of an event. Declared fields only; readers pass over what they do not know."""
+
+
+class DataRead(Data, frozen=True):
+    """What a service records of a read of customers' data; see `gateway.read_log`."""
+
+    route: str
+    rows: Count
+    customers: list[UUID]
+    account: UUID | Absent = ABSENT
+    decision_id: UUID | Absent = ABSENT
+    loan: UUID | Absent = ABSENT
+    transfer: UUID | Absent = ABSENT
 
 
 class EventType(NamedTuple):

@@ -1,8 +1,9 @@
-"""The events of the audit service, declared: who read the log. They are leaves of it and go to no broker."""
+"""The events of the audit service, declared: who read the log, what retention dropped of it. They are leaves of it
+and go to no broker."""
 
 from uuid import UUID
 
-from amana.domain.event_kinds import ABSENT, Absent, Count, Data, EventType
+from amana.domain.event_kinds import ABSENT, Absent, Count, Data, EventType, Instant
 
 
 class AuditRead(Data, frozen=True):
@@ -20,4 +21,15 @@ class AuditRead(Data, frozen=True):
     hold: UUID | Absent = ABSENT
 
 
-AUDIT_EVENTS = (EventType(AuditRead.__name__, 1, "accesses", "access", AuditRead),)
+class BodiesDropped(Data, frozen=True):
+    """Retention drops the bodies of leaves, of each stream those below a position: all of them are from before
+    `kept_from`. Their hashes stay. Written, and sealed, before the first body goes."""
+
+    below: dict[str, Count]
+    kept_from: Instant
+
+
+AUDIT_EVENTS = (
+    EventType(AuditRead.__name__, 1, "accesses", "access", AuditRead),
+    EventType(BodiesDropped.__name__, 1, "accesses", "retention", BodiesDropped),
+)

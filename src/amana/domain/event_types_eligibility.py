@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from amana.domain.decision import RuleState
 from amana.domain.decision_reversal import StepState, UndoLoans
-from amana.domain.event_kinds import ABSENT, Absent, Count, Data, Digest, EventType, Instant, Whole
+from amana.domain.event_kinds import ABSENT, Absent, Count, Data, DataRead, Digest, EventType, Instant, Whole
 from amana.domain.facts import FactValue, Source, Through
 from amana.domain.loan_reversal import Kept
 from amana.domain.policy import LoanReversal, Outcome
@@ -262,6 +262,11 @@ class PolicyWithdrawn(_OfPolicy, frozen=True):
     """A draft, or a version that was to start later, was taken back. It never decides."""
 
 
+class CustomerRecordRead(DataRead, frozen=True):
+    """A key was shown what is known of customers, or was decided about them, by `route`: a template. `customers` are
+    those whom it was about, `rows` how much it was; what was asked for by its id stands beside them."""
+
+
 STREAM = "eligibility"
 _ABOUT: dict[str, tuple[type[Data], ...]] = {
     "customer": (
@@ -284,6 +289,7 @@ _ABOUT: dict[str, tuple[type[Data], ...]] = {
         DecisionReversalStuck,
         DecisionReversed,
     ),
+    "read": (CustomerRecordRead,),
     "policy": (PolicyApproved, PolicyDrafted, PolicyPublished, PolicyRetired, PolicyWithdrawn),
 }
 

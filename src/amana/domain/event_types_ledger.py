@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import field
 
 from amana.domain.account import Freeze, Side
-from amana.domain.event_kinds import ABSENT, Absent, Count, Data, Digest, EventType, Instant, Whole
+from amana.domain.event_kinds import ABSENT, Absent, Count, Data, DataRead, Digest, EventType, Instant, Whole
 from amana.domain.lending import LoanOrigin
 
 
@@ -206,6 +206,11 @@ class OfferWithdrawn(Data, frozen=True):
     reversal: UUID
 
 
+class LedgerRecordRead(DataRead, frozen=True):
+    """A key was shown accounts, transfers or loans by `route`: a template. `customers` are whose they are, also owners
+    of accounts who are no customers; `rows` is how much it was; what was asked for by its id stands beside them."""
+
+
 STREAM = "transactions"
 _ABOUT: dict[str, tuple[type[Data], ...]] = {
     "account": (AccountClosed, AccountFrozen, AccountLimitChanged, AccountOpened, AccountUnfrozen),
@@ -220,6 +225,7 @@ _ABOUT: dict[str, tuple[type[Data], ...]] = {
         RepaymentReversed,
     ),
     "offer": (OfferWithdrawn,),
+    "read": (LedgerRecordRead,),
     "transfer": (TransferPosted,),
 }
 

@@ -28,6 +28,7 @@ from amana.eligibility.watermark import Watermark
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
+from amana.gateway.read_log import ReadLog
 from amana.gateway.source import Source
 from amana.gateway.store import KeyStore
 from amana.infra.cache import Cache
@@ -69,6 +70,7 @@ def build(settings: Settings) -> Litestar:
             source = Source(STREAM, settings.transactions_url, settings.internal_key, client)
             consumer = make_runtime(Brokers.of(settings), pool, assessments, source)
             app.state.update({"outbox_pool": pool, "consumer": consumer})
+            app.state.read_log = ReadLog(pool, "CustomerRecordRead")
             async with (
                 _beside(*_jobs(eraser, settings.redis_url), undoing.run()),
                 _consuming(consumer, source, is_fed=bool(settings.kafka_bootstrap)),
@@ -76,6 +78,7 @@ def build(settings: Settings) -> Litestar:
             ):
                 yield
             await flow.drain()
+            await app.state.read_log.drain()
         await cache.close()
         await vault.close()
         await pool.close()

@@ -30,6 +30,7 @@ from amana.wire.problems import FieldError, Refused, check_instant
 
 IDENTITY = "customers:identity"
 MAY_READ_RESTRICTED = "privacy:read"
+READ = {"scope": "customers:write", "personal": True}
 
 
 @put("/v1/customers/{customer_id:uuid}", opt={"scope": "customers:write"}, tags=["Customers"])
@@ -70,7 +71,7 @@ async def record_customers(caller: Caller, state: State, data: CustomersRequest)
     return views.batch_view(data.customers, results)
 
 
-@get("/v1/customers/{customer_id:uuid}", opt={"scope": "customers:write"}, tags=["Customers"])
+@get("/v1/customers/{customer_id:uuid}", opt=READ, tags=["Customers"])
 async def get_customer(caller: Caller, state: State, customer_id: UUID) -> CustomerView:
     """What is known of a customer. BVN, NIN, account and phone are masked without the scope `customers:identity`.
 
@@ -79,6 +80,7 @@ async def get_customer(caller: Caller, state: State, customer_id: UUID) -> Custo
     found = await customers.find(state.flow, caller.tenant, customer_id, restricted=caller.may(MAY_READ_RESTRICTED))
     if isinstance(found, Refusal):
         raise requests.as_problem(found)
+    await state.read_log.record(caller, "/v1/customers/{customer_id}", (customer_id,), 1)
     return views.customer_view(found, with_identity=caller.may(IDENTITY))
 
 
@@ -93,13 +95,14 @@ async def block_customer(caller: Caller, state: State, customer_id: UUID, data: 
     return views.block_view(placed.block, replayed=placed.replayed)
 
 
-@get("/v1/customers/{customer_id:uuid}/blocks", opt={"scope": "customers:write"}, tags=["Customers"])
+@get("/v1/customers/{customer_id:uuid}/blocks", opt=READ, tags=["Customers"])
 async def list_blocks(caller: Caller, state: State, customer_id: UUID) -> BlockList:
     """A customer's newest blocks, in force or not. Of who is to be erased only with the scope `privacy:read`."""
     may_read = caller.may(MAY_READ_RESTRICTED)
     found = await blocks.newest(state.flow, caller.tenant, customer_id, restricted=may_read)
     if isinstance(found, Refusal):
         raise requests.as_problem(found)
+    await state.read_log.record(caller, "/v1/customers/{customer_id}/blocks", (customer_id,), len(found))
     return BlockList(blocks=[views.block_view(block) for block in found])
 
 

@@ -74,13 +74,15 @@ async def check_eligibility(caller: Caller, state: State, data: CheckRequest) ->
     return view
 
 
-@get("/v1/decisions/{decision_id:uuid}", opt={"scope": "eligibility:check"}, tags=["Eligibility"])
+@get("/v1/decisions/{decision_id:uuid}", opt={"scope": "eligibility:check", "personal": True}, tags=["Eligibility"])
 async def explain_decision(caller: Caller, state: State, decision_id: UUID) -> ReviewedDecision:
     """A recorded decision, explained whole: facts, rules, points, limit, and what people did about it since."""
     may_judge = caller.may(review_views.MAY_JUDGE)
     explained = await explaining.explain(state.flow, caller.tenant, decision_id, with_words=may_judge)
     if explained is None:
         raise Refused(Reason.NOT_FOUND)
+    shown = (explained.found.customer,)
+    await state.read_log.record(caller, "/v1/decisions/{decision_id}", shown, 1, decision_id=decision_id)
     return review_views.reviewed_decision(explained, with_words=may_judge)
 
 

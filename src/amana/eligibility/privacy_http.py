@@ -18,7 +18,7 @@ from amana.infra import clock
 from amana.wire.privacy import CustomerExport, DecisionCopy, ErasureRequest, ErasureView, SourceView
 from amana.wire.problems import Refused
 
-MAY_ERASE, MAY_READ = {"scope": "privacy:write"}, {"scope": "privacy:read"}
+MAY_ERASE, MAY_READ = {"scope": "privacy:write"}, {"scope": "privacy:read", "personal": True}
 
 SOURCES = (
     SourceView(part="record", source="The lender's own record, as the lender sent it."),
@@ -49,6 +49,7 @@ async def get_erasure(caller: Caller, state: State, customer_id: UUID) -> Erasur
     found = await erasing.find(state.flow, (caller.tenant, customer_id))
     if found is None:
         raise Refused(Reason.NOT_FOUND)
+    await state.read_log.record(caller, "/v1/customers/{customer_id}/erasures", (customer_id,), 1)
     return _view(found)
 
 
@@ -63,6 +64,8 @@ async def export_customer(
     copy = await exporting.export(state.flow, caller, customer_id, before)
     if isinstance(copy, Refusal):
         raise requests.as_problem(copy)
+    rows = 1 + len(copy.decisions)
+    await state.read_log.record(caller, "/v1/customers/{customer_id}/export", (customer_id,), rows)
     return _export(caller, copy)
 
 

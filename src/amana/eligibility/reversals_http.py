@@ -21,8 +21,10 @@ from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from amana.wire.problems import Refused
 from amana.wire.reviews import ReversalHelpRequest, ReversalPage, ReversalView, ReviewAnswer
 
+READ = {"scope": ("eligibility:check", MAY_JUDGE), "personal": True}
 
-@get("/v1/reversals", opt={"scope": MAY_JUDGE}, tags=["Reviews"])
+
+@get("/v1/reversals", opt={"scope": MAY_JUDGE, "personal": True}, tags=["Reviews"])
 async def list_reversals(
     caller: Caller,
     state: State,
@@ -34,17 +36,21 @@ async def list_reversals(
     async with reading_at_once(state.flow.pool) as connection:
         found = await reversal_store.list_reversals(connection, caller.tenant, wanted, after, limit)
     views = [reversal_view(saga) for saga in found]
+    await state.read_log.record(caller, "/v1/reversals", {view.customer for view in views}, len(views))
     return ReversalPage(reversals=views, next=views[-1].id if len(views) == limit else None)
 
 
-@get("/v1/reversals/{reversal_id:uuid}", opt={"scope": ("eligibility:check", MAY_JUDGE)}, tags=["Reviews"])
+@get("/v1/reversals/{reversal_id:uuid}", opt=READ, tags=["Reviews"])
 async def get_reversal(caller: Caller, state: State, reversal_id: UUID) -> ReversalView:
     """A reversal, and what has become of each offer and loan so far."""
     async with reading_at_once(state.flow.pool) as connection:
         found = await reversal_store.find_reversal(connection, caller.tenant, reversal_id)
     if found is None:
         raise Refused(Reason.REVERSAL_NOT_FOUND)
-    return reversal_view(found)
+    view = reversal_view(found)
+    asked = {"decision_id": view.decision_id}
+    await state.read_log.record(caller, "/v1/reversals/{reversal_id}", (view.customer,), 1, **asked)
+    return view
 
 
 @post("/v1/reversals/{reversal_id:uuid}/resumptions", opt=JUDGE, tags=["Reviews"])

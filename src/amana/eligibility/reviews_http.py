@@ -78,7 +78,7 @@ async def resolve_appeal(caller: Caller, state: State, appeal_id: UUID, data: Re
     return answered(caller, await reviews.resolve(state.flow, caller, appeal_id, data))
 
 
-@get("/v1/appeals", opt={"scope": (MAY_APPEAL, MAY_JUDGE)}, tags=["Reviews"])
+@get("/v1/appeals", opt={"scope": (MAY_APPEAL, MAY_JUDGE), "personal": True}, tags=["Reviews"])
 async def list_appeals(
     caller: Caller,
     state: State,
@@ -91,6 +91,7 @@ async def list_appeals(
         found = await review_store.list_appeals(connection, caller.tenant, wanted, after, limit)
     said = await _said(state.flow, caller.tenant, found) if caller.may(MAY_JUDGE) else {}
     views = [appeal_view(appeal, said.get(appeal.appeal_id)) for appeal in found]
+    await state.read_log.record(caller, "/v1/appeals", {appeal.customer for appeal in found}, len(found))
     return AppealPage(appeals=views, next=views[-1].id if len(views) == limit else None)
 
 

@@ -57,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_key_file: str = ""
     privacy_key_file: str = ""
     retention_days: int = 1_827
+    legal_hold: str = ""
     audit_origin: str = "amana.example/audit"
     audit_archive_dir: str = ""
     ledger_shards: int = 1

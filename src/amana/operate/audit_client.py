@@ -80,7 +80,7 @@ async def accesses(api: AuditApi, asked: Mapping[str, Any], limit: int, as_json:
             continue
         wanted = ", ".join(f"{name} {value}" for name, value in access["asked"].items()) or "everything"
         shown = "streamed" if access["rows"] is None else f"{access['rows']} shown"
-        say(f"{access['read_at']}  {access['actor']}  {access['route']}  {wanted}  {shown}")
+        say(f"{access['read_at']}  {access['actor']}  {access['stream']}  {access['route']}  {wanted}  {shown}")
 
 
 async def report(api: AuditApi, customer: UUID, out: Path, page: bool, say: Say) -> None:

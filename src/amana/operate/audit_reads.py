@@ -4,17 +4,22 @@ Those that show a lender's records ask the service at AMANA_AUDIT_URL with the k
 that they are recorded like any read; `retention` and `reindex` work on the database, with the owner's rights.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import msgspec
 import typer
 
 from amana.infra.settings import Settings
-from amana.operate.terminal import DATA_DIR, DataDir, cannot, run, say
+from amana.operate.terminal import DATA_DIR, EXIT_CANNOT, DataDir, cannot, complain, run, say
 
+if TYPE_CHECKING:
+    from amana.audit.retaining import Bodies
+
+_WHO = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Running = Callable[[Path], Settings]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Out = Annotated[Path, typer.Option("--out", help="Where it is written.", dir_okay=False)]
@@ -29,6 +34,7 @@ def add_to(audit: typer.Typer, running: Running) -> None:
     _add_accesses(audit, running)
     _add_documents(audit, running)
     _add_upkeep(audit, running)
+    _add_reindex(audit, running)
 
 
 def _add_search(audit: typer.Typer, running: Running) -> None:
@@ -69,7 +75,7 @@ def _add_accesses(audit: typer.Typer, running: Running) -> None:
         as_json: AsJson = False,
         data_dir: DataDir = DATA_DIR,
     ) -> None:
-        """Who read what of the audit log, newest first (scope audit:accesses)."""
+        """Who read what of whom, at each service and of the audit log itself, newest first (scope audit:accesses)."""
         from amana.operate import audit_client as client
 
         asked = {"customer": customer, "actor": actor}
@@ -108,17 +114,29 @@ def _add_upkeep(audit: typer.Typer, running: Running) -> None:
         drop_index: Annotated[
             bool, typer.Option("--drop-index", help="Drop the part of the search index that is wholly past.")
         ] = False,
+        drop_bodies: Annotated[
+            bool, typer.Option("--drop-bodies", help="Drop the bodies that may go; their hashes stay. Needs --by.")
+        ] = False,
+        by: Annotated[str | None, typer.Option(help="Who does it, for the log: a name without spaces.")] = None,
         as_json: AsJson = False,
         data_dir: DataDir = DATA_DIR,
     ) -> None:
-        """How long each kind of record is kept, by which rule, and what is past that."""
+        """How long each kind of record is kept, by which rule, and what is past that. Drops only what is asked for."""
         from amana.audit.retention import report_retention
         from amana.infra import clock
 
-        found = run(report_retention(running(data_dir), clock.now(), drop=drop_index))
+        if drop_bodies and not (by and _WHO.fullmatch(by)):
+            complain("--drop-bodies needs --by: letters, digits, '.', '_' and '-', 64 at most")
+            raise typer.Exit(EXIT_CANNOT)
+        settings = running(data_dir)
+        bodies = _bodies(settings, by if drop_bodies else None)
+        found = run(report_retention(settings, clock.now(), drop=drop_index))
         if as_json:
-            say(msgspec.json.encode(found).decode())
+            say(msgspec.json.encode({**msgspec.to_builtins(found), "bodies": bodies}).decode())
             return
+        for each in bodies:
+            kept = f"bodies from {each.lowest:,} on are there"
+            say(f"{each.stream:<13} {kept}; {each.left:,} of them, below {each.below:,}, may be dropped")
         for record in found.records:
             past = f"{record.events:,} past it ({record.bytes:,} bytes)" if record.events else "none past it"
             say(f"{record.stream:<13} {record.kind}: {record.years} years, {past}; {record.source}")
@@ -126,6 +144,8 @@ def _add_upkeep(audit: typer.Typer, running: Running) -> None:
             verb = "dropped" if index.dropped else "may be dropped"
             say(f"{index.stream:<13} search index: {index.partitions} partitions {verb}, below {index.position:,}")
 
+
+def _add_reindex(audit: typer.Typer, running: Running) -> None:
     @audit.command("reindex")
     def rebuild(data_dir: DataDir = DATA_DIR) -> None:
         """Build the search index anew from the log. Searches find less until it is done; nothing else notices."""
@@ -133,6 +153,17 @@ def _add_upkeep(audit: typer.Typer, running: Running) -> None:
 
         for stream, size in run(reindex(running(data_dir), say)).items():
             say(f"{stream}: {size:,} leaves indexed")
+
+
+def _bodies(settings: Settings, by: str | None) -> "list[Bodies]":
+    """What may go; with `by` after it went."""
+    from amana.audit.retaining import HeldBack, drop_bodies, plan_bodies
+    from amana.infra import clock
+
+    try:
+        return run(plan_bodies(settings, clock.now()) if by is None else drop_bodies(settings, clock.now(), by))
+    except HeldBack as error:
+        cannot(str(error), error)
 
 
 def _asking(settings: Settings, work: Callable[[Any], Any]) -> None:

@@ -282,6 +282,11 @@ FROM audit.leaves
 WHERE stream = $1
 GROUP BY block ORDER BY block;
 
+-- name: leaves_dropped
+-- How many leaves of a stream retention has dropped: all before its first.
+SELECT least(coalesce((SELECT max(below) FROM audit.drops WHERE stream = $1), 0),
+             (SELECT min(position) FROM audit.leaves WHERE stream = $1));
+
 -- name: counts
 -- What there is, for the report.
 SELECT (SELECT count(*) FROM transactions.accounts) AS accounts,

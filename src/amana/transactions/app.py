@@ -9,6 +9,7 @@ from litestar import Litestar
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
+from amana.gateway.read_log import ReadLog
 from amana.gateway.store import KeyStore
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
@@ -48,12 +49,14 @@ def build(settings: Settings) -> Litestar:
             app.state.flow = flow
             app.state.reads = Reads(pool, settings.ledger_shards, vault)
             app.state.outbox_pool = pool
+            app.state.read_log = ReadLog(pool, "LedgerRecordRead")
             app.state.offers = Offers(client, settings.eligibility_url, settings.internal_key)
             keeper = NoteKeeper(vault, pool, settings.ledger_shards)
             jobs = [asyncio.create_task(sweep_holds(flow)), asyncio.create_task(keep_notes(keeper))]
             yield
             await end(jobs)
             await flow.drain()
+            await app.state.read_log.drain()
         await vault.close()
         await pool.close()
         await batches.close()

@@ -223,6 +223,12 @@ SELECT tenant, id, owner, currency, code, normal_side, credit_limit, opened_at, 
 FROM accounts a
 WHERE shard = $1 AND tenant = $2 AND id = $3;
 
+-- name: owners_of
+-- Who owns the accounts $3 of tenant $1, in shards $2.
+SELECT DISTINCT a.owner
+FROM unnest($2::smallint[], $3::uuid[]) AS wanted (shard, id)
+JOIN accounts a ON a.shard = wanted.shard AND a.tenant = $1 AND a.id = wanted.id;
+
 -- name: list_accounts
 -- The accounts of an owner, after an id; what is held beyond its time counts no more.
 SELECT tenant, id, owner, currency, code, normal_side, credit_limit, opened_at, last_posted_at, status,

@@ -4,7 +4,7 @@ An account's history is a chain (see the migration), so a walk begins at the nea
 `MARK_EVERY` steps more than the rows that it returns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -69,6 +69,14 @@ class Reads:
         async with reading(self._pool) as connection:
             rows = await connection.fetch(SQL["list_accounts"], tenant, owner, after, limit)
         return [Account(*row) for row in rows]
+
+    async def owners_of(self, tenant: int, accounts: Collection[UUID]) -> set[UUID]:
+        """Whose these accounts are."""
+        ids = sorted(accounts)
+        shards = [shard_of(id_, self._shards) for id_ in ids]
+        async with reading(self._pool) as connection:
+            rows = await connection.fetch(SQL["owners_of"], tenant, shards, ids)
+        return {row["owner"] for row in rows}
 
     async def list_entries(self, tenant: int, account: UUID, after: int, limit: int) -> list[Record]:
         """The entries of versions above `after`, oldest first."""

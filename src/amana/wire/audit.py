@@ -79,11 +79,13 @@ class AuditEventPage(Response):
 
 
 class AccessView(Response):
-    """One read of the audit log: which key asked which route for what, and how much it was shown.
+    """One read: which key asked which route of which service for what, and how much it was shown.
 
-    `rows` is null for what was streamed. `asked` has the parameters as texts.
+    `stream` is the service, or `accesses` where the audit log itself was read. `rows` is null for what was streamed.
+    `asked` has the parameters as texts; `customers` are those whom it was about, also owners of accounts who are none.
     """
 
+    stream: str
     position: int
     sealed: bool
     event_id: UUID
@@ -92,6 +94,7 @@ class AccessView(Response):
     trace: str
     route: str
     asked: dict[str, str]
+    customers: list[UUID]
     rows: int | None
 
 

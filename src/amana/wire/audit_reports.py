@@ -99,9 +99,13 @@ class LoanReport(Response):
 
 
 class LogState(Response):
-    """A stream of the log when the report was made: how much of it could be found, and its newest checkpoint."""
+    """A stream of the log when the report was made: how much of it could be found, and its newest checkpoint.
+
+    What stood before position `floor` was dropped by retention, or its index was.
+    """
 
     stream: str
+    floor: int
     searched: int
     received: int
     size: int
@@ -113,6 +117,8 @@ class CustomerReport(Response):
     """Everything that the audit log has of one customer, in order of time.
 
     `complete` is false where there is more than fits a report, or where events were received that can't be found yet.
+    `reads` is who read the customer's records, the newest first, null without the scope `audit:accesses`; `more_reads`
+    says that there are older ones, at `/v1/audit/accesses`.
     """
 
     customer: UUID
@@ -123,4 +129,6 @@ class CustomerReport(Response):
     loans: list[LoanReport]
     facts: list[Step]
     other: list[Step]
+    reads: list[Step] | None
+    more_reads: bool
     log: list[LogState]

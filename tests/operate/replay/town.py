@@ -83,6 +83,7 @@ class Town:
         offer = await lender.offer(customer)
         booking = {"id": self.loan, "offer_id": offer["decision_id"]}
         loan = await lender.must("POST", "transactions", "/v1/loans", booking)
+        await lender.must("GET", "transactions", f"/v1/loans/{self.loan}")
         path = f"/v1/loans/{self.loan}/repayments"
         first = near(customer)
         for id_, amount in ((first, 350_000), (near(customer), loan["outstanding"])):

@@ -44,6 +44,9 @@ class Feed:
         """One page; the seconds until the next. Raises `DatabaseUnavailable` when either database is away."""
         start = await self._metrics.next_position(self.stream)
         page = await self._page(start)
+        if not page and (first := await self._after_dropped(start)):
+            await self._metrics.add(self.stream, start, first, [])
+            return 0.0
         loans = find_loans(page)
         stop = self._waited(start, first_undecided(page, loans), len(page))
         if not stop:
@@ -60,6 +63,14 @@ class Feed:
             stored = await rows.leaves_from(self.stream, start, LAST_POSITION, PAGE_EVENTS)
         unbroken = [one.leaf for at, one in enumerate(stored, start) if one.leaf.position == at]
         return [Told(leaf, data_of(leaf)) for leaf in unbroken]
+
+    async def _after_dropped(self, start: int) -> int | None:
+        """The first position that there is behind what retention dropped; None where `start` is not of that."""
+        async with self._log.rows() as rows:
+            if start >= await rows.dropped_below(self.stream):
+                return None
+            first = await rows.lowest_position(self.stream)
+        return first if first is not None and first > start else None
 
     def _waited(self, start: int, undecided: int, whole: int) -> int:
         """How much of the page to take: up to a leg whose loan is not known, unless that was waited for long enough."""

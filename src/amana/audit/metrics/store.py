@@ -46,7 +46,8 @@ class MetricsStore:
         async def work(connection: Connection) -> bool:
             if await connection.fetchval(SQL["move_on"], stream, start, stop) is None:
                 return False
-            await connection.execute(SQL["add_rows"], stream, *columns)
+            if rows:
+                await connection.execute(SQL["add_rows"], stream, *columns)
             return True
 
         return await self._pool.in_transaction(work)

@@ -12,7 +12,12 @@ from amana.domain.projection.told import Told
 
 VERSION_MAX = 1
 """The newest version of an event that the folds read."""
-NO_EFFECT: frozenset[str] = frozenset({"AuditRead", "CustomerErasurePlanned", "CustomerExported", "OfferWithdrawn"})
+NO_EFFECT: frozenset[str] = frozenset(
+    (
+        *("AuditRead", "BodiesDropped", "CustomerRecordRead", "LedgerRecordRead"),
+        *("CustomerErasurePlanned", "CustomerExported", "OfferWithdrawn"),
+    )
+)
 """Types of which nothing follows for any row that is rebuilt. Whoever adds an event decides: here, or a fold."""
 
 

@@ -68,9 +68,20 @@ class Stream:
             gap = next((at for at, row in zip(expected, page, strict=True) if row["position"] != at), None)
             if gap is not None or not page:
                 at = self.tree.size if gap is None else gap
-                raise CannotReplay(f"the {self._log} log of {self.name} has no event at position {at}")
+                raise CannotReplay(await self._why_not(at))
             self._grow([leaf_hash(row["body"]) for row in page])
             yield page
+
+    async def _why_not(self, at: int) -> str:
+        """Why the log has nothing at a position, and from where on a replay can begin."""
+        if self._log is Log.AUDIT:
+            first = await self.connection.fetchval(SQL["audit_first"], self.name, at)
+            if first is not None:
+                return (
+                    f"the bodies of {self.name} below position {first:,} were dropped by retention: replay the outboxes"
+                    f" with --log outbox, or begin with a snapshot (--from-snapshot) made at {first:,} or later"
+                )
+        return f"the {self._log} log of {self.name} has no event at position {at}"
 
     async def _page(self, start: int, limit: int) -> Page:
         if self._log is Log.AUDIT:

@@ -8,6 +8,12 @@ SELECT position, type, bytes AS body FROM audit.leaves WHERE stream = $1 AND pos
 -- The last leaf of a stream, -1 before the first.
 SELECT coalesce(max(position), -1) FROM audit.leaves WHERE stream = $1;
 
+-- name: audit_first
+-- The first leaf that a stream has, where position $2 is of those that retention dropped; else NULL.
+SELECT min(position) FROM audit.leaves
+WHERE stream = $1 AND $2 < (SELECT max(below) FROM audit.drops WHERE stream = $1)
+HAVING min(position) > $2;
+
 -- name: audit_checkpoint
 -- The newest signed size and root of a stream, of those with at most so many leaves.
 SELECT size, root FROM audit.checkpoints WHERE stream = $1 AND size <= $2 ORDER BY size DESC LIMIT 1;

@@ -1,7 +1,7 @@
 """Accounts: opening, bounds and states, what stands on them and how it came there."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,13 +12,12 @@ from litestar.types import ControllerRouterHandler
 
 from amana.domain.account import Account, Side
 from amana.domain.book import Kind
-from amana.domain.lending import LAGOS
 from amana.domain.reasons import Reason
 from amana.gateway.caller import Caller
 from amana.infra.postgres import Record
 from amana.transactions import requests
 from amana.transactions.account_work import SetCreditLine
-from amana.transactions.http.common import FIRST, PageLimit, one
+from amana.transactions.http.common import FIRST, PageLimit, days_between, one, others_than_lender
 from amana.transactions.orders import item_result
 from amana.wire.accounts import (
     AccountChange,
@@ -41,8 +40,7 @@ from amana.wire.problems import FieldError, Refused, check_instant
 from amana.wire.transfers import ItemResults
 
 WRITE = {"scope": "accounts:write"}
-READ = {"scope": "accounts:read"}
-STATEMENT_DAYS_MAX = 366
+READ = {"scope": "accounts:read", "personal": True}
 Version = Annotated[int, QueryParameter(ge=0, le=2**53 - 1)]
 
 
@@ -71,13 +69,16 @@ async def list_accounts(
     """The accounts of a customer, a loan or another owner."""
     found = await state.reads.list_accounts(caller.tenant, owner, after, limit)
     views = [requests.account_view(account) for account in found]
+    await state.read_log.record(caller, "/v1/accounts", others_than_lender((owner,)), len(views))
     return AccountPage(accounts=views, next=views[-1].id if len(views) == limit else None)
 
 
 @get("/v1/accounts/{account_id:uuid}", opt=READ, tags=["Accounts"])
 async def get_account(caller: Caller, state: State, account_id: UUID) -> AccountView:
     """One account with its four counters."""
-    return requests.account_view(await _account(caller, state, account_id))
+    account = await _account(caller, state, account_id)
+    await _record(caller, state, "/v1/accounts/{account_id}", account, 1)
+    return requests.account_view(account)
 
 
 @post("/v1/accounts/{account_id:uuid}/limits", opt=WRITE, tags=["Accounts"])
@@ -118,6 +119,7 @@ async def get_balance(caller: Caller, state: State, account_id: UUID, at: dateti
     if at > await state.reads.now_settled(caller.tenant, account_id, at):
         raise Refused(Reason.VALIDATION, errors=[FieldError("?at", "future", "Later than now.")])
     stood = await state.reads.stood_at(caller.tenant, account_id, at)
+    await _record(caller, state, "/v1/accounts/{account_id}/balance", account, 1)
     net = stood.debits_posted - stood.credits_posted
     return BalanceView(
         account=account_id, at=at, balance=net if account.normal_side == Side.DEBIT else -net, **stood._asdict()
@@ -129,9 +131,10 @@ async def list_entries(
     caller: Caller, state: State, account_id: UUID, after: Version = 0, limit: PageLimit = PAGE_SIZE_DEFAULT
 ) -> EntryPage:
     """An account's entries, oldest first; `after` is the version of the last one seen."""
-    await _account(caller, state, account_id)
+    account = await _account(caller, state, account_id)
     rows = await state.reads.list_entries(caller.tenant, account_id, after, limit)
     entries = [EntryView(**row) for row in rows]
+    await _record(caller, state, "/v1/accounts/{account_id}/entries", account, len(entries))
     return EntryPage(entries=entries, next=entries[-1].version if len(entries) == limit else None)
 
 
@@ -150,7 +153,7 @@ async def get_statement(
     By the time of posting: once it is `complete` (its last day is over), nothing changes it any more. `after` is the
     version of the last entry seen.
     """
-    begin, end = _instants(first_on, last_on)
+    begin, end = days_between(first_on, last_on)
     account = await _account(caller, state, account_id)
     now = await state.reads.now_settled(caller.tenant, account_id, begin, end)
     before = await state.reads.last_entry_before(caller.tenant, account_id, begin)
@@ -161,6 +164,7 @@ async def get_statement(
     if max(after, opened_at) < ended_at:
         rows = await state.reads.list_entries(caller.tenant, account_id, max(after, opened_at), limit)
     entries = [EntryView(**row) for row in rows if row["version"] <= ended_at]
+    await _record(caller, state, "/v1/accounts/{account_id}/statement", account, len(entries))
     return Statement(
         account=account_id,
         currency=account.currency,
@@ -194,6 +198,10 @@ async def _account(caller: Caller, state: State, account_id: UUID) -> Account:
     return account
 
 
+async def _record(caller: Caller, state: State, route: str, account: Account, rows: int) -> None:
+    await state.read_log.record(caller, route, others_than_lender((account.owner,)), rows, account=account.id)
+
+
 async def _change(
     caller: Caller,
     state: State,
@@ -203,20 +211,6 @@ async def _change(
 ) -> AccountChange:
     answer = await one(state, requests.change_account(caller, kind, account_id, data))
     return requests.body(answer, AccountChange, id=data.id)
-
-
-def _instants(first_on: date, last_on: date) -> tuple[datetime, datetime]:
-    """Midnight in Lagos before the first date and after the last."""
-    if not date(1970, 1, 1) <= first_on <= last_on <= date(2199, 12, 30):
-        detail = "Dates of the years 1970 to 2199, the first not after the last."
-        raise Refused(Reason.VALIDATION, errors=[FieldError("?last_on", "out_of_range", detail)])
-    if (last_on - first_on).days >= STATEMENT_DAYS_MAX:
-        detail = f"At most {STATEMENT_DAYS_MAX} days."
-        raise Refused(Reason.VALIDATION, errors=[FieldError("?last_on", "out_of_range", detail)])
-    return (
-        datetime.combine(first_on, time(), LAGOS),
-        datetime.combine(last_on + timedelta(days=1), time(), LAGOS),
-    )
 
 
 def _counter(entry: Record | None, name: str) -> int:

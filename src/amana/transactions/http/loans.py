@@ -36,6 +36,7 @@ from amana.wire.loans import (
 )
 from amana.wire.problems import FieldError, Refused, check_instant
 
+READ = {"scope": "loans:read", "personal": True}
 REPAYMENTS_MAX = 1_000
 
 
@@ -64,22 +65,24 @@ async def _confirm(offers: Offers, caller: Caller, data: LoanRequest) -> OfferTe
     return await offers.confirm(caller, data.offer_id, data.effective_at)
 
 
-@get("/v1/loans", opt={"scope": "loans:read"}, tags=["Loans"])
+@get("/v1/loans", opt=READ, tags=["Loans"])
 async def list_loans(
     caller: Caller, state: State, customer: UUID, after: UUID = FIRST, limit: PageLimit = PAGE_SIZE_DEFAULT
 ) -> LoanPage:
     """A customer's loans."""
     found = await state.reads.list_loans(caller.tenant, customer, after, limit)
     views = [msgspec.convert(loan_view(loan), LoanView) for loan in found]
+    await state.read_log.record(caller, "/v1/loans", (customer,), len(views))
     return LoanPage(loans=views, next=views[-1].id if len(views) == limit else None)
 
 
-@get("/v1/loans/{loan_id:uuid}", opt={"scope": "loans:read"}, tags=["Loans"])
+@get("/v1/loans/{loan_id:uuid}", opt=READ, tags=["Loans"])
 async def get_loan(caller: Caller, state: State, loan_id: UUID) -> LoanView:
     """One loan as it stands."""
     loan = await state.reads.find_loan(caller.tenant, loan_id)
     if loan is None:
         raise Refused(Reason.NOT_FOUND)
+    await state.read_log.record(caller, "/v1/loans/{loan_id}", (loan.customer,), 1, loan=loan_id)
     return msgspec.convert(loan_view(loan), LoanView)
 
 
@@ -92,13 +95,15 @@ async def repay_loan(caller: Caller, state: State, loan_id: UUID, data: Repaymen
     return requests.body(answer, RepaymentView)
 
 
-@get("/v1/loans/{loan_id:uuid}/repayments", opt={"scope": "loans:read"}, tags=["Loans"])
+@get("/v1/loans/{loan_id:uuid}/repayments", opt=READ, tags=["Loans"])
 async def list_repayments(caller: Caller, state: State, loan_id: UUID) -> RepaymentList:
     """A loan's repayments in business order."""
     loan = await state.reads.find_loan(caller.tenant, loan_id)
     if loan is None:
         raise Refused(Reason.NOT_FOUND)
     rows = await state.reads.list_repayments(caller.tenant, loan_id, REPAYMENTS_MAX)
+    route = "/v1/loans/{loan_id}/repayments"
+    await state.read_log.record(caller, route, (loan.customer,), len(rows), loan=loan_id)
     return RepaymentList(
         repayments=[msgspec.convert(repayment_view(repayment, loan), RepaymentView) for repayment in rows]
     )

@@ -1,6 +1,6 @@
 """Transfers: lists of them, and commands about one that was sent before."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from functools import partial
 from typing import Annotated
@@ -19,7 +19,7 @@ from amana.infra import clock
 from amana.infra.postgres import reading
 from amana.transactions import orders, requests
 from amana.transactions.flow import Flow
-from amana.transactions.http.common import FIRST, PageLimit, need_scope, refuse_future
+from amana.transactions.http.common import FIRST, PageLimit, need_scope, others_than_lender, refuse_future
 from amana.wire.common import PAGE_SIZE_DEFAULT
 from amana.wire.problems import Refused
 from amana.wire.transfers import (
@@ -35,7 +35,7 @@ from amana.wire.transfers import (
 )
 
 WRITE = {"scope": "transfers:write"}
-READ = {"scope": "accounts:read"}
+READ = {"scope": "accounts:read", "personal": True}
 PRIVACY_READ = "privacy:read"
 """Also shows what is kept of customers who are to be erased."""
 
@@ -69,10 +69,12 @@ async def list_transfers(
     """The transfers that you sent with a reference, in the order of their ids."""
     restricted = caller.may(PRIVACY_READ)
     page = await state.reads.list_transfers_by_reference(caller.tenant, reference, after, limit, restricted=restricted)
-    return TransferPage(transfers=[requests.transfer_view(one) for one in page.transfers], next=page.next)
+    views = [requests.transfer_view(one) for one in page.transfers]
+    await state.read_log.record(caller, "/v1/transfers", await _owners(caller, state, views), len(views))
+    return TransferPage(transfers=views, next=page.next)
 
 
-@get("/v1/noted-transfers", opt={"scope": PRIVACY_READ}, tags=["Privacy"])
+@get("/v1/noted-transfers", opt={"scope": PRIVACY_READ, "personal": True}, tags=["Privacy"])
 async def list_noted_transfers(
     caller: Caller, state: State, customer: UUID, after: UUID = FIRST, limit: PageLimit = PAGE_SIZE_DEFAULT
 ) -> TransferPage:
@@ -81,7 +83,9 @@ async def list_noted_transfers(
     Also of who is restricted; of who was erased there is nothing.
     """
     page = await state.reads.list_noted_transfers(caller.tenant, customer, after, limit)
-    return TransferPage(transfers=[requests.transfer_view(one) for one in page.transfers], next=page.next)
+    views = [requests.transfer_view(one) for one in page.transfers]
+    await state.read_log.record(caller, "/v1/noted-transfers", [customer], len(views))
+    return TransferPage(transfers=views, next=page.next)
 
 
 @get("/v1/transfers/{transfer_id:uuid}", opt=READ, tags=["Transfers"])
@@ -90,7 +94,10 @@ async def get_transfer(caller: Caller, state: State, transfer_id: UUID) -> Trans
     found = await state.reads.get_transfer(caller.tenant, transfer_id, restricted=caller.may(PRIVACY_READ))
     if found is None:
         raise Refused(Reason.NOT_FOUND)
-    return requests.transfer_view(found)
+    view = requests.transfer_view(found)
+    shown = await _owners(caller, state, [view])
+    await state.read_log.record(caller, "/v1/transfers/{transfer_id}", shown, 1, transfer=transfer_id)
+    return view
 
 
 @post("/v1/transfers/{transfer_id:uuid}/reversals", opt=WRITE, tags=["Transfers"])
@@ -115,6 +122,12 @@ async def void_hold(caller: Caller, state: State, transfer_id: UUID, data: VoidR
 async def force_capture(caller: Caller, state: State, transfer_id: UUID, data: ForcedCaptureRequest) -> ItemResult:
     """Capture a hold even after it expired, limit or no limit, for a reason that the audit log keeps."""
     return await _about(caller, state, transfer_id, data)
+
+
+async def _owners(caller: Caller, state: State, views: Sequence[TransferView]) -> Collection[UUID]:
+    """Whose the accounts of these transfers are."""
+    accounts = {id_ for view in views for id_ in (view.debit_account, view.credit_account)}
+    return others_than_lender(await state.reads.owners_of(caller.tenant, accounts))
 
 
 async def _about(
