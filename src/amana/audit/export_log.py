@@ -74,7 +74,7 @@ class ExportLog:
     async def where_is(self, leaf_hash: bytes) -> int | None:
         """Where the leaf with this hash is. Reads every bundle."""
         for number in _numbers(self._folder, 0, self._claimed):
-            if (at := _index(_entries(self._folder, number)[0], leaf_hash)) is not None:
+            if (at := _index(entries_of(self._folder, number)[0], leaf_hash)) is not None:
                 return number * TILE_WIDTH + at
         return None
 
@@ -120,7 +120,7 @@ def scan_export(folder: Path, stream: str, start: int, stop: int, claimed: int) 
     """Reads leaves from `start`, the first of a bundle, to before `stop`, up to the first gap, and looks at each."""
     scan = Scan([])
     for first in range(start, stop, TILE_WIDTH):
-        entries, rest = _entries(folder, first // TILE_WIDTH)
+        entries, rest = entries_of(folder, first // TILE_WIDTH)
         scan.add(scan_bodies(stream, first, entries[:TILE_WIDTH]))
         if len(entries) > TILE_WIDTH:
             scan.odd = scan.odd or Fault(stream, first + TILE_WIDTH, Kind.MALFORMED, "a bundle has too many entries")
@@ -130,7 +130,7 @@ def scan_export(folder: Path, stream: str, start: int, stop: int, claimed: int) 
     return scan
 
 
-def _entries(folder: Path, number: int) -> tuple[list[bytes], bytes]:
+def entries_of(folder: Path, number: int) -> tuple[list[bytes], bytes]:
     """The whole entries of a bundle, none where there is no file of it, and what is behind them that is none."""
     return split_bundle(_read(folder, Tile(None, number)) or b"")
 

@@ -60,9 +60,8 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:
-    """What was found of a stream: leaves and checkpoints that hold, how many are sealed, the root over all, hex.
-
-    `older` counts the checkpoints kept elsewhere that it was held to.
+    """What was found of a stream: leaves and checkpoints that hold, how many are sealed, the root over all, hex, and
+    that over the sealed ones. `older` counts the checkpoints kept elsewhere that it was held to.
     """
 
     stream: str
@@ -71,6 +70,7 @@ class StreamReport:
     checkpoints: int
     older: int
     root: str
+    sealed_root: str
     fault: Fault | None
 
 
