@@ -62,29 +62,28 @@ def command(given: Callable[[], Settings], running: Callable[[Path], Settings]) 
 
         Exit code 0: nothing differs; 1: something does; 2: it could not be done.
         """
-        from amana.operate.replay.options import Options, named_tables
-
-        trusted = all_keys(key, keys)
-
-        def options() -> Options:
-            asked = Options(
-                _log(log, from_export, from_audit), named_tables(only), None if until is None else _instant(until)
-            )
-            asked = asked._replace(from_snapshot=from_snapshot, write_snapshot=write_snapshot, export=export)
-            asked = asked._replace(scratch_url=scratch_url, keep=keep, rows_in_memory=rows_in_memory)
-            asked = asked._replace(from_export=from_export, from_audit=from_audit, compare=not no_compare)
-            asked = asked._replace(keys=trusted, checkpoints=checkpoints or ())
-            asked.require_sense()
-            return asked
-
-        def settings(asked: Options) -> Settings:
-            found = given()
-            return found if asked.needs_no_stack(found, story=bool(subjects)) else running(data_dir)
-
+        asked = {"log": log, "only": only, "until": until, "scratch_url": scratch_url, "keep": keep, "export": export}
+        asked |= {"from_snapshot": from_snapshot, "write_snapshot": write_snapshot, "compare": not no_compare}
+        asked |= {"from_export": from_export, "from_audit": from_audit, "rows_in_memory": rows_in_memory}
+        asked |= {"keys": all_keys(key, keys), "checkpoints": checkpoints or ()}
         subjects = [id_ for id_ in (customer, account, loan, decision) if id_ is not None]
-        _do(lambda: _work(settings(asked := options()), asked, subjects), report)
+        _do(lambda: _work(*_made(asked, given, lambda: running(data_dir), subjects), subjects), report)
 
     return replay
+
+
+def _made(
+    asked: dict[str, Any], given: Callable[[], Settings], running: Callable[[], Settings], subjects: list[UUID]
+) -> tuple[Settings, Any]:
+    """The settings and the `Options` that the words come to. Raises `CannotReplay` and `ValueError`."""
+    from amana.operate.replay.options import Options, named_tables
+
+    log = _log(asked["log"], asked["from_export"], asked["from_audit"])
+    until = None if asked["until"] is None else _instant(asked["until"])
+    options = Options(**asked | {"log": log, "only": named_tables(asked["only"]), "until": until})
+    options.require_sense()
+    found = given()
+    return (found if options.needs_no_stack(found, story=bool(subjects)) else running()), options
 
 
 def _do(work: Callable[[], Coroutine[Any, Any, tuple[dict[str, Any], bool]]], report: Path | None) -> None:
