@@ -107,7 +107,7 @@ MISTAKES = """
 --from-export src --key k                | --from-export: src holds no whole stream eligibility: export again
 --from-audit 127.0.0.1:7803 --key k      | --from-audit is an address such as http://127.0.0.1:7803, not 127.0.0.1
 --from-audit http://[ --key k            | --from-audit is an address such as http://127.0.0.1:7803, not http://[
---from-audit http://127.0.0.1:1 --key k  | --from-audit: the key 'k':
+--from-audit http://127.0.0.1:1 --key k  | AMANA_API_KEY is not set: it is needed to read --from-audit
 --from-export . --from-audit http://h --key k | --from-export and --from-audit are two logs: name one
 --from-export . --key k --log audit      | --log audit is a log of its own: it does not go with --from-export
 --key k                                  | --key, --keys and --checkpoints go with --from-export or --from-audit

@@ -62,10 +62,10 @@ def command(given: Callable[[], Settings], running: Callable[[Path], Settings]) 
 
         Exit code 0: nothing differs; 1: something does; 2: it could not be done.
         """
-        asked = {"log": log, "only": only, "until": until, "scratch_url": scratch_url, "keep": keep, "export": export}
+        asked: dict[str, Any] = {"log": log, "only": only, "until": until, "keep": keep, "export": export}
         asked |= {"from_snapshot": from_snapshot, "write_snapshot": write_snapshot, "compare": not no_compare}
         asked |= {"from_export": from_export, "from_audit": from_audit, "rows_in_memory": rows_in_memory}
-        asked |= {"keys": all_keys(key, keys), "checkpoints": checkpoints or ()}
+        asked |= {"keys": all_keys(key, keys), "checkpoints": checkpoints or (), "scratch_url": scratch_url}
         subjects = [id_ for id_ in (customer, account, loan, decision) if id_ is not None]
         _do(lambda: _work(*_made(asked, given, lambda: running(data_dir), subjects), subjects), report)
 
