@@ -57,6 +57,9 @@ CONNECTION_TROUBLE = (
 )
 """The connection broke, or there is none: it passes by itself."""
 
+LockTimeout = asyncpg.LockNotAvailableError
+"""A lock was waited for in vain. The transaction is lost."""
+
 
 class DatabaseUnavailable(Exception):
     """The database does not answer, or answered that it can't. `outcome_known` is False when a COMMIT was under way."""
