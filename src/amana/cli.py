@@ -189,7 +189,7 @@ def _running(data_dir: Path) -> Settings:
 
 
 app.add_typer(audit.group(_given, _running), name="audit")
-app.command("replay")(replays.command(_running))
+app.command("replay")(replays.command(_given, _running))
 app.add_typer(bench.group(_given), name="bench")
 app.add_typer(eligibility.group(_running), name="eligibility")
 app.add_typer(streams.group(_running), name="events")

@@ -21,12 +21,16 @@ async def live(fresh: Settings) -> dict[str, set[str]]:
     """The columns of every live table."""
     connection = await asyncpg.connect(fresh.owner_database_url)
     try:
-        found: dict[str, set[str]] = defaultdict(set)
-        for row in await connection.fetch(COLUMNS):
-            found[row["name"]].add(row["column"])
-        return found
+        return await columns_of(connection)
     finally:
         await connection.close()
+
+
+async def columns_of(connection: asyncpg.Connection) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in await connection.fetch(COLUMNS):
+        found[row["name"]].add(row["column"])
+    return found
 
 
 def rebuilt() -> dict[str, set[str]]:
@@ -43,12 +47,35 @@ def rebuilt() -> dict[str, set[str]]:
     return found
 
 
-def test_a_new_column_is_rebuilt_or_its_absence_is_explained(live: dict[str, set[str]]) -> None:
-    assert {name: live[name] for name in rebuilt()} == rebuilt()
+def unexplained(live: dict[str, set[str]]) -> set[str]:
+    """The live tables, and `table.column` of those that are rebuilt, of which nobody says what a replay does; and what
+    is said of tables and columns that are not there."""
+    told = rebuilt()
+    found = live.keys() ^ (told.keys() | NOT_REBUILT_TABLES.keys())
+    return found | {f"{name}.{column}" for name in told if name in live for column in live[name] ^ told[name]}
 
 
-def test_a_new_table_is_rebuilt_or_its_absence_is_explained(live: dict[str, set[str]]) -> None:
-    assert live.keys() == rebuilt().keys() | NOT_REBUILT_TABLES.keys()
+def test_every_table_and_column_is_rebuilt_or_its_absence_is_explained(live: dict[str, set[str]]) -> None:
+    assert unexplained(live) == set()
+    assert not rebuilt().keys() & NOT_REBUILT_TABLES.keys()
+    assert all(NOT_REBUILT_TABLES.values())
+    assert all(reason for columns in NOT_REBUILT.values() for reason in columns.values())
+
+
+async def test_a_new_table_or_column_of_which_nobody_says_anything_is_seen(fresh: Settings) -> None:
+    connection = await asyncpg.connect(fresh.owner_database_url)
+    try:
+        await connection.execute("CREATE TABLE eligibility.promises (id uuid, made_at timestamptz)")
+        await connection.execute("ALTER TABLE transactions.withdrawn_offers ADD COLUMN why text")
+        await connection.execute("ALTER TABLE eligibility.reversals DROP COLUMN over_version")
+        found = await columns_of(connection)
+    finally:
+        await connection.close()
+    assert unexplained(found) == {
+        "eligibility.promises",
+        "transactions.withdrawn_offers.why",
+        "eligibility.reversals.over_version",
+    }
 
 
 def test_no_column_is_both_rebuilt_and_explained_away() -> None:

@@ -91,18 +91,19 @@ class StreamCheck:
 
     async def run(self) -> StreamReport:
         """The report."""
-        fault, sealed = None, 0
+        fault, sealed, sealed_root = None, 0, self._tree.root()
         try:
             self._stored = await self._source.highest() + 1
             self._next_older = next(self._older, None)
             async for step in self._source.steps():
                 await self._check_step(step)
-                sealed = self._tree.size
+                sealed, sealed_root = self._tree.size, self._tree.root()
             await self._check_beyond()
         except Bad as bad:
             fault = bad.fault
         root = self._tree.root().hex()
-        return StreamReport(self._stream, self._tree.size, sealed, self._checkpoints, self._held_to, root, fault)
+        counts = self._tree.size, sealed, self._checkpoints, self._held_to
+        return StreamReport(self._stream, *counts, root, sealed_root.hex(), fault)
 
     async def _check_step(self, step: SignedStep) -> None:
         """A checkpoint, and the leaves that it added."""

@@ -79,7 +79,7 @@ class ExportLog:
     async def where_is(self, leaf_hash: bytes) -> int | None:
         """Where the leaf with this hash is. Reads every bundle."""
         for number in _numbers(self._folder, 0, self._claimed):
-            if (at := _index(_entries(self._folder, number)[0], leaf_hash)) is not None:
+            if (at := _index(entries_of(self._folder, number)[0], leaf_hash)) is not None:
                 return number * TILE_WIDTH + at
         return None
 
@@ -130,7 +130,7 @@ def scan_export(folder: Path, stream: str, start: int, stop: int, claimed: int, 
             if scan.gap:
                 break
             continue
-        entries, rest = _entries(folder, first // TILE_WIDTH)
+        entries, rest = entries_of(folder, first // TILE_WIDTH)
         scan.add(scan_bodies(stream, first, entries[:TILE_WIDTH]))
         if len(entries) > TILE_WIDTH:
             scan.odd = scan.odd or Fault(stream, first + TILE_WIDTH, Kind.MALFORMED, "a bundle has too many entries")
@@ -161,11 +161,11 @@ def dropped_in(folder: Path, stream: str, announcing: str) -> Dropped | None:
     if not said.isdigit():
         return None
     number, at = divmod(int(said), TILE_WIDTH)
-    entries, _ = _entries(folder / announcing, number)
+    entries, _ = entries_of(folder / announcing, number)
     return read_dropped(entries[at], stream) if at < len(entries) else None
 
 
-def _entries(folder: Path, number: int) -> tuple[list[bytes], bytes]:
+def entries_of(folder: Path, number: int) -> tuple[list[bytes], bytes]:
     """The whole entries of a bundle, none where there is no file of it, and what is behind them that is none."""
     return split_bundle(_read(folder, Tile(None, number)) or b"")
 

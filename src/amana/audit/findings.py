@@ -62,9 +62,8 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:
-    """What was found of a stream: leaves and checkpoints that hold, how many are sealed, the root over all, hex.
-
-    `older` counts the checkpoints kept elsewhere that it was held to.
+    """What was found of a stream: leaves and checkpoints that hold, how many are sealed, the root over all, hex, and
+    that over the sealed ones. `older` counts the checkpoints kept elsewhere that it was held to.
     """
 
     stream: str
@@ -73,6 +72,7 @@ class StreamReport:
     checkpoints: int
     older: int
     root: str
+    sealed_root: str
     fault: Fault | None
     dropped: Dropped | None = None
     """What retention dropped of it, of which the hashes are checked."""

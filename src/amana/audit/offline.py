@@ -29,16 +29,22 @@ async def verify_export(
     """
     if not any((folder / stream).is_dir() for stream in LOGS):
         raise CannotVerify(f"{folder} is no export of the log: it has none of the folders {', '.join(LOGS)}")
-    origin, trusted = _read_keys(keys)
-    kept = kept_notes(checkpoints)
-    unknown = [note for note in kept if note.partition("\n")[0] not in {f"{origin}/{stream}" for stream in LOGS}]
-    if unknown:
-        raise CannotVerify(f"a checkpoint is of {unknown[0].partition(chr(10))[0]}, the keys are of {origin}")
+    origin, trusted = read_keys(keys)
+    kept = read_kept(origin, checkpoints)
     reports = [
         await _verify_stream(folder, origin, stream, trusted, notes_of(kept, f"{origin}/{stream}"), progress)
         for stream in LOGS
     ]
     return VerifyReport(tuple(reports))
+
+
+def read_kept(origin: str, checkpoints: Iterable[Path]) -> list[str]:
+    """The notes in files that somebody kept of this log, in order of size. Raises `CannotVerify` and `OSError`."""
+    kept = kept_notes(checkpoints)
+    unknown = [note for note in kept if note.partition("\n")[0] not in {f"{origin}/{stream}" for stream in LOGS}]
+    if unknown:
+        raise CannotVerify(f"a checkpoint is of {unknown[0].partition(chr(10))[0]}, the keys are of {origin}")
+    return kept
 
 
 async def _verify_stream(
@@ -48,7 +54,7 @@ async def _verify_stream(
         keys = _keys(folder, origin, stream, trusted)
     except NoteError as error:
         fault = Fault(stream, 0, Kind.CHECKPOINT, f"the rotations of the keys: {error}")
-        return StreamReport(stream, 0, 0, 0, 0, EMPTY_ROOT.hex(), fault)
+        return StreamReport(stream, 0, 0, 0, 0, EMPTY_ROOT.hex(), EMPTY_ROOT.hex(), fault)
     with Workers(leaves_at_hand(folder / stream)) as workers:
         dropped = dropped_in(folder, stream, ACCESSES)
         log = ExportLog(folder / stream, stream, workers, dropped.below if dropped else 0)
@@ -63,8 +69,8 @@ def _keys(folder: Path, origin: str, stream: str, trusted: Sequence[bytes]) -> S
     return stream_keys(origin, stream, trusted, list(read_notes(rotations)) if rotations.is_file() else [])
 
 
-def _read_keys(texts: Sequence[str]) -> tuple[str, list[bytes]]:
-    """The log's origin and the public keys, from verifier keys of any of its streams."""
+def read_keys(texts: Sequence[str]) -> tuple[str, list[bytes]]:
+    """The log's origin and the public keys, from verifier keys of any of its streams. Raises `CannotVerify`."""
     found = [_read_key(text) for text in texts]
     if not found:
         raise CannotVerify("a verifier key is needed: verifying with the export's own would prove nothing")

@@ -71,10 +71,11 @@ async def change_step(connection: Connection, saga: Saga, before: Step, step: St
 
 
 async def set_state(
-    connection: Connection, saga: Saga, state: SagaState, pause_s: float = 0.0, version: int | None = None
+    connection: Connection, saga: Saga, state: SagaState, pause_s: float = 0.0, over: tuple[datetime, int] | None = None
 ) -> None:
-    """How a reversal goes on, and when; `version` of the decision where it is over."""
-    await connection.execute(SQL["set_state"], saga.tenant, saga.reversal_id, state, pause_s, version)
+    """How a reversal goes on, and when; `over` is the instant and version of the decision where it is."""
+    key = saga.tenant, saga.reversal_id
+    await connection.execute(SQL["set_state"], *key, state, pause_s, *(over or (None, None)))
 
 
 async def postpone(connection: Connection, saga: Saga, pause_s: float) -> None:

@@ -70,10 +70,11 @@ WHERE tenant = $1 AND reversal_id = $2 AND offer = $3 AND state = $4 AND refusal
 UPDATE reversal_steps SET state = $4, stuck_because = NULL WHERE tenant = $1 AND reversal_id = $2 AND offer = $3;
 
 -- name: set_state
--- How a reversal goes on; what the ledger answered ends the count of attempts. Over: at which version of the decision.
+-- How a reversal goes on; what the ledger answered ends the count of attempts. Over: when, and at which version
+-- of the decision, as its event says.
 UPDATE reversals
 SET state = $3, attempts = 0, due_at = clock_timestamp() + make_interval(secs => $4),
-    over_at = CASE WHEN $3 = 'over' THEN clock_timestamp() END, over_version = $5
+    over_at = $5, over_version = $6
 WHERE tenant = $1 AND reversal_id = $2;
 
 -- name: postpone

@@ -14,6 +14,7 @@ refuses, a person is needed.
 import asyncio
 import random
 from contextlib import suppress
+from datetime import datetime
 
 import msgspec
 
@@ -130,18 +131,17 @@ async def _conclude(connection: Connection, saga: Saga, pause_s: float) -> None:
     if found.state is not SagaState.RUNNING:
         return  # somebody else concluded
     state = state_of(found.steps)
-    version = None
-    if state is not SagaState.RUNNING:
-        standing = Standing.REVERSED if state is SagaState.OVER else Standing.REVERSING
-        version = await reversal_store.move_version(connection, found, standing)
-    over = version if state is SagaState.OVER else None
-    await reversal_store.set_state(connection, found, state, pause_s, over)
-    if version is not None:
-        await _tell(connection, found, state, version)
-
-
-async def _tell(connection: Connection, saga: Saga, state: SagaState, version: int) -> None:
+    if state is SagaState.RUNNING:
+        return await reversal_store.set_state(connection, found, state, pause_s)
+    standing = Standing.REVERSED if state is SagaState.OVER else Standing.REVERSING
+    version = await reversal_store.move_version(connection, found, standing)
     now = await reversal_store.read_clock(connection)
+    over = (now, version) if state is SagaState.OVER else None
+    await reversal_store.set_state(connection, found, state, pause_s, over)
+    await _tell(connection, found, state, version, now)
+
+
+async def _tell(connection: Connection, saga: Saga, state: SagaState, version: int, now: datetime) -> None:
     if state is SagaState.STUCK:
         return await append(connection, [stuck(saga, version, now)])
     review = await review_store.find_review(connection, saga.tenant, saga.reversal_id)

@@ -78,7 +78,7 @@ def _add_verify(audit: typer.Typer, settings: Callable[[Path], Settings]) -> Non
                 raise typer.Exit(EXIT_CANNOT)
             finish(_verified(_verify_running(settings(data_dir), checkpoints or [])), report)
         else:
-            finish(_verified(_verify_export(directory, _all_keys(key, keys), checkpoints or [])), report)
+            finish(_verified(_verify_export(directory, all_keys(key, keys), checkpoints or [])), report)
 
 
 def _add_export(audit: typer.Typer, settings: Callable[[Path], Settings]) -> None:
@@ -150,7 +150,7 @@ def _export(settings: Settings, directory: Path) -> "Exported":
         raise typer.Exit(EXIT_NOT_OK) from error
 
 
-def _all_keys(given: list[str] | None, file: Path | None) -> list[str]:
+def all_keys(given: list[str] | None, file: Path | None) -> list[str]:
     """The keys on the command line and those of a file."""
     with _explained():
         lines = file.read_text(encoding="utf-8").splitlines() if file else []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.operate.replay.conftest import ReadingFrom
 from tests.operate.replay.town import Town
 from typer.testing import CliRunner, Result
 
@@ -64,6 +65,31 @@ async def test_a_story_is_told_and_nothing_is_an_exit_code(amana: Amana, town: T
     assert (nothing.exit_code, nothing.stdout) == (1, "0 events\n")
 
 
+async def test_an_auditor_needs_no_stack_only_an_export_a_key_and_a_database(
+    reading_from: ReadingFrom, site: Stack, town: Town, tmp_path: Path
+) -> None:
+    options = await reading_from("export")
+    keys = tmp_path / "keys"
+    keys.write_text("\n".join(options["keys"]))
+    words = ["replay", "--data-dir", str(tmp_path), "--from-export", str(options["from_export"]), "--keys", str(keys)]
+    shards = {"AMANA_LEDGER_SHARDS": str(site.settings.ledger_shards)}
+
+    def run(*more: str) -> Result:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(CliRunner().invoke, app, [*words, *more], env=shards).result()
+
+    built = run("--no-compare", "--scratch-url", site.settings.owner_audit_database_url, "--only", "loans,reversals")
+    assert built.exit_code == 0, built.output
+    assert "0 differences within the log, compared with nothing else" in built.stdout
+    assert "What the log comes to" in built.stdout
+    told = run("--loan", str(town.loan))
+    assert "RepaymentReversed" in told.stdout, told.output
+    for more, said in ((("--no-compare",), "no stack runs on"), ((), "no stack runs on")):
+        missing = run(*more)
+        assert missing.exit_code == 2
+        assert said in missing.stderr
+
+
 MISTAKES = """
 --only loans,debts                       | --only: there is no table 'debts'; there are accounts, transfers,
 --log kafka                              | --log is audit or outbox, not kafka
@@ -75,6 +101,18 @@ MISTAKES = """
 --from-snapshot nowhere.snapshot         | --from-snapshot: nowhere.snapshot does not exist
 --write-snapshot no/such/folder          | --write-snapshot: no/such does not exist
 --export no/such/folder                  | --export: no/such/folder is no folder
+--from-export . | --from-export needs a verifier key that you trust: --key or --keys (`amana audit key show`)
+--from-audit http://127.0.0.1:1 | --from-audit needs a verifier key that you trust: --key or --keys
+--from-export nowhere --key k            | --from-export: nowhere is no folder
+--from-export src --key k                | --from-export: src holds no whole stream eligibility: export again
+--from-audit 127.0.0.1:7803 --key k      | --from-audit is an address such as http://127.0.0.1:7803, not 127.0.0.1
+--from-audit http://[ --key k            | --from-audit is an address such as http://127.0.0.1:7803, not http://[
+--from-audit http://127.0.0.1:1 --key k  | AMANA_API_KEY is not set: it is needed to read --from-audit
+--from-export . --from-audit http://h --key k | --from-export and --from-audit are two logs: name one
+--from-export . --key k --log audit      | --log audit is a log of its own: it does not go with --from-export
+--key k                                  | --key, --keys and --checkpoints go with --from-export or --from-audit
+--checkpoints README.md                  | --key, --keys and --checkpoints go with --from-export or --from-audit
+--keys no/such/file                      | [Errno 2] No such file or directory: 'no/such/file'
 """
 
 

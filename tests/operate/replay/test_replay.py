@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.operate.replay.conftest import Database, Replaying
+from tests.operate.replay.conftest import PLACES, Database, ReadingFrom, Replaying
 
 from amana.domain.event_types import VERSIONS
-from amana.operate.replay.options import Log
 from amana.operate.replay.tables import TABLES
 from amana.operate.stack import Stack
 
@@ -27,10 +26,13 @@ async def test_a_day_with_every_kind_of_event_is_rebuilt_row_by_row(replaying: R
     assert {row["type"] for row in written} == VERSIONS.keys() - WRITTEN_BY_AUDIT
 
 
-@pytest.mark.parametrize("log", list(Log))
-async def test_both_logs_say_the_same(replaying: Replaying, log: Log) -> None:
-    result = await replaying(log=log)
+@pytest.mark.parametrize("place", PLACES)
+async def test_wherever_the_log_is_read_it_says_the_same(
+    replaying: Replaying, reading_from: ReadingFrom, place: str
+) -> None:
+    result = await replaying(**await reading_from(place))
     assert result.differences == []
+    assert sum(result.later.values()) == 0
     assert result.events > 200
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.operate.replay.conftest import Replaying
+from tests.operate.replay.conftest import PLACES, ReadingFrom, Replaying
 from tests.operate.replay.town import Town
 
 from amana.operate.replay.options import CannotReplay, Log
@@ -43,18 +43,19 @@ def with_manifest(place: Path, change: Callable[[Manifest], Manifest]) -> Path:
     return rewritten(place, changed)
 
 
-@pytest.mark.parametrize("log", list(Log))
+@pytest.mark.parametrize("place", PLACES)
 async def test_a_replay_from_a_snapshot_reads_only_what_came_after_it(
-    replaying: Replaying, town: Town, snapshot: Path, log: Log
+    replaying: Replaying, reading_from: ReadingFrom, town: Town, snapshot: Path, place: str
 ) -> None:
     whole = (await replaying()).events
     for number in range(3):
         await town.move(amount=11 + number)
     await town.lender.loan(await town.lender.customer())
-    result = await replaying(from_snapshot=snapshot, log=log)
+    options = await reading_from(place)
+    result = await replaying(from_snapshot=snapshot, **options)
     assert result.differences == []
     assert 10 < result.events < 40 < whole
-    again = await replaying(from_snapshot=snapshot, log=log, rows_in_memory=3, only=("accounts", "exposures"))
+    again = await replaying(from_snapshot=snapshot, **options, rows_in_memory=3, only=("accounts", "exposures"))
     assert again.differences == []
 
 

@@ -7,14 +7,12 @@ from typing import NamedTuple
 
 import asyncpg
 import pytest
-from rich.console import Console
-from tests.operate.replay.conftest import Database, Replaying
+from tests.operate.replay.conftest import QUIET, Database, Replaying
 from tests.operate.replay.town import Town
 
 from amana.operate.replay.options import Log, Options
 from amana.operate.replay.result import Replayed
 from amana.operate.replay.run import replay
-from amana.operate.replay.telling import Telling
 from amana.operate.stack import Stack
 
 
@@ -111,6 +109,31 @@ CRIMES = {
         "UPDATE eligibility.policy_steps SET valid_from = now() WHERE valid_from > now()",
         ("policy_steps", "valid_from", "*", "*"),
     ),
+    "a reversal that nobody ended": Crime(
+        "eligibility.reversals",
+        "UPDATE eligibility.reversals SET state = 'stuck', over_at = NULL, over_version = NULL",
+        ("reversals", "state", "stuck", "over"),
+    ),
+    "how a loan was to be undone": Crime(
+        "eligibility.reversals",
+        "UPDATE eligibility.reversals SET undo = '{}'",
+        ("reversals", "undo", "*", "*"),
+    ),
+    "an offer that was booked after all": Crime(
+        "eligibility.reversal_steps",
+        "UPDATE eligibility.reversal_steps SET state = 'unknown', loan = NULL WHERE state = 'reversed'",
+        ("reversal_steps", "state", "unknown", "reversed"),
+    ),
+    "why a loan was kept": Crime(
+        "eligibility.reversal_steps",
+        "UPDATE eligibility.reversal_steps SET kept_because = 'repaid' WHERE state = 'kept'",
+        ("reversal_steps", "kept_because", "repaid", "abandoned"),
+    ),
+    "an offer that can be booked again": Crime(
+        "transactions.withdrawn_offers",
+        "DELETE FROM transactions.withdrawn_offers",
+        ("withdrawn_offers", "the row", "(no row)", "a row"),
+    ),
     "a mark": Crime(
         "transactions.marks",
         "UPDATE transactions.marks SET version = version + 1",
@@ -161,7 +184,7 @@ async def found(site: Stack, town: Town) -> Replayed:
         stack.push_async_callback(database.close)
         for number, crime in enumerate(CRIMES.values()):
             await stack.enter_async_context(committed(database, crime, number))
-        return await replay(site.settings, Options(), Telling(Console(), quiet=True))
+        return await replay(site.settings, Options(), QUIET)
 
 
 @pytest.mark.parametrize("crime", CRIMES.values(), ids=CRIMES.keys())

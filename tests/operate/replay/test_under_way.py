@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 from tests.chaos.site import until
-from tests.operate.replay.conftest import Database, Replaying
+from tests.operate.replay.conftest import PLACES, UNSEQUENCED, Database, ReadingFrom, Replaying
 from tests.operate.replay.town import Town
 
 from amana.infra.http import UpstreamUnavailable
@@ -20,10 +20,6 @@ CALLERS = 4
 SEQUENCED_S = 20.0
 """By when the relay has given positions to what was committed."""
 VICTIMS = ("transactions", "eligibility", "relay")
-UNSEQUENCED = """
-SELECT (SELECT count(*) FROM transactions.outbox LEFT JOIN transactions.positions USING (seq) WHERE position IS NULL)
-     + (SELECT count(*) FROM eligibility.outbox LEFT JOIN eligibility.positions USING (seq) WHERE position IS NULL)
-"""
 
 
 @asynccontextmanager
@@ -59,12 +55,15 @@ async def traffic(town: Town) -> AsyncIterator[list[int]]:
         await asyncio.gather(*callers, return_exceptions=True)
 
 
-@pytest.mark.parametrize("log", list(Log))
-async def test_traffic_while_it_runs_is_no_difference(replaying: Replaying, town: Town, log: Log) -> None:
+@pytest.mark.parametrize("place", PLACES)
+async def test_traffic_while_it_runs_is_no_difference(
+    replaying: Replaying, reading_from: ReadingFrom, town: Town, place: str
+) -> None:
+    options = await reading_from(place)
     async with traffic(town) as answered:
         for _ in range(3):
             before = len(answered)
-            result = await replaying(log=log)
+            result = await replaying(**options)
             assert result.differences == []
             assert len(answered) > before, "nothing went on meanwhile"
 

@@ -21,7 +21,7 @@ class Town:
         self.customer = uuid4()
         self.loan = near(self.customer)
         self.till, self.purse = uuid4(), uuid4()
-        self.contested = self.nothing = uuid4()
+        self.contested = self.withdrawn = self.nothing = uuid4()
 
     async def day(self) -> None:
         """Everything, once."""
@@ -122,7 +122,7 @@ class Town:
         await self.review(judge, f"/v1/appeals/{appeal}/resolutions", **changed, **SAID)
         booking = {"id": near(customer), "offer_id": override}
         await lender.must("POST", "transactions", "/v1/loans", booking)
-        withdrawn = await self.ask(await lender.customer())
+        withdrawn = self.withdrawn = await self.ask(await lender.customer())
         await self.review(judge, f"/v1/decisions/{withdrawn}/reversals", **SAID)
         await Desk(lender, judge, customer).over(withdrawn)
         upheld = await self.ask(await lender.customer(kyc_tier=1, birth_date=None))

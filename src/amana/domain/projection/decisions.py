@@ -8,8 +8,9 @@ from amana.domain.decision import Decision, canonical
 from amana.domain.policy import Outcome
 from amana.domain.pricing import Price
 from amana.domain.projection.eligibility_rows import AppealRow, DecisionRow, ReviewRow, StandingRow
+from amana.domain.projection.reversals import Halted
 from amana.domain.projection.state import Needs, State
-from amana.domain.projection.told import Decided, Reviewed, Stuck, Told
+from amana.domain.projection.told import Decided, Reviewed, Told
 from amana.domain.review import OverrideTerms
 
 KINDS = {
@@ -72,12 +73,12 @@ def needs_reviewed(told: Told[Reviewed], _state: State) -> Needs:
         yield "appeals", (told.tenant, told.data.appeal)
 
 
-def step(state: State, told: Told[Stuck], position: int | None) -> None:
+def step(state: State, told: Told[Halted], position: int | None) -> None:
     """A reversal that went on without a person: it got stuck."""
     _stand(state, told, told.data.standing, position)
 
 
-def needs_step(told: Told[Stuck], _state: State) -> Needs:
+def needs_step(told: Told[Halted], _state: State) -> Needs:
     """The decision's standing."""
     yield "decision_standings", (told.tenant, told.aggregate.id)
 

@@ -102,6 +102,34 @@ class AppealRow(Struct, gc=False):
     position: int | None = None
 
 
+class ReversalRow(Struct):
+    """A reversal with something to undo. `undo` says whether and how loans are, as JSON; `steps` are its offers."""
+
+    tenant: int
+    reversal_id: UUID
+    decision_id: UUID
+    state: str
+    undo: bytes
+    begun_at: datetime
+    steps: list[UUID]
+    over_at: datetime | None = None
+    over_version: int | None = None
+    position: int | None = None
+
+
+class ReversalStepRow(Struct, gc=False):
+    """What became of one offer; while its reversal runs nothing is said of it."""
+
+    tenant: int
+    reversal_id: UUID
+    offer: UUID
+    state: str | None = None
+    loan: UUID | None = None
+    kept_because: str | None = None
+    stuck_because: str | None = None
+    position: int | None = None
+
+
 class PolicyRow(NamedTuple):
     """A version of a policy, by the hash that names its document."""
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from amana.domain.projection import customers, decisions, ledger, lending, policies, told
+from amana.domain.projection import customers, decisions, ledger, lending, policies, reversals, told
 from amana.domain.projection.state import Needs, State
 from amana.domain.projection.told import Told
 
@@ -15,7 +15,7 @@ VERSION_MAX = 1
 NO_EFFECT: frozenset[str] = frozenset(
     (
         *("AuditRead", "BodiesDropped", "CustomerRecordRead", "LedgerRecordRead"),
-        *("CustomerErasurePlanned", "CustomerExported", "OfferWithdrawn"),
+        *("CustomerErasurePlanned", "CustomerExported"),
     )
 )
 """Types of which nothing follows for any row that is rebuilt. Whoever adds an event decides: here, or a fold."""
@@ -60,13 +60,15 @@ def _ledger(needs: Callable[[Any, State], Needs], apply: Callable[[State, Any, i
 
 _MOVE = _fold(told.Moved, _ledger(ledger.needs_sides, ledger.move))
 _STATUS = _fold(told.StatusChanged, _ledger(ledger.needs_account, ledger.change_status))
-_REVIEW = _fold(told.Reviewed, Part(Group.DECISIONS, decisions.needs_reviewed, decisions.review))
+_REVIEWED = Part(Group.DECISIONS, decisions.needs_reviewed, decisions.review)
+_HELP = _fold(reversals.Helped, _REVIEWED, Part(Group.DECISIONS, reversals.needs_helped, reversals.go_on))
 _POLICY = _fold(told.PolicyTold, Part(Group.POLICIES, policies.needs_product, policies.change))
 
 FOLDS: Mapping[str, Fold] = {
     **dict.fromkeys(ledger.KINDS, _MOVE),
     **dict.fromkeys(ledger.STATUSES, _STATUS),
-    **dict.fromkeys(decisions.KINDS, _REVIEW),
+    **dict.fromkeys(("DecisionOverridden", "DecisionAppealed", "AppealResolved"), _fold(told.Reviewed, _REVIEWED)),
+    **dict.fromkeys(("DecisionReversalResumed", "DecisionReversalAbandoned"), _HELP),
     **dict.fromkeys(policies.STEPS, _POLICY),
     **dict.fromkeys(("PolicyPublished", "PolicyRetired"), _POLICY),
     "AccountOpened": _fold(
@@ -86,7 +88,16 @@ FOLDS: Mapping[str, Fold] = {
     "LoanReversalStarted": _fold(told.Undone, Part(Group.LENDING, lending.needs_undone, lending.begin_reversal)),
     "LoanReversalAbandoned": _fold(told.Undone, Part(Group.LENDING, lending.needs_undone, lending.abandon_reversal)),
     "LoanReversed": _fold(told.Undone, Part(Group.LENDING, lending.needs_undone, lending.undo)),
-    "DecisionReversalStuck": _fold(told.Stuck, Part(Group.DECISIONS, decisions.needs_step, decisions.step)),
+    "OfferWithdrawn": _fold(reversals.Closed, Part(Group.LENDING, decisions.needs_nothing, lending.close_offer)),
+    "DecisionReversalStarted": _fold(
+        reversals.Begun, _REVIEWED, Part(Group.DECISIONS, reversals.needs_begun, reversals.begin)
+    ),
+    "DecisionReversalStuck": _fold(
+        reversals.Halted,
+        Part(Group.DECISIONS, decisions.needs_step, decisions.step),
+        Part(Group.DECISIONS, reversals.needs_halted, reversals.halt),
+    ),
+    "DecisionReversed": _fold(reversals.Ended, _REVIEWED, Part(Group.DECISIONS, reversals.needs_ended, reversals.end)),
     "CustomerFactsRecorded": _fold(
         told.FactsRecorded, Part(Group.CUSTOMERS, customers.needs_customer, customers.record)
     ),

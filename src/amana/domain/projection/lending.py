@@ -5,7 +5,8 @@ from uuid import UUID
 from amana.domain.account import AccountCode
 from amana.domain.ids import shard_of
 from amana.domain.projection.exposures import ExposureRow, limit, owe
-from amana.domain.projection.rows import LoanRow, RepaymentRow
+from amana.domain.projection.reversals import Closed
+from amana.domain.projection.rows import LoanRow, RepaymentRow, WithdrawnRow
 from amana.domain.projection.state import Needs, State
 from amana.domain.projection.told import Booked, Bounded, Opened, Repaid, Settled, Told, Undone
 
@@ -184,6 +185,14 @@ def undo(state: State, told: Told[Undone], position: int | None) -> None:
     loan.closed_at, loan.version = None, told.aggregate.version
     loan.reversed_by, loan.reversed_at = data.reversed_by, data.effective_at
     _owes(state, loan, before, data.outstanding, position)
+
+
+def close_offer(state: State, told: Told[Closed], position: int | None) -> None:
+    """An offer that is never booked; written once."""
+    data = told.data
+    shard = shard_of(data.customer, state.shards)
+    row = WithdrawnRow(told.tenant, data.offer, shard, data.reversal, told.occurred_at, position)
+    state.withdrawn_offers.append(row)
 
 
 def _owes(state: State, loan: LoanRow, before: int, told: int, position: int | None) -> None:

@@ -149,3 +149,14 @@ class RepaymentRow(Struct, gc=False):
     reversed_by: UUID | None = None
     reversal_effective_at: datetime | None = None
     position: int | None = None
+
+
+class WithdrawnRow(NamedTuple):
+    """An offer that is never booked, in its customer's shard."""
+
+    tenant: int
+    offer: UUID
+    shard: int
+    reversal: UUID
+    withdrawn_at: datetime
+    position: int | None

@@ -222,12 +222,6 @@ class Reviewed(msgspec.Struct, frozen=True):
     appeal: UUID | None = None
 
 
-class Stuck(msgspec.Struct, frozen=True):
-    """A reversal that needs a person."""
-
-    standing: str
-
-
 class Undone(msgspec.Struct, frozen=True):
     """What the reversal of its decision does to a loan."""
 

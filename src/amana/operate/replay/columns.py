@@ -11,6 +11,7 @@ ASKED = "how a client put its request, kept to answer the same id again: nothing
 CLOCK = "the database's clock when the row was written; the event has its service's, microseconds to seconds apart"
 FOLLOWS = "follows from columns that are compared"
 SEALED = "sealed under the customer's own key: in no event, and gone once they are erased"
+TURN = "when whoever works it off looks again, and how often the ledger could not be asked since it last answered"
 EVIDENCE = "canonical bytes of the whole working; the event says the same in fields of its own"
 
 NOT_REBUILT: Mapping[str, Mapping[str, str]] = {
@@ -42,6 +43,8 @@ NOT_REBUILT: Mapping[str, Mapping[str, str]] = {
         "expires_at": "that it is an offer is compared; its end is by " + CLOCK,
     },
     "eligibility.reviews": {"asked": ASKED},
+    "eligibility.reversals": dict.fromkeys(("attempts", "due_at"), TURN),
+    "eligibility.reversal_steps": {"refusals": "numbers what is asked of the ledger; what it refused has no event"},
     "eligibility.policies": {"document": "compared by the hash, which a constraint holds it to"},
     "eligibility.policy_steps": {"id": ASKED, "asked_from": ASKED, "taken_at": CLOCK},
     "eligibility.policy_products": {"due_at": FOLLOWS},
@@ -53,14 +56,9 @@ NOT_REBUILT_TABLES: Mapping[str, str] = {
     "eligibility.review_words": WORDS,
     "eligibility.erasures": "how a request to erase is worked off; the vault's database remembers whom",
     **{
-        f"eligibility.{table}": "how a reversal is worked off: compared with its loans by `amana reconcile`"
-        for table in ("reversals", "reversal_steps")
-    },
-    **{
         f"eligibility.{table}": "what the ledger said, kept until an event moves it: the validator compares it"
         for table in ("ledger_standings", "ledger_watermark", "consumer_progress", "consumer_taken", "consumer_letters")
     },
-    "transactions.withdrawn_offers": FOLLOWS + "; no offer in it is booked, says `amana reconcile`",
     "transactions.ids": ASKED + "; what was refused has no event",
     "transactions.commands": ASKED + "; what was refused has no event",
     **{
@@ -70,7 +68,7 @@ NOT_REBUILT_TABLES: Mapping[str, str] = {
     },
 }
 """Whole tables."""
-LIVE_NAMES: Mapping[str, str] = {"is_offer": "expires_at"}
-"""Columns that are compared under another name than the live one."""
+LIVE_NAMES: Mapping[str, str] = {"is_offer": "expires_at", "steps": "reversal_steps.offer"}
+"""Columns that are compared under another name than the live one, or that are rows of another table."""
 MADE_UP = frozenset({"exposures"})
 """Rebuilt tables that have no live one: compared with accounts and loans."""

@@ -10,10 +10,10 @@ from amana.domain.projection.folds import Group
 from amana.domain.projection.state import Contradiction
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
-from amana.operate.replay.log import SQL as LOG
 from amana.operate.replay.options import CannotReplay, Options
 from amana.operate.replay.result import DIFFERENCES_MAX, Difference, Replayed
 from amana.operate.replay.scratch import SQL, Scratch
+from amana.operate.replay.sources import SQL as LOG
 from amana.operate.replay.tables import TABLES, Table
 from amana.operate.replay.telling import Telling
 
@@ -50,15 +50,22 @@ async def require_past(main: Connection, options: Options) -> None:
 
 async def compare_past(scratch: Scratch, options: Options, result: Replayed) -> None:
     """The same with what the ledger's own transfers say of an instant; then what stood, as the API showed it."""
-    assert options.until is not None, "a past instant is named"
-    result.until = utc_text(options.until)
-    if Group.LEDGER not in options.groups:
-        return
-    await scratch.connection.execute(SQL["fill_past_accounts"])
-    for _, table in PAST_TABLES.values():
-        await _compare_table(scratch, table, result)
-    await scratch.connection.execute(SQL["release_overdue"], options.until)
-    result.totals = [dict(row) for row in await scratch.connection.fetch(SQL["totals"])]
+    if Group.LEDGER in options.groups:
+        await scratch.connection.execute(SQL["fill_past_accounts"])
+        for _, table in PAST_TABLES.values():
+            await _compare_table(scratch, table, result)
+    await tell_rebuilt(scratch, options, result)
+
+
+async def tell_rebuilt(scratch: Scratch, options: Options, result: Replayed) -> None:
+    """What stood in the end or, without what was held beyond its time, just before an instant."""
+    if options.until is not None:
+        result.until = utc_text(options.until)
+        await scratch.connection.execute(SQL["release_overdue"], options.until)
+    if Group.LEDGER in options.groups:
+        result.totals = [dict(row) for row in await scratch.connection.fetch(SQL["totals"])]
+    for name in options.tables:
+        result.rebuilt[name] = await scratch.connection.fetchval(SQL["counted"], name)
 
 
 async def _compare_table(scratch: Scratch, table: Table, result: Replayed) -> None:

@@ -1,7 +1,7 @@
 """Pages of events into rows: decoded, their rows brought back where they were put down, folded, written on."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -44,8 +44,8 @@ class Folding:
         """Folds a stream up to position `last`; tells `done` how far it is. Raises `CannotReplay`."""
 
         async def work(page: Page) -> None:
-            await self._fold_page(stream.name, [(row["position"], row["type"], row["body"]) for row in page])
-            done(page[-1]["position"] + 1)
+            await self._fold_page(stream.name, page)
+            done(page[-1].position + 1)
 
         begun = time.monotonic()
         await each(stream.pages(last), work)
@@ -65,7 +65,7 @@ class Folding:
         await self._scratch.put_down(self.state)
         self.seconds += time.monotonic() - begun
 
-    async def _fold_page(self, stream: str, events: list[tuple[int | None, str, bytes]]) -> None:
+    async def _fold_page(self, stream: str, events: Sequence[tuple[int | None, str, bytes]]) -> None:
         state, due = self.state, list(self._read(stream, events))
         for _ in range(ROUNDS if self._scratch.spilled else 0):
             wanted = [need for event in due for part in event.parts for need in part.needs(event.told, state)]
@@ -79,7 +79,7 @@ class Folding:
         if sum(len(getattr(state, name)) for name in KEPT) > self._rows_max:
             await self._scratch.put_down(state)
 
-    def _read(self, stream: str, events: list[tuple[int | None, str, bytes]]) -> Iterator[Due]:
+    def _read(self, stream: str, events: Sequence[tuple[int | None, str, bytes]]) -> Iterator[Due]:
         """The events that change a wanted table, and that took place before the instant that is asked about."""
         until, groups = self.state.until, self._groups
         for position, type_, body in events:

@@ -39,6 +39,10 @@ SELECT tenant, id, shard, loan, amount, fee_part, principal_part, excess, inferr
        reversed_by, reversal_effective_at, NULL::bigint AS position
 FROM transactions.repayments;
 
+-- name: withdrawn_offers
+-- Offers that are never booked.
+SELECT tenant, offer, shard, reversal, withdrawn_at, NULL::bigint AS position FROM transactions.withdrawn_offers;
+
 -- name: exposures
 -- What the control accounts say is owed and may be, with how many loans are open beside them.
 SELECT tenant, customer, currency, a.credit_limit, coalesce(a.owed, 0) AS owed,
@@ -90,6 +94,23 @@ FROM eligibility.reviews;
 -- Appeals.
 SELECT tenant, appeal_id, decision_id, state, filed_at, filed_version, resolution_id, NULL::bigint AS position
 FROM eligibility.appeals;
+
+-- name: reversals
+-- Reversals, with their offers.
+SELECT tenant, reversal_id, decision_id, state, undo, begun_at,
+       ARRAY(SELECT offer FROM eligibility.reversal_steps s
+             WHERE s.tenant = r.tenant AND s.reversal_id = r.reversal_id ORDER BY offer) AS steps,
+       over_at, over_version, NULL::bigint AS position
+FROM eligibility.reversals r;
+
+-- name: reversal_steps
+-- Their steps; of one that runs no more than that it is there, as what moves it on is told in the ledger's events.
+SELECT s.tenant, s.reversal_id, s.offer, CASE WHEN r.state <> 'running' THEN s.state END AS state,
+       CASE WHEN r.state <> 'running' THEN s.loan END AS loan,
+       CASE WHEN r.state <> 'running' THEN s.kept_because END AS kept_because,
+       CASE WHEN r.state <> 'running' THEN s.stuck_because END AS stuck_because, NULL::bigint AS position
+FROM eligibility.reversal_steps s
+LEFT JOIN eligibility.reversals r USING (tenant, reversal_id);
 
 -- name: policies
 -- Versions of policies.

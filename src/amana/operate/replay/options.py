@@ -1,12 +1,14 @@
 """What was asked for, and what can't be done about it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from amana.domain.projection.folds import Group
+from amana.infra.settings import Settings
 from amana.operate.replay.tables import STREAM_OF, TABLES
 
 ROWS_IN_MEMORY = 1_000_000
@@ -27,7 +29,11 @@ class Log(StrEnum):
 
 
 class Options(NamedTuple):
-    """What was asked for. `only` names tables; empty is all of them."""
+    """What was asked for. `only` names tables; empty is all of them.
+
+    An export or an audit service comes in place of `log`: then `keys` are verifier keys that are trusted, `checkpoints`
+    files of notes that somebody kept. Without `compare` there need be no live tables.
+    """
 
     log: Log = Log.AUDIT
     only: Collection[str] = ()
@@ -39,6 +45,28 @@ class Options(NamedTuple):
     export: Path | None = None
     rows_in_memory: int = ROWS_IN_MEMORY
     settle_s: float = SETTLE_S
+    from_export: Path | None = None
+    from_audit: str = ""
+    keys: Sequence[str] = ()
+    checkpoints: Sequence[Path] = ()
+    compare: bool = True
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the log is an export or a service that was named, and so may be that of another platform."""
+        return self.from_export is not None or bool(self.from_audit)
+
+    @property
+    def place(self) -> str:
+        """Where events come from, in words."""
+        return self.from_audit or (str(self.log) if self.from_export is None else f"export {self.from_export}")
+
+    def needs_no_stack(self, settings: Settings, *, story: bool) -> bool:
+        """Whether these settings are enough, so that nobody has to look for a stack that runs here."""
+        if not self.is_named or (self.compare and not story):
+            return False
+        has_scratch = bool(story or self.scratch_url or settings.owner_database_url)
+        return has_scratch and bool((settings.internal_key and settings.api_key) or not self.from_audit)
 
     @property
     def tables(self) -> list[str]:
@@ -67,6 +95,30 @@ class Options(NamedTuple):
                 raise CannotReplay(f"{name}: {place} does not exist")
         if self.export is not None and not self.export.is_dir():
             raise CannotReplay(f"--export: {self.export} is no folder")
+        self._require_place()
+
+    def _require_place(self) -> None:
+        named = "--from-audit" if self.from_audit else "--from-export"
+        if self.from_export is not None and self.from_audit:
+            raise CannotReplay("--from-export and --from-audit are two logs: name one")
+        if not self.is_named:
+            if self.keys or self.checkpoints:
+                raise CannotReplay("--key, --keys and --checkpoints go with --from-export or --from-audit")
+            return
+        if not self.keys:
+            raise CannotReplay(f"{named} needs a verifier key that you trust: --key or --keys (`amana audit key show`)")
+        if self.from_export is not None and not self.from_export.is_dir():
+            raise CannotReplay(f"--from-export: {self.from_export} is no folder")
+        if self.from_audit and not _is_address(self.from_audit):
+            raise CannotReplay(f"--from-audit is an address such as http://127.0.0.1:7803, not {self.from_audit}")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def named_tables(only: str) -> tuple[str, ...]:

@@ -28,16 +28,22 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Replayed(msgspec.Struct):
-    """What was replayed and what differs. `tables` counts rows that differ, `live` those that were compared.
+    """What was replayed and what differs. `tables` counts rows that differ, `live` those that were compared, `rebuilt`
+    those that the log comes to where nothing was. `log` is where events were read from; `later` counts those that came
+    after an export and were read from the outboxes.
 
     `contradictions` are events that do not follow from those before them; `positions` and `roots` say which log it was.
     """
 
     schema: str = ""
+    log: str = ""
+    compared: bool = True
     positions: dict[str, int] = {}
     roots: dict[str, str] = {}
+    later: dict[str, int] = {}
     tails: dict[str, int] = {}
     live: dict[str, int] = {}
+    rebuilt: dict[str, int] = {}
     tables: dict[str, int] = {}
     differences: list[Difference] = []
     differences_of_roots: dict[str, str] = {}

@@ -8,6 +8,9 @@ event are one transaction, so the snapshot sees both or neither; what it sees is
 one in it (positions are only ever added), and the committed events that the relay had not reached (`*_tail` in
 `log.sql`), in the order in which it will take them. The snapshot is held for as long as it takes to copy the live rows,
 not for the folding, which is the long part.
+
+An export has an end, and what came after it is read from the outboxes. Without live tables there is nothing to cut: the
+log is folded up to its end, and what it comes to is told or kept.
 """
 
 import time
@@ -17,23 +20,25 @@ from uuid import UUID
 
 from amana.infra.postgres import Connection
 from amana.infra.settings import Settings
-from amana.operate.replay.compare import compare, compare_past, of_the_log, require_past, wanted_rows
+from amana.operate.replay.compare import compare, compare_past, of_the_log, require_past, tell_rebuilt, wanted_rows
 from amana.operate.replay.folding import Folding
-from amana.operate.replay.log import SQL as LOG
 from amana.operate.replay.log import Stream
-from amana.operate.replay.options import CannotReplay, Log, Options
+from amana.operate.replay.opening import open_sources, require_places
+from amana.operate.replay.options import CannotReplay, Options
 from amana.operate.replay.result import Replayed
 from amana.operate.replay.scratch import Scratch, connected, pipe
 from amana.operate.replay.snapshot import read_snapshot, write_snapshot
+from amana.operate.replay.sources import SQL as LOG
+from amana.operate.replay.sources import Outbox
 from amana.operate.replay.story import Line, Story
 from amana.operate.replay.telling import Telling
 
 
 class Replay:
-    """One replay under way."""
+    """One replay under way. `main` is where the live tables are, None where nothing is compared."""
 
     def __init__(
-        self, main: Connection, streams: list[Stream], scratch: Scratch, options: Options, shards: int
+        self, main: "Connection | None", streams: list[Stream], scratch: Scratch, options: Options, shards: int
     ) -> None:
         self.main = main
         self.streams = streams
@@ -41,20 +46,27 @@ class Replay:
         self.options = options
         self.shards = shards
         self.folding = Folding(scratch, options, shards)
-        self.result = Replayed(schema=scratch.schema if options.keep else "")
+        self.result = Replayed(
+            schema=scratch.schema if options.keep else "", log=options.place, compared=main is not None
+        )
 
     async def run(self, telling: Telling) -> Replayed:
-        """Everything. Raises `CannotReplay` and `DatabaseUnavailable`."""
+        """Everything. Raises `CannotReplay`, `DatabaseUnavailable` and `UpstreamUnavailable`."""
         begun = time.monotonic()
-        await require_past(self.main, self.options)
+        if self.main is not None:
+            await require_past(self.main, self.options)
+            await self._require_same_log(self.main)
         if self.options.from_snapshot is not None:
             await read_snapshot(self.options.from_snapshot, self.scratch, self.streams, self.options, self.shards)
         start = sum(stream.tree.size for stream in self.streams)
         await self._fold_up_to({stream.name: await stream.last() for stream in self.streams}, telling)
-        last = await self._cut(telling)
-        for stream in self.streams:
-            await stream.wait_for(last[stream.name], self.options.settle_s)
-        await self._fold_up_to(last, telling)
+        if self.main is not None:
+            last = await self._cut(self.main, telling)
+            for stream in self.streams:
+                await self._reach(stream, last[stream.name], self.main)
+            await self._fold_up_to(last, telling)
+            for stream in self.streams:
+                await stream.confirm()
         await self._write_snapshot()
         for stream in self.streams:
             await self.folding.fold_tail(stream.name)
@@ -65,15 +77,32 @@ class Replay:
         self._sum_up(start, time.monotonic() - begun)
         return self.result
 
+    async def _require_same_log(self, main: Connection) -> None:
+        """Of an export or a service that was named: its last event is the one that the main database has there.
+
+        Where that was pruned nobody knows, and every row will differ. Raises `CannotReplay`.
+        """
+        for stream in self.streams if self.options.is_named else ():
+            outbox, last = Outbox(stream.name, main), await stream.last()
+            if last > (given := await outbox.last()):
+                longer = (
+                    f"{last + 1:,} events of {stream.name}, and the main database has given {given + 1:,} positions"
+                )
+                raise CannotReplay(f"the {stream.source.place} has {longer}: it is of another log, or of a later one")
+            theirs, ours = [await each.page(max(last, 0), 1) for each in (stream.source, outbox)]
+            if theirs and ours and theirs[0].body != ours[0].body and theirs[0].position == ours[0].position:
+                at = f"its event of {stream.name} at position {last} is not that of the main database"
+                raise CannotReplay(f"the {stream.source.place} is of another log: {at}")
+
     async def _fold_up_to(self, last: dict[str, int], telling: Telling) -> None:
         for stream in self.streams:
             await stream.expect_signed(last[stream.name])
             with telling.folding(stream.name, stream.tree.size, last[stream.name] + 1) as done:
                 await self.folding.fold(stream, last[stream.name], done)
 
-    async def _cut(self, telling: Telling) -> dict[str, int]:
+    async def _cut(self, main: Connection, telling: Telling) -> dict[str, int]:
         """Copies the live rows and the tails of one snapshot; the last position of each stream in it."""
-        main, target = self.main, self.scratch.connection
+        target = self.scratch.connection
         async with main.transaction(isolation="repeatable_read", readonly=True):
             await main.execute(LOG["stay"])
             last = {stream.name: int(await main.fetchval(LOG[f"{stream.name}_last"])) for stream in self.streams}
@@ -84,6 +113,14 @@ class Replay:
                 self.result.live[name] = await pipe(main, query, target, f"live_{name}", *arguments)
         return last
 
+    async def _reach(self, stream: Stream, last: int, main: Connection) -> None:
+        """Has a stream go as far as the main database; what came after an export is read from the outbox."""
+        if stream.source.advice:
+            return await stream.wait_for(last, self.options.settle_s)
+        if (later := last + 1 - stream.tree.size) > 0:
+            self.result.later[stream.name] = later
+            stream.go_on_with(Outbox(stream.name, main))
+
     async def _write_snapshot(self) -> None:
         """Where it was asked for. Of a log that is not the signed one, or contradicts itself, there is none."""
         place = self.options.write_snapshot
@@ -93,7 +130,9 @@ class Replay:
         self.result.snapshot = await write_snapshot(place, self.scratch, self.streams, self.shards)
 
     async def _compare(self, telling: Telling) -> None:
-        if self.options.until is None:
+        if self.main is None:
+            await tell_rebuilt(self.scratch, self.options, self.result)
+        elif self.options.until is None:
             await compare(self.scratch, self.options, self.result, telling)
         else:
             await compare_past(self.scratch, self.options, self.result)
@@ -111,42 +150,36 @@ class Replay:
         result.seconds = round(seconds, 3)
 
 
-def require_places(settings: Settings, options: Options) -> None:
-    """Raises `CannotReplay` where the settings do not say where the log is."""
-    if options.log is Log.AUDIT and not settings.owner_audit_database_url:
-        raise CannotReplay("where the audit log is is not set: AMANA_OWNER_AUDIT_DATABASE_URL, or take --log outbox")
-
-
 async def replay(settings: Settings, options: Options, telling: Telling) -> Replayed:
     """Rebuilds and compares. Needs the owners' URLs, or roles that may read both databases and make a schema.
 
-    Raises `CannotReplay` and `DatabaseUnavailable`.
+    Raises `CannotReplay`, `DatabaseUnavailable` and `UpstreamUnavailable`.
     """
-    async with opened(settings, options) as under_way:
+    async with opened(settings, options, telling) as under_way:
         return await under_way.run(telling)
 
 
-async def tell_story(settings: Settings, options: Options, subject: UUID) -> list[Line]:
-    """What happened to one customer, account, loan, hold or decision. Raises `CannotReplay`, `DatabaseUnavailable`."""
-    require_places(settings, options)
-    url = settings.owner_audit_database_url if options.log is Log.AUDIT else settings.owner_database_url
+async def tell_story(settings: Settings, options: Options, subject: UUID, telling: Telling) -> list[Line]:
+    """What happened to one customer, account, loan, hold or decision. Of an export no database is needed.
+
+    Raises `CannotReplay`, `DatabaseUnavailable` and `UpstreamUnavailable`.
+    """
     story = Story(subject, settings.ledger_shards)
-    async with connected(url) as connection:
-        for name in options.streams:
-            await story.read(Stream(name, options.log, connection))
+    async with open_sources(settings, options, telling) as sources:
+        for source in sources:
+            await story.read(Stream(source))
     return story.in_order()
 
 
 @asynccontextmanager
-async def opened(settings: Settings, options: Options) -> AsyncIterator[Replay]:
+async def opened(settings: Settings, options: Options, telling: Telling) -> AsyncIterator[Replay]:
     """A replay that is ready to run, with its scratch schema."""
     require_places(settings, options)
     async with AsyncExitStack() as stack:
-        main = await stack.enter_async_context(connected(settings.owner_database_url))
-        log = main
-        if options.log is Log.AUDIT:
-            log = await stack.enter_async_context(connected(settings.owner_audit_database_url, "audit"))
-        streams = [Stream(name, options.log, log) for name in options.streams]
+        main = None
+        if options.compare:
+            main = await stack.enter_async_context(connected(settings.owner_database_url))
+        sources = await stack.enter_async_context(open_sources(settings, options, telling))
         scratch_url = options.scratch_url or settings.owner_database_url
         scratch = await stack.enter_async_context(Scratch.made(scratch_url, keep=options.keep))
-        yield Replay(main, streams, scratch, options, settings.ledger_shards)
+        yield Replay(main, list(map(Stream, sources)), scratch, options, settings.ledger_shards)

@@ -60,6 +60,11 @@ CREATE UNLOGGED TABLE repayments (
     reversal_effective_at timestamptz, position bigint,
     PRIMARY KEY (tenant, id));
 
+-- name: make_withdrawn_offers
+-- Every offer that the log closes. Written once, read once: no key.
+CREATE UNLOGGED TABLE withdrawn_offers (
+    tenant integer, offer uuid, shard smallint, reversal uuid, withdrawn_at timestamptz, position bigint);
+
 -- name: make_exposures
 -- What each customer owes in each currency, from the events of loans and credit lines alone.
 CREATE UNLOGGED TABLE exposures (
@@ -107,6 +112,20 @@ CREATE UNLOGGED TABLE appeals (
     tenant integer, appeal_id uuid, decision_id uuid, state text, filed_at timestamptz, filed_version bigint,
     resolution_id uuid, position bigint,
     PRIMARY KEY (tenant, appeal_id));
+
+-- name: make_reversals
+-- Reversals as the log leaves them.
+CREATE UNLOGGED TABLE reversals (
+    tenant integer, reversal_id uuid, decision_id uuid, state text, undo bytea, begun_at timestamptz, steps uuid[],
+    over_at timestamptz, over_version bigint, position bigint,
+    PRIMARY KEY (tenant, reversal_id));
+
+-- name: make_reversal_steps
+-- What became of their offers, where the log says it.
+CREATE UNLOGGED TABLE reversal_steps (
+    tenant integer, reversal_id uuid, offer uuid, state text, loan uuid, kept_because text, stuck_because text,
+    position bigint,
+    PRIMARY KEY (tenant, reversal_id, offer));
 
 -- name: make_policies
 -- Versions of policies, by the hash of their documents.
@@ -192,6 +211,16 @@ BEGIN
     USING most;
 END $$;
 
+-- name: make_counted
+-- A function that counts the rows of a table.
+CREATE FUNCTION counted(of text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    found bigint;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM %I', of) INTO found;
+    RETURN found;
+END $$;
+
 -- name: by_key
 -- For the rest of this transaction: rows are found by their keys, however large the tables have grown unnoticed.
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
@@ -208,6 +237,10 @@ SELECT twin($1);
 -- name: merge
 -- What waits, in place of what was there.
 SELECT merge($1, $2);
+
+-- name: counted
+-- How many rows a table has.
+SELECT counted($1);
 
 -- name: differences
 -- Rows that are not equal.
@@ -255,6 +288,16 @@ SELECT t.* FROM decision_standings t JOIN unnest($1::integer[], $2::uuid[]) AS w
 -- name: find_appeals
 -- Appeals by key.
 SELECT t.* FROM appeals t JOIN unnest($1::integer[], $2::uuid[]) AS w (tenant, appeal_id) USING (tenant, appeal_id);
+
+-- name: find_reversals
+-- Reversals by key.
+SELECT t.* FROM reversals t JOIN unnest($1::integer[], $2::uuid[]) AS w (tenant, reversal_id)
+    USING (tenant, reversal_id);
+
+-- name: find_reversal_steps
+-- Steps of reversals by key.
+SELECT t.* FROM reversal_steps t JOIN unnest($1::integer[], $2::uuid[], $3::uuid[]) AS w (tenant, reversal_id, offer)
+    USING (tenant, reversal_id, offer);
 
 -- name: find_policy_products
 -- Products by key.

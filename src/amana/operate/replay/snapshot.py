@@ -13,15 +13,13 @@ from typing import IO, Any
 
 import msgspec
 
-from amana.audit.store import Rows
-from amana.audit.tree import Incomplete, tree_at
 from amana.domain.projection.folds import VERSION_MAX
 from amana.operate.replay.log import Stream
-from amana.operate.replay.options import CannotReplay, Log, Options
+from amana.operate.replay.options import CannotReplay, Options
 from amana.operate.replay.scratch import Scratch
 from amana.operate.replay.tables import TABLES
 
-FORMAT = 1
+FORMAT = 2
 """Grows with any change of rows or folds that makes older snapshots wrong."""
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 18
@@ -93,7 +91,7 @@ async def read_snapshot(path: Path, scratch: Scratch, streams: list[Stream], opt
             manifest = msgspec.json.decode(archive.read(MANIFEST), type=Manifest)
             _require_ours(manifest, shards)
             for stream in streams:
-                await _go_to(stream, manifest.streams[stream.name], options.log)
+                await _go_to(stream, manifest.streams[stream.name])
             for name, table in TABLES.items():
                 if table.group in options.groups:
                     with archive.open(f"{name}.copy") as member:
@@ -110,19 +108,18 @@ def _require_ours(manifest: Manifest, shards: int) -> None:
         raise CannotReplay(f"the snapshot was made with {manifest.shards} ledger shards, and there are {shards}")
 
 
-async def _go_to(stream: Stream, place: Place, log: Log) -> None:
+async def _go_to(stream: Stream, place: Place) -> None:
     """Sets the stream to a size of the log that is there now, whose root must be that of the snapshot."""
     last = await stream.last()
     if last + 1 < place.size:
         raise CannotReplay(
             f"the snapshot was made of {place.size:,} events of {stream.name}, and the log has {last + 1:,}"
         )
-    if log is Log.AUDIT:
-        try:
-            stream.tree = await tree_at(Rows(stream.connection), stream.name, place.size)
-        except Incomplete as error:
-            raise CannotReplay(f"the audit log is not whole: {error}") from error
+    tree = await stream.source.tree_at(place.size)
+    if tree is not None:
+        stream.tree = tree
     else:
+        await stream.expect_signed(last)
         async for _ in stream.pages(place.size - 1):
             pass
     if stream.tree.root().hex() != place.root:

@@ -56,13 +56,17 @@ class Story:
         self._words = self._spelt()
 
     async def read(self, stream: Stream) -> None:
-        """Adds what a stream says. Raises `CannotReplay`, also where a story is too long."""
-        async for page in stream.pages(await stream.last()):
+        """Adds what a stream says. Raises `CannotReplay`, also where a story is too long or the log not as signed."""
+        last = await stream.last()
+        await stream.expect_signed(last)
+        async for page in stream.pages(last):
             for position, type_, body in page:
                 if any(word in body for word in self._words):
                     self._add(stream.name, position, type_, body)
             if len(self.lines) > EVENTS_MAX:
                 raise CannotReplay(f"more than {EVENTS_MAX:,} events name it: ask for less, such as one account")
+        if stream.differs:
+            raise CannotReplay(f"{stream.name}: the log is not the one that was signed: {stream.differs}")
 
     def in_order(self) -> list[Line]:
         """By time; of one stream by position."""

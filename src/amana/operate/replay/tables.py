@@ -41,6 +41,7 @@ TABLES: Mapping[str, Table] = {
         Table("marks", Group.LEDGER, rows.MarkRow, ("tenant", "account", "version"), kept=False),
         Table("loans", Group.LENDING, rows.LoanRow, _ID, kept=True),
         Table("repayments", Group.LENDING, rows.RepaymentRow, _ID, kept=True),
+        Table("withdrawn_offers", Group.LENDING, rows.WithdrawnRow, ("tenant", "offer"), kept=False),
         Table("exposures", Group.LENDING, ExposureRow, ("tenant", "customer", "currency"), kept=True),
         Table("customers", Group.CUSTOMERS, eligibility_rows.CustomerRow, ("tenant", "customer"), kept=True),
         Table("customer_blocks", Group.CUSTOMERS, eligibility_rows.BlockRow, ("tenant", "block_id"), kept=True),
@@ -50,6 +51,14 @@ TABLES: Mapping[str, Table] = {
         ),
         Table("reviews", Group.DECISIONS, eligibility_rows.ReviewRow, ("tenant", "review_id"), kept=False),
         Table("appeals", Group.DECISIONS, eligibility_rows.AppealRow, ("tenant", "appeal_id"), kept=True),
+        Table("reversals", Group.DECISIONS, eligibility_rows.ReversalRow, ("tenant", "reversal_id"), kept=True),
+        Table(
+            "reversal_steps",
+            Group.DECISIONS,
+            eligibility_rows.ReversalStepRow,
+            ("tenant", "reversal_id", "offer"),
+            kept=True,
+        ),
         Table("policies", Group.POLICIES, eligibility_rows.PolicyRow, ("tenant", "product", "version"), kept=False),
         Table(
             "policy_steps",

@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
+from amana.audit.findings import Progress
+from amana.operate.leaves_bar import LeavesBar
 from amana.operate.replay.result import Replayed
 
 SHOWN_MAX = 50
@@ -24,7 +27,7 @@ class Telling:
     def folding(self, stream: str, start: int, end: int) -> Iterator[Callable[[int], None]]:
         """A bar from one position to another, or a line for each tenth; gives what tells it how far it is."""
         tenths = 0
-        bar = Progress(
+        bar = Bars(
             *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")),
             *(TimeElapsedColumn(), TimeRemainingColumn()),
             console=self._console,
@@ -44,6 +47,15 @@ class Telling:
         with bar:
             yield done
 
+    @contextmanager
+    def verifying(self) -> Iterator[Progress | None]:
+        """A bar for each stream of an export that is verified; gives what tells it how far that is."""
+        if self._quiet:
+            yield None
+            return
+        with LeavesBar("verified") as bar:
+            yield bar.at
+
     def copying(self, table: str) -> None:
         """A live table is being read."""
         self._say(f"Reading {table} as it stands")
@@ -59,11 +71,7 @@ class Telling:
 
 def tell(console: Console, result: Replayed) -> None:
     """Prints what came of it: a line for each table, then each difference."""
-    table = Table("Table", "Rows", "Differ", title="The log against the live tables", min_width=60)
-    for name, differing in result.tables.items():
-        rows = result.live.get(name)
-        table.add_row(name, "-" if rows is None else f"{rows:,}", f"[red]{differing:,}" if differing else "0")
-    console.print(table)
+    console.print(_compared(result) if result.compared else _rebuilt(result))
     for difference in result.differences[:SHOWN_MAX]:
         console.print(difference.told(), markup=False, soft_wrap=True)
     for stream, differs in result.differences_of_roots.items():
@@ -73,8 +81,25 @@ def tell(console: Console, result: Replayed) -> None:
     for stream, position in result.positions.items():
         tail = result.tails.get(stream, 0)
         more = f" and {tail:,} events that have none yet" if tail else ""
+        later = result.later.get(stream, 0)
+        more = f", {later:,} of them after the export, from the outboxes{more}" if later else more
         console.print(f"{stream}: up to position {position:,}{more}; root {result.roots[stream]}", soft_wrap=True)
     _tell_end(console, result)
+
+
+def _compared(result: Replayed) -> Table:
+    table = Table("Table", "Rows", "Differ", title="The log against the live tables", min_width=60)
+    for name, differing in result.tables.items():
+        rows = result.live.get(name)
+        table.add_row(name, "-" if rows is None else f"{rows:,}", f"[red]{differing:,}" if differing else "0")
+    return table
+
+
+def _rebuilt(result: Replayed) -> Table:
+    table = Table("Table", "Rows", title="What the log comes to", min_width=60)
+    for name, rows in result.rebuilt.items():
+        table.add_row(name, f"{rows:,}")
+    return table
 
 
 def _tell_end(console: Console, result: Replayed) -> None:
@@ -84,11 +109,14 @@ def _tell_end(console: Console, result: Replayed) -> None:
         accounts = f"tenant {row['tenant']}, {row['currency']} {row['code']}: {row['accounts']:,} accounts"
         console.print(f"{accounts}, {counters}", markup=False, soft_wrap=True)
     if result.until is not None:
-        console.print(f"As it stood just before {result.until}: compared with what the ledger's transfers say of then")
+        against = ": compared with what the ledger's transfers say of then" if result.compared else ""
+        console.print(f"As it stood just before {result.until}{against}")
     if result.schema:
         console.print(f"Kept in schema {result.schema}", soft_wrap=True)
     if result.snapshot:
         console.print(f"Snapshot sha256 {result.snapshot}", soft_wrap=True)
     rate = f"{result.events:,} events at {result.events_per_s:,} a second, {result.seconds:g} s in all"
     verdict = "[green]0 differences[/]" if result.ok else f"[red]{result.differing:,} differences[/]"
-    console.print(f"Replayed {rate}: {verdict}")
+    if not result.compared:
+        verdict += " within the log, compared with nothing else"
+    console.print(f"Replayed {rate}: {verdict}", soft_wrap=True)
