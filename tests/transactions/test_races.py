@@ -1,16 +1,14 @@
 """What is raced for with one id in different clothes, and what is hot or overdue beside what is not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import asyncpg
 import pytest
-from tests.batches import batches_held_open
+from tests.batches import batches_held_open, row_locked
 from tests.transactions.conftest import Bank
 
 from amana.domain.account import AccountStatus, Freeze
@@ -135,7 +133,7 @@ async def test_whatever_touches_a_hot_account_holds_up_nobody_else(bank: Bank, s
         "void": bank.about(Kind.VOID, held),
         "reversal": bank.about(Kind.REVERSAL, posted.orders[0].id),
     }[what]
-    async with row_locked(settings, bank, locked):
+    async with row_locked(settings, bank.tenant, locked):
         first = asyncio.create_task(bank.send(bank.post(hot, locked, 1)))
         await asyncio.sleep(0.1)
         waiting = asyncio.create_task(bank.send(item))
@@ -144,19 +142,6 @@ async def test_whatever_touches_a_hot_account_holds_up_nobody_else(bank: Bank, s
             assert (await bank.send(bank.post(c, d, 1))).reason is None
         assert not (first.done() or waiting.done())
     assert [(await task).reason for task in (first, waiting)] == [None, None]
-
-
-@asynccontextmanager
-async def row_locked(settings: Settings, bank: Bank, account: UUID) -> AsyncIterator[None]:
-    """Another process has its hands on an account."""
-    connection = await asyncpg.connect(settings.owner_database_url)
-    try:
-        async with connection.transaction():
-            statement = "SELECT FROM transactions.accounts WHERE tenant = $1 AND id = $2 FOR UPDATE"
-            await connection.execute(statement, bank.tenant, account)
-            yield
-    finally:
-        await connection.close()
 
 
 async def test_more_overdue_holds_than_a_batch_can_release_are_released_before_it_and_hold_up_nobody_else(

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     INTERNAL = "internal"
     UNAVAILABLE = "unavailable"
     OVERLOADED = "overloaded"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
     OUTCOME_UNKNOWN = "outcome_unknown"
     # Ids and replays
     ID_CONFLICT = "id_conflict"
@@ -134,6 +135,7 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.INTERNAL, 500, False, "A bug in Amana. Nothing was acknowledged."),
         Refusal(Reason.UNAVAILABLE, 503, True, "A server that this needs does not answer. Nothing was done."),
         Refusal(Reason.OVERLOADED, 503, True, "Too much is queued already. Nothing was done."),
+        Refusal(Reason.DEADLINE_EXCEEDED, 503, True, "The time that the client gave was too short. Nothing was done."),
         Refusal(Reason.OUTCOME_UNKNOWN, 504, True, "It may have been done. Send the same id again: one effect."),
         Refusal(Reason.ID_CONFLICT, 409, False, "The id was used before with another value of the named field."),
         Refusal(Reason.ID_SHARD_MISMATCH, 422, False, "The id does not fall in the shard of what it moves."),

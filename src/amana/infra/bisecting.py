@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from amana.infra.deadline import DeadlineExceeded
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -12,15 +14,17 @@ def bisecting(
 ) -> Callable[[list[Item]], Awaitable[list[Result | Exception]]]:
     """`run`, but one bad item never fails its neighbours.
 
-    An exception of a type in `whole` (the database is away) concerns everything that was run: each item has it for its
-    result, so that a half that was committed before keeps its own. After any other the batch is run in halves, and so
-    on, until only the offending item has it. `run` must do all or nothing.
+    An exception of a type in `whole` (the database is away), or a deadline that is over, concerns everything that was
+    run: each item has it for its result, so that a half that was committed before keeps its own. After any other the
+    batch is run in halves, and so on, until only the offending item has it. `run` must do all or nothing.
     """
+
+    all_alike: tuple[type[Exception], ...] = (*whole, DeadlineExceeded)
 
     async def halving(items: list[Item]) -> list[Result | Exception]:
         try:
             return await run(items)
-        except whole as error:
+        except all_alike as error:
             return [error] * len(items)
         except Exception as error:
             if len(items) == 1:

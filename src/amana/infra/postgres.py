@@ -7,14 +7,20 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeAlias, TypeVar
 
 import asyncpg
 
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-Record: TypeAlias = asyncpg.Record
+from amana.infra import connection as one
+from amana.infra import deadline
+from amana.infra.connection import Attempt, acquired, ended_in_time
+from amana.infra.deadline import DeadlineExceeded
+
+Pool: TypeAlias = one.Pool
+Connection: TypeAlias = one.Connection
+Record: TypeAlias = one.Record
+CONNECTION_TROUBLE = one.CONNECTION_TROUBLE
 T = TypeVar("T")
 
 STATEMENT_TIMEOUT_MS = 10_000
@@ -44,18 +50,6 @@ BATCH_SETTINGS = {
 RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03", "23505"})
 """Serialisation failure, deadlock, lock time-out, unique violation: run the whole transaction again, a bounded number
 of times."""
-
-
-CONNECTION_TROUBLE = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    # Raised for a session that the server ended while it was idle, when a query comes between the server's farewell
-    # and the end of the connection.
-    asyncpg.InternalClientError,
-)
-"""The connection broke, or there is none: it passes by itself."""
 
 
 class DatabaseUnavailable(Exception):
@@ -108,26 +102,26 @@ async def _reset(connection: Connection) -> None:
         await connection.execute("ROLLBACK")
 
 
-@asynccontextmanager
-async def _acquired(pool: Pool, timeout_s: float) -> AsyncIterator[Connection]:
-    """A connection of the pool. One that is in trouble, or was left in the middle of a statement, is closed at once:
-    to roll back on it or to give it back would wait for a silent server once more."""
-    async with pool.acquire(timeout=timeout_s) as connection:
-        try:
-            yield connection
-        except (*CONNECTION_TROUBLE, asyncio.CancelledError):
-            with suppress(asyncpg.InterfaceError):  # the pool may have noticed first, and taken it back
-                connection.terminate()
-            raise
+def reading(pool: Pool) -> AbstractAsyncContextManager[Connection]:
+    """A connection for statements outside a transaction; connection trouble becomes `DatabaseUnavailable`.
+
+    At the request's deadline it is closed, and `DeadlineExceeded` raised. A transaction on it, whose COMMIT may be
+    under way, goes on; `deadline.point_of_no_return` belongs before one.
+    """
+    return _reading(pool, transactions_too=False)
 
 
 @asynccontextmanager
-async def reading(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection for statements outside a transaction; connection trouble becomes `DatabaseUnavailable`."""
+async def _reading(pool: Pool, *, transactions_too: bool) -> AsyncIterator[Connection]:
     try:
-        async with _acquired(pool, ACQUIRE_TIMEOUT_S) as connection:
+        async with (
+            acquired(pool, deadline.within(ACQUIRE_TIMEOUT_S)) as connection,
+            ended_in_time(connection, transactions_too=transactions_too),
+        ):
             yield connection
     except CONNECTION_TROUBLE as error:
+        if deadline.is_over():
+            raise DeadlineExceeded from error
         raise DatabaseUnavailable(str(error)) from error
     except asyncpg.PostgresError as error:
         raise _translated(error) from error
@@ -136,7 +130,10 @@ async def reading(pool: Pool) -> AsyncIterator[Connection]:
 @asynccontextmanager
 async def reading_at_once(pool: Pool) -> AsyncIterator[Connection]:
     """The same, for statements that must all see the database as it was at one instant."""
-    async with reading(pool) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with (
+        _reading(pool, transactions_too=True) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
         yield connection
 
 
@@ -170,14 +167,18 @@ async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]])
     through, and running the same work again finds out, because ids that were used give their first answer. What still
     fails is a `DatabaseUnavailable` (whose `outcome_known` is False where that matters) or, for anything else, itself:
     also a unique violation that does not go away, because it belongs to one item and not to the database.
+
+    Until the COMMIT the request's deadline bounds all of it: then it is rolled back, and `DeadlineExceeded`.
     """
     commit_in_doubt = False
     until_s = time.monotonic() + RUN_AGAIN_UNTIL_S
     for number in range(1, ATTEMPTS_IN_DOUBT_MAX + 1):
-        attempt = _Attempt(pool)
+        attempt = Attempt(pool)
         try:
             return await attempt.run(work, max(0.0, until_s - time.monotonic()))
         except (*CONNECTION_TROUBLE, asyncpg.PostgresError, RunAgain) as error:
+            if attempt.was_cut_short(error):
+                raise DeadlineExceeded from error
             if not _may_run_again(error):
                 if commit_in_doubt:
                     raise DatabaseUnavailable(str(error), outcome_known=False) from error
@@ -187,45 +188,13 @@ async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]])
         if number >= (ATTEMPTS_IN_DOUBT_MAX if commit_in_doubt else ATTEMPTS_MAX):
             break
         await asyncio.sleep(_pause_s(number))
-        if time.monotonic() > until_s:
+        if time.monotonic() > until_s or deadline.is_over():
             break
+    if deadline.is_over():
+        raise DeadlineExceeded from failure
     if isinstance(failure, asyncpg.UniqueViolationError):
         raise failure
     raise DatabaseUnavailable(str(failure), outcome_known=not commit_in_doubt) from failure
-
-
-class _Attempt:
-    """One run of a transaction. After a failure `committing` says whether its COMMIT was under way."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.committing = False
-        self._pool = pool
-
-    async def run(self, work: Callable[[Connection], Awaitable[T]], timeout_s: float) -> T:
-        """BEGIN, `work`, COMMIT, on a connection that is waited for `timeout_s`."""
-        async with _acquired(self._pool, timeout_s) as connection:
-            transaction = connection.transaction(isolation="read_committed")
-            await transaction.start()
-            try:
-                result = await work(connection)
-            except (*CONNECTION_TROUBLE, asyncio.CancelledError):
-                raise  # the connection is closed, and with it the transaction
-            except BaseException:
-                await _rolled_back(connection, transaction)
-                raise
-            self.committing = True
-            await transaction.commit()
-            return result
-
-
-async def _rolled_back(connection: Connection, transaction: asyncpg.transaction.Transaction) -> None:
-    """Gives up a transaction; where that fails too its connection, and with it the transaction, is closed. What is
-    told is why it was given up."""
-    try:
-        await transaction.rollback()
-    except (*CONNECTION_TROUBLE, asyncpg.PostgresError):
-        with suppress(asyncpg.InterfaceError):
-            connection.terminate()
 
 
 def _may_run_again(error: Exception) -> bool:

@@ -14,6 +14,8 @@ from amana.wire.common import PAGE_SIZE_MAX
 from amana.wire.problems import FieldError, Refused
 
 TAPE_IMPORT = "tape:import"
+LISTS_TIMEOUT_MAX_S = 45.0
+"""What a client may wait for a long list: its last part is begun within 30 s, and takes what a single one does."""
 FIRST = UUID(int=0)
 PageLimit = Annotated[int, QueryParameter(name="limit", ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]
 
