@@ -13,7 +13,7 @@ from litestar.exceptions import (
 
 from amana.domain.reasons import Reason
 from amana.gateway.caller import visit_of
-from amana.gateway.quota import QuotaExceeded
+from amana.gateway.quota_exceeded import QuotaExceeded
 from amana.gateway.request import ClientLeft
 from amana.gateway.strict import BodyError
 from amana.infra.collector import Overloaded

@@ -24,7 +24,8 @@ from amana.gateway.frame import STANDING, Ids, Sent, durations_of, enter, ids_of
 from amana.gateway.guard import TENANT_HEADER, enter_timeout, timeout_in
 from amana.gateway.keyring import KeyRing, claim_of
 from amana.gateway.keys import Claim, StoredKey
-from amana.gateway.quota import QuotaExceeded, Quotas
+from amana.gateway.quota import Quotas
+from amana.gateway.quota_exceeded import QuotaExceeded
 from amana.gateway.request import IDEMPOTENCY_HEADER
 from amana.gateway.rules import Begun, hot_routes, rule_of
 from amana.gateway.strict import decode_strict
