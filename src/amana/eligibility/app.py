@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from litestar import Litestar
 
@@ -27,13 +27,14 @@ from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
+from amana.infra.arrival import Arrival
 from amana.infra.cache import Cache
 from amana.infra.channel import listen
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Brokers
 from amana.infra.latencies import latencies_told
-from amana.infra.postgres import Pool, open_pool, reading
+from amana.infra.postgres import Connection, DatabaseUnavailable
 from amana.infra.settings import Settings
 from amana.infra.tasks import end
 from amana.vault.vault import Vault
@@ -44,19 +45,28 @@ BATCH_BODY_MAX_BYTES = 2 << 20
 """The most customers that a batch may have, with all that may be said of each."""
 
 
+class Closable(Protocol):
+    """What is closed at the end."""
+
+    async def close(self) -> None:
+        """Gives back what it holds."""
+
+
 def build(settings: Settings) -> Litestar:
-    """The application; everything that it opens is opened at start and closed at the end.
+    """The application; everything that it opens is opened at start and closed at the end. Its database may come later;
+    where that is there and holds personal data in clear, start fails with `ClearText`.
 
     Without a `redis_url` nothing is cached, and quotas are local; without `kafka_bootstrap` no events are consumed.
     """
     keys = KeyRing(KeyStore(settings.gateway_database_url))
+    database = Arrival(settings.eligibility_database_url, "eligibility", _refuse_clear_text)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        pool = await _open(settings)
+        pool = await database.pool(settings.pool_connections)
         cache, vault = Cache(settings.redis_url), Vault.of(settings)
         assessments = _assessments(cache, settings)
-        async with HttpClient() as client:
+        async with _closing(pool, vault, cache), HttpClient() as client:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
             flow = Flow(pool, ledger, assessments, Policies(pool), vault)
             eraser = Eraser(flow, timedelta(days=settings.retention_days))
@@ -64,15 +74,13 @@ def build(settings: Settings) -> Litestar:
             app.state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "undoing": undoing})
             app.state.outbox_pool = pool
             async with (
+                database.awaited(pool, fatal=ClearText),
                 _beside(*_jobs(eraser, settings.redis_url), undoing.run()),
                 _consuming(Brokers.of(settings), assessments, partial(customers.same_person, pool)),
                 latencies_told(settings.metrics_database_url, "eligibility"),
             ):
                 yield
             await flow.drain()
-        await cache.close()
-        await vault.close()
-        await pool.close()
 
     return build_app(
         service="eligibility",
@@ -80,8 +88,18 @@ def build(settings: Settings) -> Litestar:
         keys=keys,
         quotas=Quotas.of(settings, "eligibility"),
         lifespan=[lifespan],
+        ready=database.is_there,
         body_max_by_path={"/v1/customers:batch": BATCH_BODY_MAX_BYTES},
     )
+
+
+@asynccontextmanager
+async def _closing(*opened: Closable) -> AsyncIterator[None]:
+    """Closes what was opened, the last first, also where start fails."""
+    async with AsyncExitStack() as closing:
+        for one in opened:
+            closing.push_async_callback(one.close)
+        yield
 
 
 def _assessments(server: Cache, settings: Settings) -> AssessmentCache:
@@ -111,19 +129,14 @@ async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await end(tasks)
 
 
-class ClearText(Exception):
+class ClearText(DatabaseUnavailable):
     """Rows of an older version may hold personal data in clear."""
 
 
-async def _open(settings: Settings) -> Pool:
-    """The pool, where nothing is in clear: persons are found by what sealing makes, so debts would be overlooked."""
-    pool = await open_pool(settings.eligibility_database_url, "eligibility", settings.pool_connections)
-    async with reading(pool) as connection:
-        holds = await holds_clear_text(connection)
-    if holds:
-        await pool.close()
+async def _refuse_clear_text(connection: Connection) -> None:
+    """Persons are found by what sealing makes, so with rows in clear debts would be overlooked."""
+    if await holds_clear_text(connection):
         raise ClearText("rows of an older version are here in clear: run `amana privacy encrypt` first")
-    return pool
 
 
 async def serve(settings: Settings) -> None:

@@ -72,28 +72,49 @@ async def open_pool(
 
     `batches` is for pools that only write batches by key: see `BATCH_SETTINGS` and `BATCH_STATEMENT_TIMEOUT_MS`.
     """
-    if batches:
-        statement_timeout_ms = BATCH_STATEMENT_TIMEOUT_MS
     try:
-        return await asyncpg.create_pool(
-            dsn,
-            min_size=1,
-            max_size=connections,
-            timeout=CONNECT_TIMEOUT_S,
-            reset=_reset,
-            command_timeout=statement_timeout_ms / 1000,
-            server_settings={
-                "search_path": schema,
-                "timezone": "UTC",
-                "application_name": f"amana-{schema}",
-                "statement_timeout": str(statement_timeout_ms),
-                "lock_timeout": str(LOCK_TIMEOUT_MS),
-                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
-                **(BATCH_SETTINGS if batches else {}),
-            },
-        )
+        return await make_pool(dsn, schema, connections, statement_timeout_ms, batches=batches, at_start=1)
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
         raise DatabaseUnavailable(f"PostgreSQL ({schema}): {error}") from error
+
+
+async def make_pool(
+    dsn: str,
+    schema: str,
+    connections: int,
+    statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    *,
+    batches: bool = False,
+    at_start: int = 0,
+    first: Callable[[Connection], Awaitable[None]] | None = None,
+) -> Pool:
+    """As `open_pool`, but only `at_start` connections are made now, by default none, so that the server may be away.
+    `first` is run on each new connection before it is given out."""
+    if batches:
+        statement_timeout_ms = BATCH_STATEMENT_TIMEOUT_MS
+
+    async def made(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        if first is not None:
+            await first(connection)
+
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=at_start,
+        max_size=connections,
+        timeout=CONNECT_TIMEOUT_S,
+        init=made,
+        reset=_reset,
+        command_timeout=statement_timeout_ms / 1000,
+        server_settings={
+            "search_path": schema,
+            "timezone": "UTC",
+            "application_name": f"amana-{schema}",
+            "statement_timeout": str(statement_timeout_ms),
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+            **(BATCH_SETTINGS if batches else {}),
+        },
+    )
 
 
 async def _reset(connection: Connection) -> None:
@@ -138,10 +159,10 @@ async def reading_at_once(pool: Pool) -> AsyncIterator[Connection]:
 
 
 def _translated(error: asyncpg.PostgresError) -> Exception:
-    """Out of resources, shutting down, cancelled or kept from a lock is "unavailable"; anything else is a bug and stays
-    what it is."""
+    """Out of resources, shutting down, cancelled, kept from a lock, or without the database or its roles (not migrated
+    yet) is "unavailable"; anything else is a bug and stays what it is."""
     state = error.sqlstate or ""
-    away = state[:2] in {"53", "57", "08", "25"} or state in {"40P01", "55P03"}
+    away = state[:2] in {"53", "57", "08", "25", "28", "3D"} or state in {"40P01", "55P03"}
     return DatabaseUnavailable(str(error)) if away else error
 
 
