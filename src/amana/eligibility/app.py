@@ -75,7 +75,7 @@ def build(settings: Settings) -> Litestar:
             app.state.outbox_pool = pool
             async with (
                 database.awaited(pool, fatal=ClearText),
-                _beside(*_jobs(eraser, settings.redis_url), undoing.run()),
+                _beside(*_jobs(eraser, settings), undoing.run()),
                 _consuming(Brokers.of(settings), assessments, partial(customers.same_person, pool)),
                 latencies_told(settings.metrics_database_url, "eligibility"),
             ):
@@ -108,15 +108,16 @@ def _assessments(server: Cache, settings: Settings) -> AssessmentCache:
     return AssessmentCache(server, memory, settings.assessment_ttl_ms)
 
 
-def _jobs(eraser: Eraser, redis_url: str) -> Iterator[Coroutine[Any, Any, None]]:
+def _jobs(eraser: Eraser, settings: Settings) -> Iterator[Coroutine[Any, Any, None]]:
     """What runs beside the requests, until it is cancelled."""
     flow = eraser.flow
     yield erase_forever(eraser)
     yield tell_starts_forever(flow.pool)
     yield flow.policies.keep_recent()
-    yield validate_forever(flow)
-    if redis_url:
-        yield _listening(redis_url, flow.cache)
+    if settings.assessments_validated_per_s:
+        yield validate_forever(flow, settings.assessments_validated_per_s)
+    if settings.redis_url:
+        yield _listening(settings.redis_url, flow.cache)
 
 
 @asynccontextmanager
