@@ -9,7 +9,6 @@ from tests.e2e.test_main_road import SEALED_WITHIN_S
 from tests.e2e.test_reviews import declined, overridden
 from tests.ids import near
 
-
 HISTORY = ["LoanBooked", "RepaymentReceived", "LoanClosed"]
 
 
