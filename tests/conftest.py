@@ -17,8 +17,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import xdist.scheduler
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from tests.declared import faults_in
@@ -39,6 +41,28 @@ hypothesis_settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 hypothesis_settings.load_profile("amana")
+
+
+TOGETHER = {
+    "tests/e2e/": "platform",
+    "tests/tape/test_replay_on_the_platform": "platform",
+    "tests/operate/replay/": "replay",
+    "tests/chaos/": "chaos",
+}
+"""Beginnings of files whose tests share servers that are costly to run, also while nobody asks them anything."""
+
+
+class ByServers(xdist.scheduler.LoadFileScheduling):  # type: ignore[misc]  # without types
+    """Gives the tests of a file to one process, and those that share costly servers to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return next((group for start, group in TOGETHER.items() if file.startswith(start)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which process runs what."""
+    return ByServers(config, log)
 
 
 @pytest.fixture(scope="session")

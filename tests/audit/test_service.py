@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from amana.audit import app as audit_app
 from amana.audit.app import build
 from amana.audit.checkpoint import Signer, open_note, parse_verifier_key
 from amana.audit.consumer import PULL_EVERY_S, Puller, consume, take
@@ -319,7 +320,7 @@ async def test_events_are_sealed_and_anyone_with_the_key_can_check_a_proof(servi
 
 
 async def test_with_the_broker_away_events_come_over_http_and_are_sealed(
-    log_settings: Settings, client: HttpClient, store: Store
+    log_settings: Settings, client: HttpClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with source("eligibility") as eligibility, source("transactions") as transactions:
         for from_ in (eligibility, transactions):
@@ -328,13 +329,18 @@ async def test_with_the_broker_away_events_come_over_http_and_are_sealed(
         settings = msgspec.structs.replace(
             log_settings, internal_key=INTERNAL_KEY, kafka_bootstrap="127.0.0.1:1", **urls
         )
+        monkeypatch.setattr(audit_app, "LOOK_EVERY_S", 3_600.0)  # what comes wakes who seals it
         async with serving(build(settings)) as url:
 
             async def all_sealed() -> bool:
                 async with store.rows() as rows:
                     sealed = {stream: await rows.newest_checkpoint(stream) for stream in COUNTS}
-                return all(newest and newest.size == COUNTS[stream] for stream, newest in sealed.items())
+                return all(newest and newest.size == sizes[stream] for stream, newest in sealed.items())
 
+            sizes = dict(COUNTS)
+            await until(all_sealed)
+            eligibility.bodies.append(body("eligibility", sizes["eligibility"], 1))
+            sizes["eligibility"] += 1
             await until(all_sealed)
             reply = await client.request("GET", f"{url}/metrics", timeout_ms=5_000)
             assert 'amana_audit_place_away{place="topic",stream="transactions"} 1.0' in reply.body.decode()

@@ -17,7 +17,7 @@ from amana.infra.http import HttpClient
 from amana.operate.reconcile import reconcile
 from amana.operate.stack import Stack
 
-SEALED_WITHIN_S = 10.0
+SEALED_WITHIN_S = 30.0
 
 
 async def sealed(lender: Lender, event_id: str) -> dict[str, Any]:

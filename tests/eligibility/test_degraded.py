@@ -62,7 +62,7 @@ async def test_what_is_cached_is_answered_and_says_so_and_the_rest_is_asked_agai
     status, problem = await apart.ask(known, id=known)  # a request to borrow is never answered from a cache
     assert (status, problem["retryable"]) == (503, True)
     await database.take_up()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await apart.ask(other))[0] != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         while (await apart.check(known))["degraded"]:  # noqa: ASYNC110

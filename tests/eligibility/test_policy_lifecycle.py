@@ -64,7 +64,7 @@ def starts(told: list[Any]) -> list[tuple[int | None, int]]:
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
     """Waits for what the clock and the service bring about by themselves."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await true():  # noqa: ASYNC110 (there is no event: it happens in the database)
             await asyncio.sleep(0.02)
 

@@ -167,7 +167,7 @@ async def test_a_review_while_an_offer_is_looked_at_again_stops_it(
     ledger.hold = asyncio.Event()
     ledger.asked.clear()
     confirming = asyncio.ensure_future(bench.confirm(decision))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await ledger.asked.wait()
     done(await getattr(bench, review)(decision))
     ledger.hold.set()
@@ -180,7 +180,7 @@ async def test_a_reversal_while_an_overrides_offer_is_looked_at_stops_it(bench: 
     ledger.hold = asyncio.Event()
     ledger.asked.clear()
     confirming = asyncio.ensure_future(bench.confirm(override))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await ledger.asked.wait()
     done(await bench.reverse(decision))
     ledger.hold.set()

@@ -42,8 +42,8 @@ def asks(client: Any) -> Asks:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Waits until it holds, 5 s at most."""
-    async with asyncio.timeout(5):
+    """Waits until it holds, 30 s at most."""
+    async with asyncio.timeout(30):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -93,7 +93,7 @@ async def ring_on(dsn: str) -> AsyncIterator[tuple[KeyRing, Clock]]:
 
 async def looked_up(ring: KeyRing) -> None:
     """Waits for the look-ups that nobody waits for."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while ring._looking:  # noqa: ASYNC110 (there is no event: nobody waits)
             await asyncio.sleep(0.01)
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -16,7 +16,7 @@ import pytest
 from amana.infra.cache import Cache
 from amana.infra.embedded import orphans, places
 from amana.infra.embedded.nginx import Nginx
-from amana.infra.embedded.ports import LOOPBACK, exchange, find_free, is_free, require_free
+from amana.infra.embedded.ports import LOOPBACK, exchange, find_free, is_free, listeners, require_free
 from amana.infra.embedded.postgres import Postgres
 from amana.infra.embedded.process import Process, ServerError
 from amana.infra.embedded.valkey import Valkey
@@ -239,3 +239,16 @@ async def test_valkey_says_how_many_keys_it_holds(folder: Path) -> None:
         await server.stop()
     assert (empty[1], filled[1]) == (0, 1)
     assert filled[0] - empty[0] > 100_000
+
+
+def test_each_process_that_listens_at_a_shared_port_counts() -> None:
+    (port,) = find_free(1)
+    assert listeners(port) == 0
+    with ExitStack() as opened:
+        for number in (1, 2):
+            sharing = opened.enter_context(socket.socket())
+            sharing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sharing.bind((LOOPBACK, port))
+            assert listeners(port) == number - 1  # bound is not yet listening
+            sharing.listen()
+            assert listeners(port) == number

@@ -18,6 +18,7 @@ from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.money import MAX_AMOUNT
 from amana.domain.reasons import Reason
 from amana.domain.transfer_commands import expire_holds
+from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.settings import Settings
 from amana.transactions import batch
 from amana.transactions.account_work import ChangeAccount, SetCreditLine
@@ -138,10 +139,22 @@ async def test_whatever_touches_a_hot_account_holds_up_nobody_else(bank: Bank, s
         await asyncio.sleep(0.1)
         waiting = asyncio.create_task(bank.send(item))
         await asyncio.sleep(0.3)  # longer than it yields
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(1.0):  # sooner than the lock is given up
             assert (await bank.send(bank.post(c, d, 1))).reason is None
         assert not (first.done() or waiting.done())
     assert [(await task).reason for task in (first, waiting)] == [None, None]
+
+
+async def test_an_account_that_stays_locked_keeps_only_those_back_who_need_it(bank: Bank, settings: Settings) -> None:
+    a, b, c, locked = [await bank.account() for _ in range(4)]
+    posts = [bank.post(a, locked, 1), bank.post(a, b, 2), bank.post(locked, c, 3), bank.post(b, c, 4)]
+    async with row_locked(settings, bank.tenant, locked):
+        told = await asyncio.gather(*(bank.send(post) for post in posts), return_exceptions=True)
+    kept_back, done = told[::2], told[1::2]
+    assert all(isinstance(one, DatabaseUnavailable) and one.outcome_known for one in kept_back), told
+    assert [one.reason for one in done if isinstance(one, Answer)] == [None, None]
+    again = [await bank.send(post) for post in posts]
+    assert [(one.reason, one.replayed) for one in again] == [(None, False), (None, True)] * 2
 
 
 async def test_more_overdue_holds_than_a_batch_can_release_are_released_before_it_and_hold_up_nobody_else(

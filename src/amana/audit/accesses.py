@@ -74,6 +74,7 @@ class AccessLog:
                 self._in_doubt = True
                 raise
             self._in_doubt = False
+            self._store.arrivals.ring(ACCESSES)
             del self._waiting[: len(batch)]
             for record in batch:
                 record.written.set()

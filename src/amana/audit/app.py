@@ -16,6 +16,7 @@ from litestar.datastructures import State
 
 from amana.audit import meters
 from amana.audit.accesses import WRITE_EVERY_S, AccessLog
+from amana.audit.arrivals import Arrivals
 from amana.audit.consumer import GROUP, TOPICS, Puller, consume
 from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
@@ -45,8 +46,12 @@ from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
 
-SEAL_EVERY_S = 0.2
-INDEX_EVERY_S = 0.2
+REST_S = 0.2
+"""Between two checkpoints of a stream, and between two looks for what to index, where leaves keep coming."""
+LOOK_EVERY_S = 1.0
+"""The same where none came to this process: another one may have stored some."""
+WOKEN = ("seal", "index")
+"""Loops that leaves wake, by the first word of their names; the second one is the stream."""
 SEARCH_CONNECTIONS = 4
 """Of a pool of its own: a search never waits for a connection that a write has, nor the other way round."""
 AWAY_PAUSE_S = 1.0
@@ -70,7 +75,7 @@ def build(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with _opened(settings, app.state, database) as steps, _running(steps):
+        async with _opened(settings, app.state, database) as steps, _running(steps, app.state.store.arrivals):
             yield
 
     keys = KeyRing(KeyStore(settings.gateway_database_url))
@@ -173,7 +178,7 @@ class _Work(NamedTuple):
                 missing = await rows.missing(stream, sealer.size, max(given, sealer.size))
             meters.UNSEALED.labels(stream).set(given - sealer.size)
             meters.MISSING.labels(stream).set(missing)
-            return SEAL_EVERY_S
+            return LOOK_EVERY_S
 
         return step
 
@@ -196,30 +201,45 @@ def _index_step(indexer: Indexer, store: Store) -> Step:
         async with store.rows() as rows:
             received = await rows.highest_position(indexer.stream) + 1
         meters.UNINDEXED.labels(indexer.stream).set(max(0, received - indexer.size))
-        return INDEX_EVERY_S
+        return LOOK_EVERY_S
 
     return step
 
 
 @asynccontextmanager
-async def _running(steps: Steps) -> AsyncIterator[None]:
+async def _running(steps: Steps, arrivals: Arrivals) -> AsyncIterator[None]:
     """Runs the loops around the block; at its end they are asked to stop, and after a while made to."""
     stop = asyncio.Event()
-    tasks = [asyncio.create_task(_loop(name, step, stop), name=name) for name, step in steps(stop).items()]
+    tasks = [
+        asyncio.create_task(_loop(name, step, stop, _bell_of(name, arrivals) or stop), name=name)
+        for name, step in steps(stop).items()
+    ]
     try:
         yield
     finally:
         stop.set()
+        arrivals.ring_all()
         _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
         for task in late:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _loop(name: str, step: Step, stop: asyncio.Event) -> None:
+def _bell_of(loop: str, arrivals: Arrivals) -> asyncio.Event | None:
+    """Of a loop that works on the leaves of a stream."""
+    work, _, stream = loop.partition(" ")
+    return arrivals.bell(stream) if work in WOKEN else None
+
+
+async def _loop(name: str, step: Step, stop: asyncio.Event, bell: asyncio.Event) -> None:
+    """Each step after the seconds that the last one gave; or, where that went well, as soon after `REST_S` as the bell
+    rings."""
     while not stop.is_set():
+        if bell is not stop:
+            bell.clear()
+        wakes = stop
         try:
-            pause_s = await step()
+            pause_s, wakes = await step(), bell
         except (DatabaseUnavailable, UpstreamUnavailable) as error:
             log.warning("loop_waits", loop=name, detail=str(error))
             pause_s = AWAY_PAUSE_S
@@ -229,4 +249,5 @@ async def _loop(name: str, step: Step, stop: asyncio.Event) -> None:
         except Exception:
             log.exception("loop_failed", loop=name)
             pause_s = BROKEN_PAUSE_S
-        await pause(pause_s, stop)
+        await pause(min(pause_s, REST_S), stop)
+        await pause(pause_s - REST_S, wakes)

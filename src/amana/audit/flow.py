@@ -67,6 +67,8 @@ async def receive(store: Store, stream: str, events: Sequence[tuple[int, bytes]]
         conflicts = await rows.differing(stream, leaves) if len(stored) < len(leaves) else []
         new = [leaf for leaf in leaves if leaf.position in stored]
         doubled = await rows.elsewhere(stream, new) if new else []
+    if stored:
+        store.arrivals.ring(stream)
     duplicates = len(leaves) - len(stored) - len(conflicts)
     return Received(len(stored), duplicates, tuple(conflicts), tuple(doubled), tuple(malformed))
 

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
+from amana.audit.arrivals import Arrivals
 from amana.audit.checkpoint import SignedStep
 from amana.audit.leaf import Leaf
 from amana.audit.merkle import Node, Range
@@ -183,6 +184,7 @@ class Store:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.arrivals = Arrivals()
 
     @asynccontextmanager
     async def rows(self) -> AsyncIterator[Rows]:

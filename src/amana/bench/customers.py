@@ -16,7 +16,7 @@ from amana.bench.connection import LoadFailed
 from amana.bench.generator import Plan, run_load
 from amana.bench.machine import tree_rss_bytes
 from amana.bench.movements import CURRENCY, account_ids
-from amana.bench.site import Measured, Run, Site, differ, new_lender, open_stack, owner_pool
+from amana.bench.site import Measured, Run, Site, differ, new_lender, open_stack, owner_pool, start_set
 from amana.gateway.keys import QUOTA_RATE_MAX, quota_of
 from amana.infra.embedded.valkey import Valkey
 from amana.infra.http import HttpClient
@@ -78,10 +78,7 @@ class Customers(Site):
         self.stack.settings = msgspec.structs.replace(
             self.stack.settings, listen_shared=int(processes > 1), quota_replicas=processes, **given
         )
-        await self.stack.start_service(SERVICE)
-        for number in range(2, processes + 1):
-            await self.stack.start_service(SERVICE, f"{SERVICE}.{number}")
-        await asyncio.sleep(REST_S * (processes - 1))
+        await start_set(self.stack, SERVICE, processes)
 
     def checks(self, last: int, source: Source, *, any_source: bool = False) -> Checks:
         """Checks of the customers up to `last`."""

@@ -6,6 +6,7 @@ bench makes a database of its own and drops it afterwards.
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,8 +20,8 @@ from amana.bench.load import Result
 from amana.bench.machine import tree_cpu_s
 from amana.gateway import provision
 from amana.gateway.keys import Quota
-from amana.infra.embedded.ports import LOOPBACK
-from amana.infra.embedded.process import Process
+from amana.infra.embedded.ports import LOOPBACK, listeners
+from amana.infra.embedded.process import Process, ServerError
 from amana.infra.migrate import drop_database, with_database
 from amana.infra.postgres import DatabaseUnavailable, Pool, open_pool, reading
 from amana.infra.settings import Settings
@@ -30,6 +31,8 @@ from amana.operate.stack import Say, Stack
 QUIET = "warning"
 """The log level of the services: what a line for each request costs is not what is asked here."""
 CHECK_TIMEOUT_MS = 900_000
+SET_TIMEOUT_S, SET_POLL_S = 60.0, 0.1
+"""Until when all processes of a service listen, and how often that is looked at."""
 SERVER_SETTINGS = (
     *("server_version", "fsync", "synchronous_commit", "full_page_writes", "data_checksums", "shared_buffers"),
     *("max_wal_size", "wal_compression", "checkpoint_timeout", "autovacuum", "max_connections", "commit_delay"),
@@ -144,6 +147,18 @@ async def open_stack(
                     await drop_database(stack.settings.owner_audit_database_url)
                     await drop_database(stack.settings.owner_metrics_database_url)
                     await drop_database(stack.settings.owner_keys_database_url)
+
+
+async def start_set(stack: Stack, service: str, processes: int) -> None:
+    """Starts a service in so many processes at one port; all of them take connections when it returns."""
+    await stack.start_service(service)
+    for number in range(2, processes + 1):
+        await stack.start_service(service, f"{service}.{number}")
+    port, until_s = getattr(stack.ports, service), time.monotonic() + SET_TIMEOUT_S
+    while processes > 1 and listeners(port) < processes:
+        if time.monotonic() > until_s:
+            raise ServerError(f"of {processes} processes of {service} only {listeners(port)} listen")
+        await asyncio.sleep(SET_POLL_S)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 import asyncpg
 
 from amana.infra import deadline
+from amana.infra.deadline import DeadlineExceeded
 from amana.infra.sql import load_queries
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -21,7 +22,6 @@ SHORT_S = 1.6
 """Of what is left until a request's deadline: with more than that the lock time-out of every pool is short enough."""
 LOCK_PART = 0.9
 """Of what is left: how long a lock is waited for, so that the server gives up before we do."""
-LOCK_NOT_AVAILABLE = "55P03"
 
 CONNECTION_TROUBLE = (
     OSError,
@@ -33,6 +33,9 @@ CONNECTION_TROUBLE = (
     asyncpg.InternalClientError,
 )
 """The connection broke, or there is none: it passes by itself."""
+
+LockTimeout = asyncpg.LockNotAvailableError
+"""A lock was waited for in vain. The transaction is lost."""
 
 
 @asynccontextmanager
@@ -79,10 +82,6 @@ class Attempt:
         self._pool = pool
         self._is_short = False
 
-    def was_cut_short(self, error: Exception) -> bool:
-        """Whether it failed because the request's deadline left no more time to wait for a lock."""
-        return self._is_short and getattr(error, "sqlstate", None) == LOCK_NOT_AVAILABLE
-
     async def run(self, work: Callable[[Connection], Awaitable[T]], timeout_s: float) -> T:
         """BEGIN, `work`, COMMIT, on a connection that is waited for `timeout_s`."""
         async with acquired(self._pool, deadline.within(timeout_s)) as connection:
@@ -95,8 +94,10 @@ class Attempt:
                     deadline.point_of_no_return()
                 except (*CONNECTION_TROUBLE, asyncio.CancelledError):
                     raise  # the connection is closed, and with it the transaction
-                except BaseException:
+                except BaseException as error:
                     await _rolled_back(connection, transaction)
+                    if self._is_short and _lost_a_lock(error):
+                        raise DeadlineExceeded from error
                     raise
             self.committing = True
             await transaction.commit()
@@ -113,6 +114,11 @@ class Attempt:
             return
         self._is_short = True
         await connection.execute(SQL["shorten_lock_timeout"], str(max(1, int(left_s * 1000 * LOCK_PART))))
+
+
+def _lost_a_lock(error: BaseException) -> bool:
+    """Whether a lock was waited for in vain, whatever the work made of that."""
+    return isinstance(error, LockTimeout) or isinstance(error.__context__, LockTimeout)
 
 
 async def _rolled_back(connection: Connection, transaction: asyncpg.transaction.Transaction) -> None:

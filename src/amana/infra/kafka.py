@@ -60,6 +60,8 @@ __all__ = [
 FETCH_KBYTES_MAX = 16 * 1024
 """What a consumer may hold in memory, fetched but not yet asked for."""
 FETCH_WAIT_MS = 100
+FIRST_WAIT_S = 0.25
+"""For a first message: how often a quiet consumer looks whether it is to stop."""
 SESSION_TIMEOUT_MS = 10_000
 """How long the partitions of a member that was killed wait for another."""
 REOPEN_FIRST_S = 0.1
@@ -135,7 +137,9 @@ class Consumer:
     def _next(self, size_max: int, wait_s: float) -> list[Message]:
         if self._client is None:
             self._client = self._open()
-        received = self._client.consume(size_max, wait_s)
+        received = self._client.consume(1, FIRST_WAIT_S)
+        if received and size_max > 1:  # whoever came first does not wait for the others longer than was asked
+            received += self._client.consume(size_max - 1, wait_s)
         for message in received:
             problem = message.error()
             if problem is not None:

@@ -21,6 +21,7 @@ Pool: TypeAlias = one.Pool
 Connection: TypeAlias = one.Connection
 Record: TypeAlias = one.Record
 CONNECTION_TROUBLE = one.CONNECTION_TROUBLE
+LockTimeout = one.LockTimeout
 T = TypeVar("T")
 
 STATEMENT_TIMEOUT_MS = 10_000
@@ -198,8 +199,6 @@ async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]])
         try:
             return await attempt.run(work, max(0.0, until_s - time.monotonic()))
         except (*CONNECTION_TROUBLE, asyncpg.PostgresError, RunAgain) as error:
-            if attempt.was_cut_short(error):
-                raise DeadlineExceeded from error
             if not _may_run_again(error):
                 if commit_in_doubt:
                     raise DatabaseUnavailable(str(error), outcome_known=False) from error

@@ -30,6 +30,8 @@ POLL_BUSY_S = 0.02
 POLL_IDLE_S = 0.2
 """A step that was not full waits the first before the next, so that steps are few and full under load; after a step
 that found nothing the wait doubles up to the second."""
+LOOK_EVERY_S = 1.0
+"""How often a publisher looks for events to publish that nobody told it of."""
 GAUGES_EVERY_S = 2.0
 FULL_STEP = 500
 """A step that did as much has probably left more."""
@@ -68,6 +70,8 @@ class Relay:
         self._lease = Lease(pool, stream, lease_s)
         self._sequencer = Sequencer(pool, self._lease, chunk)
         self._publisher = Publisher(pool, self._lease, bootstrap, events_per_s)
+        self._publish_by_s = 0.0
+        """Until then there is nothing to publish, unless events get positions."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, through restarts of PostgreSQL and the broker. Raises only on a bug."""
@@ -75,12 +79,28 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._every(renew_s, self._lease.hold, stop))
-                tasks.create_task(self._while_busy(self._sequencer.step, stop))
-                tasks.create_task(self._while_busy(self._publisher.step, stop))
+                tasks.create_task(self._while_busy(self._sequence, stop))
+                tasks.create_task(self._while_busy(self._publish, stop))
                 tasks.create_task(self._every(GAUGES_EVERY_S, self._measure, stop))
         finally:
             await self._publisher.close()
             await self._release()
+
+    async def _sequence(self) -> int:
+        done = await self._sequencer.step()
+        if done:
+            self._publish_by_s = 0.0
+        return done
+
+    async def _publish(self) -> int:
+        """A step of the publisher, unless it is known that there is nothing for it."""
+        if time.monotonic() < self._publish_by_s:
+            return 0
+        self._publish_by_s = time.monotonic() + LOOK_EVERY_S
+        done = await self._publisher.step()
+        if done or self._publisher.breaker.state or self._lease.term is None:
+            self._publish_by_s = 0.0
+        return done
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -28,6 +28,14 @@ FROM stream
 WHERE stream = $1 AND leader = $2 AND term = $3
 FOR UPDATE;
 
+-- name: is_any_new
+-- Whether there may be something to sequence: a look without a lock, which a quiet stream is worth.
+SELECT until IS NOT NULL
+    OR EXISTS (SELECT FROM outbox WHERE xid >= pg_snapshot_xmax(since) ORDER BY xid LIMIT 1)
+    OR EXISTS (SELECT FROM outbox WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(since))) ORDER BY xid LIMIT 1)
+FROM stream
+WHERE stream = $1;
+
 -- name: difference
 -- This statement's snapshot, and what it sees that `since` ($1) did not: at most about 2 x $2 rows, in order of seq.
 -- What a snapshot did not see was running then (xip) or began later (from xmax on); a statement sees only what was

@@ -45,10 +45,14 @@ class Sequencer:
         self._pool = pool
         self._lease = lease
         self._chunk = chunk
+        self._quiet = False
+        """Nothing was new the last time."""
 
     async def step(self) -> int:
         """One transaction; how many events got a position (0 also when not leading). Raises `DatabaseUnavailable`."""
         if self._lease.term is None:
+            return 0
+        if self._quiet and not await self._is_any_new():
             return 0
         async with reading(self._pool) as connection, connection.transaction(isolation="read_committed"):
             stands = await connection.fetchrow(
@@ -60,7 +64,12 @@ class Sequencer:
             chunk = await self._next_chunk(connection, stands)
             if chunk.seqs or stands["until"] is not None:
                 await self._place(connection, chunk, stands["last_position"])
-            return len(chunk.seqs)
+        self._quiet = not chunk.seqs
+        return len(chunk.seqs)
+
+    async def _is_any_new(self) -> bool:
+        async with reading(self._pool) as connection:
+            return bool(await connection.fetchval(SQL["is_any_new"], self._lease.stream))
 
     async def _next_chunk(self, connection: Connection, stands: Record) -> _Chunk:
         since, until = stands["since"], stands["until"]

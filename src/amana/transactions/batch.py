@@ -19,7 +19,7 @@ from amana.domain.transfer import Hold, Key, Movement
 from amana.domain.transfer_commands import expire_holds
 from amana.infra import clock
 from amana.infra.outbox import OutboxRow, append
-from amana.infra.postgres import Connection, RunAgain
+from amana.infra.postgres import Connection, LockTimeout, RunAgain
 from amana.transactions import undoing_store
 from amana.transactions.needs import Found, Needs
 from amana.transactions.reading_undone import read_undone
@@ -40,6 +40,10 @@ class Overdue(Exception):
         super().__init__(f"{len(accounts)} accounts with too many overdue holds")
         self.accounts = accounts
         self.holds = holds
+
+
+class Busy(Exception):
+    """An account was waited for in vain: a transaction that hangs has it, or one from outside."""
 
 
 class Batch:
@@ -83,7 +87,10 @@ class Batch:
         for unit in self._units:
             for command in unit:
                 command.then(needs, found, store.shards)
-        rows = await store.lock_accounts(connection, needs.accounts | needs.bystanders | self._also)
+        try:
+            rows = await store.lock_accounts(connection, needs.accounts | needs.bystanders | self._also)
+        except LockTimeout:
+            raise Busy from None
         known, accounts = await _meanwhile(store.look_up_ids(connection, needs.ids), lambda: accounts_of(rows))
         book = Book(shards=store.shards, now=known.now, accounts=accounts)
         if known.used:

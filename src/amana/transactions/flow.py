@@ -8,7 +8,9 @@ never change. Long lists have a lane of their own.
 A unique violation (two callers racing with one id) runs the batch again and finds the winner's row. Any other
 unexpected error bisects the batch, so that only the offending unit fails. Where more holds are overdue on an account
 than a batch can release beside its work, they are released first, in chunks, while the rest of the batch goes on; what
-is still too much after `BACKLOG_S` is a 503, and the next try finds less. What a batch does is in `batch`.
+is still too much after `BACKLOG_S` is a 503, and the next try finds less. Where an account can't be locked in time,
+what needs nothing that others have locked at that moment goes first; the rest waits once more, and is a 503 then. What
+a batch does is in `batch`.
 """
 
 import asyncio
@@ -24,7 +26,7 @@ from amana.infra.claims import Board
 from amana.infra.collector import Collector, Overloaded
 from amana.infra.deadline import DeadlineExceeded
 from amana.infra.postgres import DatabaseUnavailable, Pool, in_transaction, reading
-from amana.transactions.batch import Batch, Overdue
+from amana.transactions.batch import Batch, Busy, Overdue
 from amana.transactions.needs import Found, Needs
 from amana.transactions.store import Store
 from amana.transactions.work import Command, ExpireHolds, Unit
@@ -157,9 +159,22 @@ class Flow:
                     raise DatabaseUnavailable("too many holds are overdue on an account") from None
                 holds = [[ExpireHolds(tenant, [id_])] for tenant, id_ in sorted(overdue.holds)]
                 await in_transaction(self.pool, Batch(self.store, holds).run)
+            except Busy:
+                locked = await self._locked(jobs)
+                held_back = [bool(job.claims & locked) for job in jobs]
+                if all(held_back) or time.monotonic() > until_s:
+                    raise DatabaseUnavailable("another transaction has its hands on an account") from None
+                if any(held_back):
+                    return await self._apart(jobs, held_back)
+
+    async def _locked(self, jobs: list[Job]) -> set[Key]:
+        """The accounts of the jobs that other transactions have locked now."""
+        async with reading(self.pool) as connection:
+            return await self.store.find_locked(connection, set().union(*(job.claims for job in jobs)))
 
     async def _apart(self, jobs: list[Job], held_back: Sequence[bool]) -> list[list[Answer] | Exception]:
-        """Those that need not wait for overdue holds go first; what comes of each, in the order of `jobs`."""
+        """Those that need not wait for overdue holds or a locked account go first; what comes of each, in the order of
+        `jobs`."""
         sides = {
             side: iter(await self._bisected([job for job, late in zip(jobs, held_back, strict=True) if late is side]))
             for side in (False, True)

@@ -23,7 +23,7 @@ Database = asyncpg.Connection
 Replaying = Callable[..., Awaitable[Replayed]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def site() -> AsyncIterator[Stack]:
     """Everything, services included, on servers of its own."""
     given = Settings(ledger_shards=int(os.environ.get("AMANA_TEST_LEDGER_SHARDS", "1")))
@@ -31,13 +31,13 @@ async def site() -> AsyncIterator[Stack]:
         yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def http() -> AsyncIterator[HttpClient]:
     async with HttpClient() as client:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def town(site: Stack, http: HttpClient) -> Town:
     """A lender after a day with every kind of event in it."""
     lender = await new_lender(site, http, ALL_SCOPES)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+from pathlib import Path
 
 from amana.infra.embedded.process import ServerError
 
@@ -12,6 +13,8 @@ FREE_FROM, FREE_UNTIL = 20_000, 30_000
 TRIES_MAX = 500
 PROBE_TIMEOUT_S = 2.0
 ANSWER_BYTES_MAX = 4096
+LISTENING = "0A"
+"""TCP_LISTEN, as Linux's table has it."""
 
 
 def is_free(port: int) -> bool:
@@ -59,6 +62,12 @@ async def exchange(port: int, request: bytes) -> bytes:
                 writer.close()
     except (OSError, TimeoutError):
         return b""
+
+
+def listeners(port: int) -> int:
+    """How many sockets listen on this IPv4 port now: with SO_REUSEPORT, one a process. Linux's table."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port for row in rows)
 
 
 async def listens(port: int) -> bool:
