@@ -78,8 +78,7 @@ def build(settings: Settings) -> Litestar:
         async with _opened(settings, app.state, database) as steps, _running(steps, app.state.store.arrivals):
             yield
 
-    keys = KeyRing(KeyStore(settings.gateway_database_url))
-    quotas = Quotas.of(settings, "audit")
+    keys, quotas = KeyRing(KeyStore(settings.gateway_database_url)), Quotas.of(settings, "audit")
     routes = (*ROUTES, *TILE_ROUTES, *METRICS_ROUTES)
     return build_app(
         service="audit", routes=routes, keys=keys, quotas=quotas, lifespan=[lifespan], ready=database.is_there
@@ -98,10 +97,8 @@ async def _opened(settings: Settings, state: State, database: Arrival) -> AsyncI
     for stream in LOGS:
         custody.keys(stream)
     async with AsyncExitStack() as opened:
-        pool = await database.pool(settings.pool_connections)
-        opened.push_async_callback(pool.close)
-        search_pool = await database.pool(SEARCH_CONNECTIONS, batches=True)
-        opened.push_async_callback(search_pool.close)
+        pool = await database.pool(settings.pool_connections, closing=opened)
+        search_pool = await database.pool(SEARCH_CONNECTIONS, batches=True, closing=opened)
         await opened.enter_async_context(database.awaited(pool))
         store, index, metrics = Store(pool), Index(search_pool), MetricsStore(settings.metrics_database_url)
         opened.push_async_callback(metrics.close)

@@ -6,7 +6,7 @@ readiness does not ask for the database any more: were it to go away, every repl
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, make_pool, reading
 from amana.infra.sql import load_queries
@@ -47,9 +47,13 @@ class Arrival:
         """Whether the database has answered, and everything in it was as it must be."""
         return self._is_there
 
-    async def pool(self, connections: int, *, batches: bool = False) -> Pool:
-        """A pool that connects when it is used, and gives no connection out before the checks have passed on one."""
-        return await make_pool(self._dsn, self._schema, connections, batches=batches, first=self._look_around)
+    async def pool(self, connections: int, *, batches: bool = False, closing: AsyncExitStack | None = None) -> Pool:
+        """A pool that connects when it is used, and gives no connection out before the checks have passed on one. It is
+        closed with `closing`, or by whoever asked for it."""
+        pool = await make_pool(self._dsn, self._schema, connections, batches=batches, first=self._look_around)
+        if closing is not None:
+            closing.push_async_callback(pool.close)
+        return pool
 
     @asynccontextmanager
     async def awaited(self, pool: Pool, fatal: type[DatabaseUnavailable] | None = None) -> AsyncIterator[None]:
