@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import asyncpg
 
@@ -15,6 +16,19 @@ async def batches_held_open(settings: Settings) -> AsyncIterator[None]:
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE transactions.outbox IN SHARE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def row_locked(settings: Settings, tenant: int, account: UUID) -> AsyncIterator[None]:
+    """Another process has its hands on an account."""
+    connection = await asyncpg.connect(settings.owner_database_url)
+    try:
+        async with connection.transaction():
+            statement = "SELECT FROM transactions.accounts WHERE tenant = $1 AND id = $2 FOR UPDATE"
+            await connection.execute(statement, tenant, account)
             yield
     finally:
         await connection.close()

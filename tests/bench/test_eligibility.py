@@ -9,12 +9,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from amana.bench.check_paths import PATHS
 from amana.bench.checks import Checks, ChecksWork
 from amana.bench.customers import ANSWERS, NOT_GOOD, STORED, open_customers
-from amana.bench.eligibility import PATHS, Options, run_eligibility
+from amana.bench.eligibility import Options, run_eligibility
 from amana.bench.generator import Plan, run_load
 from amana.bench.load import Result
-from amana.bench.owed_checks import CACHE, DOWN, KEPT, MEMORY, MISS, OPEN, PROXIED, cores, figures_of
+from amana.bench.owed_checks import CACHE, DOWN, KEPT, MEMORY, MISS, OPEN, PROXIED, UNVALIDATED, cores, figures_of
 from amana.bench.report import Report
 from amana.bench.wrk import wrk_program
 from amana.cli import app
@@ -37,11 +38,24 @@ async def test_a_bench_of_checks_measures_and_proves_its_answers(settings: Setti
     assert ok, report.refused
     assert report.invariants == {ANSWERS: 0, NOT_GOOD: 0, STORED: 0}
     figures = {figure.path: figure for figure in report.figures}
-    owed = {MEMORY, PROXIED, DOWN, CACHE, MISS, f"{OPEN}.p99", f"{DOWN}.p99", f"{KEPT}.rss", f"{KEPT}.valkey"}
+    owed = {
+        MEMORY,
+        UNVALIDATED,
+        PROXIED,
+        DOWN,
+        CACHE,
+        MISS,
+        f"{OPEN}.p99",
+        f"{DOWN}.p99",
+        f"{KEPT}.rss",
+        f"{KEPT}.valkey",
+    }
     assert owed <= figures.keys()
     assert all(figures[path].value > 0 for path in owed)
     assert [peer.name.split(",")[0] for peer in figures[MEMORY].peers] == ["nginx"]
-    assert all(0 < figures[f"{path}.share"].value <= 1 for path in (MEMORY, PROXIED, CACHE, MISS))
+    assert all(0 < figures[f"{path}.share"].value <= 1 for path in (MEMORY, UNVALIDATED, PROXIED, CACHE, MISS))
+    assert {f"{path}.cpu.service" for path in (MEMORY, UNVALIDATED)} <= figures.keys()
+    assert [run["validated_per_s"] for run in report.runs if run["path"] in (MEMORY, UNVALIDATED)] == [20, 0]
     assert [run["path"] for run in report.runs] == list(PATHS)
     assert report.configuration["generator"] == "amana, in Python"
 

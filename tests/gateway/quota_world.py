@@ -16,11 +16,17 @@ ROUND_MS = 20
 
 
 def a_key(
-    rate: int | None = None, burst: int = 0, *, key_id: str = "aaaaaaaaaaaa", scope: str = "loans:read"
+    rate: int | None = None,
+    burst: int = 0,
+    *,
+    key_id: str = "aaaaaaaaaaaa",
+    scope: str = "loans:read",
+    tenant: int = 1,
+    shared: Quota | None = None,
 ) -> StoredKey:
-    """A key with this quota, or without one of its own."""
+    """A key with this quota, or without one of its own; `shared` is what all keys of its tenant have together."""
     quota = None if rate is None else Quota(rate, burst or rate)
-    return StoredKey(key_id, 1, bytes(32), frozenset({scope}), quota)
+    return StoredKey(key_id, tenant, bytes(32), frozenset({scope}), quota, shared)
 
 
 class FakeRedis(Cache):

@@ -10,9 +10,10 @@ from litestar import get
 
 from amana.gateway import provision
 from amana.gateway.edge import build_app
-from amana.gateway.guard import accepts_json
+from amana.gateway.guard import accepts_json, enter_timeout
 from amana.gateway.keyring import KeyRing
 from amana.gateway.store import KeyStore
+from amana.infra import deadline
 from amana.infra.http import HttpClient
 from amana.infra.settings import Settings
 
@@ -216,6 +217,26 @@ async def test_health_and_metrics_need_no_key_and_label_by_route(client: Any, ht
     assert "nobody" not in metrics
 
 
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "5s", "soon", "1e3", "9999999999"])
+async def test_a_timeout_that_is_no_number_of_milliseconds_is_refused_by_its_name(client: Any, given: str) -> None:
+    reply, problem = await client.send("GET", "/v1/whoami", headers={"X-Request-Timeout": given})
+    assert (reply.status, problem["code"]) == (400, "validation")
+    assert [error["pointer"] for error in problem["errors"]] == ["X-Request-Timeout"]
+
+
+async def test_a_stranger_is_told_nothing_but_that_the_key_is_not_good(client: Any) -> None:
+    headers = {"X-Request-Timeout": "0", "Authorization": "Bearer x"}
+    assert (await client.send("GET", "/v1/whoami", headers=headers))[0].status == 401
+
+
+async def test_a_timeout_is_bounded_by_the_routes_own() -> None:
+    for given, bounded_s in (("1000", 1.0), ("60000", 2.0)):
+        enter_timeout(given, 2.0)
+        left_s = deadline.left_s()
+        assert left_s is not None and bounded_s - 0.5 < left_s <= bounded_s
+    deadline.enter(None)
+
+
 async def test_the_docs_load_nothing_from_anywhere_else(client: Any, http: HttpClient) -> None:
     page = await http.request("GET", client.url + "/schema", timeout_ms=5_000)
     assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
@@ -235,6 +256,9 @@ async def test_the_description_is_openapi_3_1_with_problems_as_errors(client: An
     assert api["paths"]["/v1/payment-lists"]["post"]["x-scope"] == ["tape:import", "transfers:write"]
     assert api["paths"]["/v1/payments/{payment_id}"]["get"]["x-scope"] == ["accounts:read"]
     assert not [path for path in api["paths"] if not path.startswith("/v1/")]
+    timeout = operation["parameters"][-1]
+    assert (timeout["name"], timeout["in"], timeout["required"]) == ("X-Request-Timeout", "header", False)
+    assert "15 s" in timeout["description"]
 
 
 async def test_the_log_tells_of_calls_between_services_only_when_they_fail(

@@ -93,6 +93,15 @@ HEADERS = {
     "a bad trace": Row(RIDES, 200, headers=("traceparent: 00-x",)),
     "a request id": Row(RIDES, 200, headers=("X-Request-Id: order-17",)),
     "a bad request id": Row(RIDES, 200, headers=("X-Request-Id: {}",)),
+    "a timeout": Row(RIDES, 200, headers=("X-Request-Timeout: 5000",)),
+    "a longer timeout than the route has": Row(RIDES, 200, headers=("x-request-timeout: 999999999",)),
+    "a timeout in which nothing is begun": Row(RIDES, 503, headers=("X-Request-Timeout: 1",)),
+    "a timeout of nothing": Row(NORMAL, 400, headers=("X-Request-Timeout: 0",)),
+    "a negative timeout": Row(NORMAL, 400, headers=("X-Request-Timeout: -5",)),
+    "a timeout with a unit": Row(NORMAL, 400, headers=("X-Request-Timeout: 5s",)),
+    "a timeout without end": Row(NORMAL, 400, headers=("X-Request-Timeout: 1000000000",)),
+    "a timeout in other digits": Row(NORMAL, 400, headers=("X-Request-Timeout: \xb2",)),
+    "a timeout twice": Row(NORMAL, 400, headers=("X-Request-Timeout: 500", "x-request-timeout: 500")),
     "a header twice": Row(NORMAL, 200, headers=("X-Request-Id: a", "x-request-id: b")),
     "a content type twice": Row(NORMAL, 415, headers=("Content-Type: application/json", "content-type: text/plain")),
     "no content type": Row(NORMAL, 415, headers=("Content-Type: ",)),
@@ -159,6 +168,7 @@ OUTCOMES = {
     "declined": Row(NORMAL, 200, an_order(kind="declined")),
     "broken before it was begun": Row(NORMAL, 500, an_order(kind="broken")),
     "answered at once": Row(RIDES, 200, an_order(kind="instant")),
+    "answered at once, with a timeout": Row(RIDES, 200, an_order(kind="instant"), ("X-Request-Timeout: 5000",)),
     "full": Row(RIDES, 503, an_order(kind="full")),
     "overload": Row(RIDES, 503, an_order(kind="overload")),
     "database": Row(RIDES, 503, an_order(kind="database")),
@@ -229,6 +239,46 @@ async def test_a_known_head_with_another_behind_it_is_two_requests(both: Both) -
         await asyncio.sleep(0.02)
         assert await one.asked(one_order[-5:] + two) == expected[0]
         assert await one.answer() == expected[1]
+
+
+async def test_both_ways_leave_the_queue_at_their_deadline_also_under_a_head_that_is_known(both: Both) -> None:
+    timeout, normal = "X-Request-Timeout: 80", "Expect: miracles"
+    both.till.open.clear()
+    try:
+        async with wire(both.hot) as first, wire(both.hot) as one, wire(both.hot) as other:
+            first.writer.write(post_order(both.keys["good"], an_order(1)))
+            await asyncio.sleep(0.05)
+            batches = len(both.till.batches)
+            for _ in range(ASKED_AGAIN):
+                answer, expected = await asyncio.gather(
+                    one.asked(post_order(both.keys["good"], GOOD, timeout)),
+                    other.asked(post_order(both.keys["good"], GOOD, timeout, normal)),
+                )
+                assert answer == expected
+                assert b'"code":"deadline_exceeded"' in answer and b"retry-after: 1" in answer
+            both.till.open.set()
+            assert (await first.answer()).startswith(b"HTTP/1.1 200 ")
+            assert len(both.till.batches) == batches  # nothing of it was ever begun
+    finally:
+        both.till.open.set()
+
+
+@pytest.mark.parametrize("way", ["", "Expect: miracles"])
+async def test_a_pipelined_request_has_nothing_of_the_deadline_of_the_one_before(both: Both, way: str) -> None:
+    more = [way] if way else []
+    both.till.open.clear()
+    try:
+        async with wire(both.hot) as first, wire(both.hot) as one:
+            first.writer.write(post_order(both.keys["good"], an_order(1)))
+            await asyncio.sleep(0.05)
+            short = post_order(both.keys["good"], GOOD, "X-Request-Timeout: 80", *more)
+            one.writer.write(short + post_order(both.keys["good"], GOOD, *more))
+            assert b" 503 " in await one.answer()
+            await asyncio.sleep(0.15)
+            both.till.open.set()
+            assert (await one.answer()).rpartition(b"HTTP/1.1 ")[2].startswith(b"200 ")
+    finally:
+        both.till.open.set()
 
 
 async def _in_pieces(url: str, sent: bytes, size: int) -> bytes:

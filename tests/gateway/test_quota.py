@@ -12,8 +12,8 @@ from tests.gateway.quota_world import FakeRedis, World, a_key, flood, opened
 from amana.domain.reasons import Reason
 from amana.gateway.caller import INTERNAL
 from amana.gateway.keys import Quota, quota_of
-from amana.gateway.quota import KEYS_MAX
 from amana.gateway.quota_share import LEASE_NS
+from amana.gateway.quota_shares import KEYS_MAX
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ async def test_no_more_than_so_many_keys_are_remembered(world: World) -> None:
     quotas = world.processes[0]
     for n in range(KEYS_MAX + 10):
         assert quotas.take(a_key(10, key_id=f"key{n}")) is None
-    assert len(quotas._shares) == KEYS_MAX
+    assert len(quotas._by_key) == KEYS_MAX
     while quotas.asks:
         await world.pass_ms(30)
     assert {key for keys in world.redis.calls for key in keys} == {

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -33,9 +34,10 @@ class Both(NamedTuple):
     owner: str
     tenant: int
 
-    async def key(self, *scopes: str, rate: int = 1, burst: int = 2) -> str:
+    async def key(self, *scopes: str, rate: int = 1, burst: int = 2, tenant: int = 0) -> str:
         """A new key that the ring knows."""
-        text = await provision.create_key(self.owner, self.tenant, scopes or ["transfers:write"], Quota(rate, burst))
+        whose = tenant or self.tenant
+        text = await provision.create_key(self.owner, whose, scopes or ["transfers:write"], Quota(rate, burst))
         await self.ring.caller_for(f"Bearer {text}")
         return text
 
@@ -98,6 +100,20 @@ async def test_both_ways_refuse_with_the_same_bytes_and_the_lane_does_it_itself(
     told = [{name: line[name] for name in line if name != "duration_us"} for line in lines]
     assert len(told) == 2 and told[0] == told[1]
     assert told[0]["key_id"] is not None and told[0]["tenant_id"] == both.tenant
+
+
+async def test_both_ways_refuse_alike_what_is_over_the_tenants_quota_and_name_it(both: Both) -> None:
+    tenant, _ = await provision.ensure_tenant(both.owner, f"t{uuid4().hex[:12]}", "A small lender", Quota(1, 2))
+    keys = [await both.key(burst=9, tenant=tenant.tenant) for _ in range(2)]
+    one, other = (post_order(key, GOOD) for key in keys)
+    assert await both.statuses(one, other) == [200, 200]
+    for request in (one, other):
+        head, _, body = (await both.asked(request)).partition(b"\r\n\r\n")
+        assert b"retry-after: 1" in head and b'ratelimit: "tenant";r=0;t=1' in head
+        problem = msgspec.json.decode(body)
+        assert (problem["status"], problem["code"]) == (429, "tenant_quota_exceeded")
+        assert problem["figures"] == {"rate_per_s": 1, "burst": 2}
+    assert both.till.handled == 0
 
 
 async def test_the_routes_of_a_key_have_one_quota_whichever_way_they_go(both: Both) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis.asyncio
@@ -262,6 +263,26 @@ async def test_a_quota_is_kept_with_its_key_and_a_change_holds_within_five_secon
             assert found and found.quota == quota
     assert AHEAD_S < FRESH_S <= 5
     assert [key.quota for key in await provision.list_keys(owner, tenant) if key.key_id == key_id] == [None]
+
+
+async def test_a_tenants_quota_is_found_with_each_of_its_keys_and_a_change_holds_as_soon(settings: Settings) -> None:
+    owner, slug = settings.owner_database_url, f"shared-{uuid4().hex[:12]}"
+    tenant, made = await provision.ensure_tenant(owner, slug, "Shared quota", Quota(3, 4))
+    assert made and tenant.quota == Quota(3, 4)
+    texts = [await provision.create_key(owner, tenant.tenant, ["loans:read"], quota) for quota in (Quota(9, 9), None)]
+    async with ring_on(settings.eligibility_database_url) as (ring, clock):
+        for quota in (Quota(3, 4), Quota(7, 7), None):
+            await provision.set_tenant_quota(owner, tenant.tenant, quota)
+            clock.now_s += FRESH_S
+            found = [await ring.caller_for(f"Bearer {text}") for text in texts]
+            assert [(key.quota, key.tenant_quota) for key in found if key] == [(Quota(9, 9), quota), (None, quota)]
+            assert (await provision.find_tenant(owner, slug)).quota == quota
+
+
+@pytest.mark.parametrize("tenant", [0, 999_999_999])
+async def test_the_platform_and_who_is_not_there_are_given_no_quota(settings: Settings, tenant: int) -> None:
+    with pytest.raises(ValueError, match=f"there is no lender {tenant}"):
+        await provision.set_tenant_quota(settings.owner_database_url, tenant, Quota(1, 1))
 
 
 async def test_a_key_that_is_not_or_no_longer_lives_is_given_no_quota(settings: Settings) -> None:

@@ -101,7 +101,28 @@ def test_a_key_s_quota_is_given_with_it_changed_taken_away_and_shown(amana: Aman
         assert shown() == expected
 
 
+def test_a_tenant_s_quota_is_given_with_it_changed_taken_away_and_shown(amana: Amana) -> None:
+    slug = f"shared-{uuid4().hex[:12]}"
+    assert amana("tenant", "create", slug, "Lender", "--rate", "500", "--burst", "1000").exit_code == 0
+
+    def shown() -> str:
+        (line,) = [line for line in amana("tenant", "list").stdout.splitlines() if f" {slug} " in line]
+        return line.partition("Lender")[2]
+
+    assert shown() == "  (its keys share a quota of 500/s, burst 1000)"
+    number = number_of(amana, slug)
+    for words, expected in ((["--rate", "20"], "a quota of 20/s, burst 20"), (["--rate", "0"], ""), ([], "")):
+        said = amana("tenant", "quota", slug, *words)
+        told = expected or "no quota"
+        assert said.stdout == f"the keys of tenant {number} ({slug}) share {told}; within 5 s everywhere\n"
+        assert shown() == (expected and f"  (its keys share {expected})")
+
+
 MISTAKES = f"""
+tenant quota LENDER --burst 5                | a burst needs a rate
+tenant quota LENDER --rate 1000001           | a quota's rate is 1 to 1000000 requests a second, or 0
+tenant quota nobody --rate 5                 | there is no tenant nobody
+tenant quota platform --rate 5               | there is no lender 0
 key create LENDER --scope loans:read --burst 5           | a burst needs a rate
 key create LENDER --scope loans:read --rate 0 --burst 5  | a quota's rate is 1 to 1000000 requests a second, or 0
 key create LENDER --scope loans:read --rate 9 --burst 0  | a quota's burst is 1 to 10000000 requests

@@ -49,6 +49,7 @@ USES = (
     Use("gateway/queries.sql", "transactions_database_url", "gateway", "find_key"),
     Use("gateway/queries.sql", "gateway_database_url", "gateway", "find_key"),
     Use("gateway/queries.sql", "owner_database_url", "gateway"),
+    Use("infra/connection.sql", "transactions_database_url", "transactions"),
     Use("infra/consuming/queries.sql", "notifications_database_url", "notifications"),
     Use("infra/embedded/postgres.sql", "owner_database_url", "public"),
     Use("infra/latencies.sql", "metrics_database_url", "timescale"),

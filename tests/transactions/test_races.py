@@ -1,16 +1,14 @@
 """What is raced for with one id in different clothes, and what is hot or overdue beside what is not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import asyncpg
 import pytest
-from tests.batches import batches_held_open
+from tests.batches import batches_held_open, row_locked
 from tests.transactions.conftest import Bank
 
 from amana.domain.account import AccountStatus, Freeze
@@ -136,7 +134,7 @@ async def test_whatever_touches_a_hot_account_holds_up_nobody_else(bank: Bank, s
         "void": bank.about(Kind.VOID, held),
         "reversal": bank.about(Kind.REVERSAL, posted.orders[0].id),
     }[what]
-    async with row_locked(settings, bank, locked):
+    async with row_locked(settings, bank.tenant, locked):
         first = asyncio.create_task(bank.send(bank.post(hot, locked, 1)))
         await asyncio.sleep(0.1)
         waiting = asyncio.create_task(bank.send(item))
@@ -147,23 +145,10 @@ async def test_whatever_touches_a_hot_account_holds_up_nobody_else(bank: Bank, s
     assert [(await task).reason for task in (first, waiting)] == [None, None]
 
 
-@asynccontextmanager
-async def row_locked(settings: Settings, bank: Bank, account: UUID) -> AsyncIterator[None]:
-    """Another process has its hands on an account."""
-    connection = await asyncpg.connect(settings.owner_database_url)
-    try:
-        async with connection.transaction():
-            statement = "SELECT FROM transactions.accounts WHERE tenant = $1 AND id = $2 FOR UPDATE"
-            await connection.execute(statement, bank.tenant, account)
-            yield
-    finally:
-        await connection.close()
-
-
 async def test_an_account_that_stays_locked_keeps_only_those_back_who_need_it(bank: Bank, settings: Settings) -> None:
     a, b, c, locked = [await bank.account() for _ in range(4)]
     posts = [bank.post(a, locked, 1), bank.post(a, b, 2), bank.post(locked, c, 3), bank.post(b, c, 4)]
-    async with row_locked(settings, bank, locked):
+    async with row_locked(settings, bank.tenant, locked):
         told = await asyncio.gather(*(bank.send(post) for post in posts), return_exceptions=True)
     kept_back, done = told[::2], told[1::2]
     assert all(isinstance(one, DatabaseUnavailable) and one.outcome_known for one in kept_back), told

@@ -36,12 +36,13 @@ from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
 from amana.gateway.source import Source
 from amana.gateway.store import KeyStore
+from amana.infra.arrival import Arrival
 from amana.infra.breaker import pause
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Brokers, Consumer
 from amana.infra.latencies import latencies_told
-from amana.infra.postgres import DatabaseUnavailable, open_pool
+from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
 
@@ -68,18 +69,20 @@ log = logger("amana.audit.app")
 def build(settings: Settings) -> Litestar:
     """The application; everything that it opens is opened at start and closed at the end.
 
-    Start fails with `CustodyError` without a signing key and with `DatabaseUnavailable` without the database.
+    Start fails with `CustodyError` without a signing key. The database may come later.
     """
+    database = Arrival(settings.audit_database_url, "audit")
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with _opened(settings, app.state) as steps, _running(steps, app.state.store.arrivals):
+        async with _opened(settings, app.state, database) as steps, _running(steps, app.state.store.arrivals):
             yield
 
-    keys = KeyRing(KeyStore(settings.gateway_database_url))
-    quotas = Quotas.of(settings, "audit")
+    keys, quotas = KeyRing(KeyStore(settings.gateway_database_url)), Quotas.of(settings, "audit")
     routes = (*ROUTES, *TILE_ROUTES, *METRICS_ROUTES)
-    return build_app(service="audit", routes=routes, keys=keys, quotas=quotas, lifespan=[lifespan])
+    return build_app(
+        service="audit", routes=routes, keys=keys, quotas=quotas, lifespan=[lifespan], ready=database.is_there
+    )
 
 
 async def serve(settings: Settings) -> None:
@@ -88,16 +91,15 @@ async def serve(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, state: State) -> AsyncIterator[Steps]:
+async def _opened(settings: Settings, state: State, database: Arrival) -> AsyncIterator[Steps]:
     """Opens what the routes find in `state` and the loops work with; gives the loops, and closes it all at the end."""
     custody = Custody.of(settings)
     for stream in LOGS:
         custody.keys(stream)
     async with AsyncExitStack() as opened:
-        pool = await open_pool(settings.audit_database_url, "audit", settings.pool_connections)
-        opened.push_async_callback(pool.close)
-        search_pool = await open_pool(settings.audit_database_url, "audit", SEARCH_CONNECTIONS, batches=True)
-        opened.push_async_callback(search_pool.close)
+        pool = await database.pool(settings.pool_connections, closing=opened)
+        search_pool = await database.pool(SEARCH_CONNECTIONS, batches=True, closing=opened)
+        await opened.enter_async_context(database.awaited(pool))
         store, index, metrics = Store(pool), Index(search_pool), MetricsStore(settings.metrics_database_url)
         opened.push_async_callback(metrics.close)
         accesses, witnesses, refusals = AccessLog(store), _witnesses(settings, custody), dict[str, str]()

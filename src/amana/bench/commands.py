@@ -88,7 +88,8 @@ def eligibility(
     only: Only = None,
 ) -> None:
     """Checks from memory, from Valkey and computed (P1, P2, P3, P11), beside nginx with a static body."""
-    from amana.bench.eligibility import PATHS, Options, run_eligibility
+    from amana.bench.check_paths import PATHS
+    from amana.bench.eligibility import Options, run_eligibility
 
     _require_known(only, PATHS)
     options = Options(seconds=seconds, runs=runs, customers=customers, seed=seed, only=tuple(only or ()))

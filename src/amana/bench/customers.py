@@ -74,8 +74,9 @@ class Customers(Site):
             await self.stack.services.pop(name).stop()
         await self.valkey.stop()
         await self.valkey.start()
+        given = {"assessments_validated_per_s": Settings().assessments_validated_per_s, **settings}
         self.stack.settings = msgspec.structs.replace(
-            self.stack.settings, listen_shared=int(processes > 1), quota_replicas=processes, **settings
+            self.stack.settings, listen_shared=int(processes > 1), quota_replicas=processes, **given
         )
         await start_set(self.stack, SERVICE, processes)
 

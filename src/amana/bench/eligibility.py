@@ -1,4 +1,5 @@
-"""`amana bench eligibility`: checks from memory, from Valkey and computed, with nginx and without, and what is kept.
+"""`amana bench eligibility`: checks from memory, from Valkey and computed, with nginx and without, with the validator
+of cached answers (as always) and without, and what is kept.
 
 Each path begins with a fresh service, whose settings make its answers come from where the path says, and an empty
 Valkey. After each measurement the answers are held against the decisions that they name.
@@ -6,16 +7,17 @@ Valkey. After each measurement the answers are held against the decisions that t
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from rich.console import Console
 
+from amana.bench.check_paths import CPU, CPU_TOLD, HOT_MAX, KEPT_PATHS, PATHS, Kept
 from amana.bench.checks import Checks, Source
 from amana.bench.connection import LoadFailed
-from amana.bench.customers import LEDGER, Customers, open_customers
+from amana.bench.customers import Customers, open_customers
 from amana.bench.generator import Plan, run_load
-from amana.bench.owed_checks import CACHE, DOWN, KEPT, MEMORY, MISS, MISS_FLOOR, OPEN, PROXIED, STATIC, figures_of
+from amana.bench.owed_checks import DOWN, KEPT, MEMORY, MISS, MISS_FLOOR, OPEN, PROXIED, STATIC, figures_of
 from amana.bench.report import publish
 from amana.bench.rounds import Rounds, told
 from amana.bench.site import Measured
@@ -31,20 +33,12 @@ MISS_TTL_MS = 100
 """The shortest: every customer has been forgotten when it is asked about again."""
 PROCESSES = 2
 """Of the service, at one port: one for each core of the machine that is owed figures."""
-HOT_MAX = 20_000
-"""Customers who are asked about where answers are kept; few enough to be asked once within seconds, before the run."""
 DOWN_MAX = 1_000
 """The same without Valkey, where an answer is kept for a second."""
 STATIC_BODY = '{"source":"memory","as_much_as":"an answer has"' + " " * 600 + "}"
 """Of nginx alone. It says what the load generator looks for."""
 NOTICE_S = 2.0
 """By when the service knows that Valkey is away: it pings four times a second, and gives up after one."""
-CPU = ("service", LEDGER, "postgres", "valkey", "nginx")
-"""Whose CPU is looked at; all but nginx's are in the total."""
-CPU_TOLD = {MEMORY: CPU[:1], PROXIED: ("service", "nginx"), CACHE: ("service", "valkey"), MISS: CPU}
-"""Whose CPU is a figure."""
-PATHS = (MEMORY, PROXIED, STATIC, DOWN, CACHE, MISS, OPEN, KEPT)
-"""Everything that is measured in a round, in its order."""
 OVERHEAD_S = 12.0
 """What a measurement takes beside its seconds: starting the service, asking about each customer first."""
 
@@ -62,19 +56,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     wrk: bool = True
 
 
-class Kept(NamedTuple):
-    """A path whose answers are kept: where they come from, on how many connections, how many fit in memory."""
-
-    source: Source
-    connections: int
-    in_memory: int
-
-
-KEPT_PATHS = {
-    MEMORY: Kept("memory", 64, HOT_MAX),
-    PROXIED: Kept("memory", 64, HOT_MAX),
-    CACHE: Kept("cache", 256, 1),
-}
 MISS_CONNECTIONS, DOWN_CONNECTIONS = 256, 64
 
 
@@ -120,7 +101,12 @@ class _Bench(Rounds):
     async def _hits(self, path: str, kept: Kept) -> str:
         """Everybody who will be asked about has been, so that all answers are kept where the path wants them."""
         options, ground = self.options, self.ground
-        await ground.start(PROCESSES, assessment_ttl_ms=TTL_MS, assessments_in_memory=kept.in_memory)
+        await ground.start(
+            PROCESSES,
+            assessment_ttl_ms=TTL_MS,
+            assessments_in_memory=kept.in_memory,
+            assessments_validated_per_s=kept.validated_per_s,
+        )
         await ground.fill(self.hot, kept.source)
         plan = ground.plan(ground.checks(self.hot, kept.source), kept.connections, options.warm_s, options.seconds)
         if path == PROXIED:
@@ -128,7 +114,7 @@ class _Bench(Rounds):
                 measured = await ground.run(msgspec.structs.replace(plan, port=port), self._run)
         else:
             measured = await ground.run(plan, self._run)
-        await self._note(path, measured, connections=kept.connections)
+        await self._note(path, measured, connections=kept.connections, validated_per_s=kept.validated_per_s)
         self.value(path, measured.result.per_second)
         self._cpu(path, measured)
         self._share(path, measured, kept.source)

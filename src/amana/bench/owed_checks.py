@@ -6,6 +6,8 @@ from amana.bench.report import Figure, Peer, figure
 
 MEMORY, PROXIED, DOWN, CACHE, MISS = "P1.memory", "P1.memory.nginx", "P1.redis_down", "P2.cache", "P3.miss"
 OPEN, KEPT, STATIC = "P3.open", "P11", "nginx.static"
+UNVALIDATED = f"{MEMORY}.validator_off"
+"""The same as `MEMORY` without the validator of cached answers, which always runs else."""
 STATIC_NAME = "nginx, one worker, a static body"
 THROUGHPUT = {MEMORY: (40_000.0, 50_000.0), CACHE: (15_000.0, 28_000.0), MISS: (4_000.0, 8_000.0)}
 """Requests a second: the floor and the aim."""
@@ -57,7 +59,7 @@ def _figure(path: str, values: list[float], peers: list[Peer], customers: int) -
     if path in THROUGHPUT:
         floor, aim = THROUGHPUT[path]
         return figure(path, values, "requests/s", floor=floor, aim=aim, peers=peers if path == MEMORY else [])
-    if path in (PROXIED, DOWN):
+    if path in (PROXIED, DOWN, UNVALIDATED):
         return figure(path, values, "requests/s", peers=peers)
     less = LESS.get(path, (None, None))
     if path.startswith(KEPT) and customers < KEPT_FLOOR_CUSTOMERS:

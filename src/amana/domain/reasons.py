@@ -26,9 +26,11 @@ class Reason(StrEnum):
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     QUOTA_EXCEEDED = "quota_exceeded"
+    TENANT_QUOTA_EXCEEDED = "tenant_quota_exceeded"
     INTERNAL = "internal"
     UNAVAILABLE = "unavailable"
     OVERLOADED = "overloaded"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
     OUTCOME_UNKNOWN = "outcome_unknown"
     # Ids and replays
     ID_CONFLICT = "id_conflict"
@@ -132,9 +134,11 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.BODY_TOO_LARGE, 413, False, "The body or the list in it is over its bound."),
         Refusal(Reason.UNSUPPORTED_MEDIA_TYPE, 415, False, "The body must be application/json, not encoded."),
         Refusal(Reason.QUOTA_EXCEEDED, 429, True, "The client's quota is used up for now."),
+        Refusal(Reason.TENANT_QUOTA_EXCEEDED, 429, True, "The quota that all the tenant's keys share is used up."),
         Refusal(Reason.INTERNAL, 500, False, "A bug in Amana. Nothing was acknowledged."),
         Refusal(Reason.UNAVAILABLE, 503, True, "A server that this needs does not answer. Nothing was done."),
         Refusal(Reason.OVERLOADED, 503, True, "Too much is queued already. Nothing was done."),
+        Refusal(Reason.DEADLINE_EXCEEDED, 503, True, "The time that the client gave was too short. Nothing was done."),
         Refusal(Reason.OUTCOME_UNKNOWN, 504, True, "It may have been done. Send the same id again: one effect."),
         Refusal(Reason.ID_CONFLICT, 409, False, "The id was used before with another value of the named field."),
         Refusal(Reason.ID_SHARD_MISMATCH, 422, False, "The id does not fall in the shard of what it moves."),

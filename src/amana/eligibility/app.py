@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from litestar import Litestar
 
@@ -31,6 +31,7 @@ from amana.gateway.quota import Quotas
 from amana.gateway.read_log import ReadLog
 from amana.gateway.source import Source
 from amana.gateway.store import KeyStore
+from amana.infra.arrival import Arrival
 from amana.infra.cache import Cache
 from amana.infra.channel import listen
 from amana.infra.consuming.runtime import Runtime
@@ -38,7 +39,7 @@ from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Brokers
 from amana.infra.latencies import latencies_told
-from amana.infra.postgres import Pool, open_pool, reading
+from amana.infra.postgres import Connection, DatabaseUnavailable
 from amana.infra.settings import Settings
 from amana.infra.tasks import end
 from amana.vault.vault import Vault
@@ -49,19 +50,28 @@ BATCH_BODY_MAX_BYTES = 2 << 20
 """The most customers that a batch may have, with all that may be said of each."""
 
 
+class Closable(Protocol):
+    """What is closed at the end."""
+
+    async def close(self) -> None:
+        """Gives back what it holds."""
+
+
 def build(settings: Settings) -> Litestar:
-    """The application; everything that it opens is opened at start and closed at the end.
+    """The application; everything that it opens is opened at start and closed at the end. Its database may come later;
+    where that is there and holds personal data in clear, start fails with `ClearText`.
 
     Without a `redis_url` nothing is cached, and quotas are local; without `kafka_bootstrap` the ledger is always asked.
     """
     keys = KeyRing(KeyStore(settings.gateway_database_url))
+    database = Arrival(settings.eligibility_database_url, "eligibility", _refuse_clear_text)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        pool = await _open(settings)
+        pool = await database.pool(settings.pool_connections)
         cache, vault = Cache(settings.redis_url), Vault.of(settings)
         assessments = _assessments(cache, settings)
-        async with HttpClient() as client:
+        async with _closing(pool, vault, cache), HttpClient() as client:
             ledger = Ledger(client, settings.transactions_url, settings.internal_key)
             flow = Flow(pool, ledger, assessments, Policies(pool), vault)
             eraser = Eraser(flow, timedelta(days=settings.retention_days))
@@ -72,16 +82,14 @@ def build(settings: Settings) -> Litestar:
             app.state.update({"outbox_pool": pool, "consumer": consumer})
             app.state.read_log = ReadLog(pool, "CustomerRecordRead")
             async with (
-                _beside(*_jobs(eraser, settings.redis_url), undoing.run()),
+                database.awaited(pool, fatal=ClearText),
+                _beside(*_jobs(eraser, settings), undoing.run()),
                 _consuming(consumer, source, is_fed=bool(settings.kafka_bootstrap)),
                 latencies_told(settings.metrics_database_url, "eligibility"),
             ):
                 yield
             await flow.drain()
             await app.state.read_log.drain()
-        await cache.close()
-        await vault.close()
-        await pool.close()
 
     return build_app(
         service="eligibility",
@@ -89,8 +97,18 @@ def build(settings: Settings) -> Litestar:
         keys=keys,
         quotas=Quotas.of(settings, "eligibility"),
         lifespan=[lifespan],
+        ready=database.is_there,
         body_max_by_path={"/v1/customers:batch": BATCH_BODY_MAX_BYTES},
     )
+
+
+@asynccontextmanager
+async def _closing(*opened: Closable) -> AsyncIterator[None]:
+    """Closes what was opened, the last first, also where start fails."""
+    async with AsyncExitStack() as closing:
+        for one in opened:
+            closing.push_async_callback(one.close)
+        yield
 
 
 def _assessments(server: Cache, settings: Settings) -> AssessmentCache:
@@ -99,15 +117,16 @@ def _assessments(server: Cache, settings: Settings) -> AssessmentCache:
     return AssessmentCache(server, memory, settings.assessment_ttl_ms)
 
 
-def _jobs(eraser: Eraser, redis_url: str) -> Iterator[Coroutine[Any, Any, None]]:
+def _jobs(eraser: Eraser, settings: Settings) -> Iterator[Coroutine[Any, Any, None]]:
     """What runs beside the requests, until it is cancelled."""
     flow = eraser.flow
     yield erase_forever(eraser)
     yield tell_starts_forever(flow.pool)
     yield flow.policies.keep_recent()
-    yield validate_forever(flow)
-    if redis_url:
-        yield _listening(redis_url, flow.cache)
+    if settings.assessments_validated_per_s:
+        yield validate_forever(flow, settings.assessments_validated_per_s)
+    if settings.redis_url:
+        yield _listening(settings.redis_url, flow.cache)
 
 
 @asynccontextmanager
@@ -120,19 +139,14 @@ async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await end(tasks)
 
 
-class ClearText(Exception):
+class ClearText(DatabaseUnavailable):
     """Rows of an older version may hold personal data in clear."""
 
 
-async def _open(settings: Settings) -> Pool:
-    """The pool, where nothing is in clear: persons are found by what sealing makes, so debts would be overlooked."""
-    pool = await open_pool(settings.eligibility_database_url, "eligibility", settings.pool_connections)
-    async with reading(pool) as connection:
-        holds = await holds_clear_text(connection)
-    if holds:
-        await pool.close()
+async def _refuse_clear_text(connection: Connection) -> None:
+    """Persons are found by what sealing makes, so with rows in clear debts would be overlooked."""
+    if await holds_clear_text(connection):
         raise ClearText("rows of an older version are here in clear: run `amana privacy encrypt` first")
-    return pool
 
 
 async def serve(settings: Settings) -> None:

@@ -54,7 +54,7 @@ from amana.eligibility.records import Check, Customer, Key, Made, ProductKey, Re
 from amana.eligibility.sealed import Opened, open_births
 from amana.eligibility.standings import Ledger
 from amana.eligibility.suspects import Suspects
-from amana.infra import clock
+from amana.infra import clock, deadline
 from amana.infra.bisecting import bisecting
 from amana.infra.collector import Collector
 from amana.infra.http import UpstreamUnavailable
@@ -150,8 +150,8 @@ class Flow:
         if first is None:
             task = self._under_way[key] = asyncio.create_task(self._look_or_compute(check))
             task.add_done_callback(partial(self._ended, key))
-            return await asyncio.shield(task)
-        result = await asyncio.shield(first)
+            return await deadline.in_time(asyncio.shield(task))
+        result = await deadline.in_time(asyncio.shield(first))
         if isinstance(result, Refused):
             return result
         verdict = result.assessment
@@ -165,6 +165,7 @@ class Flow:
             task.exception()  # whoever waited has it; nobody need have
 
     async def _look_or_compute(self, check: Check) -> Result:
+        deadline.enter(None)  # whoever else waits for it has another
         known = self.policies.known(check.tenant, check.product)
         policy, is_recent = known or (await self.policies.recent(check.tenant, check.product), True)
         refused = _policy_refusal(check, policy)
@@ -229,6 +230,7 @@ class Flow:
         if not made:
             return []
         first = {_key(item): item for item in reversed(made)}
+        deadline.point_of_no_return()
         async with reading(self.pool) as connection:
             await keep(connection)
             async with connection.transaction():

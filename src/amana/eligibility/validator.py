@@ -30,8 +30,6 @@ from amana.infra.postgres import DatabaseUnavailable, reading
 from amana.infra.telemetry import logger
 
 EVERY_S = 1.0
-SAMPLE = 20
-"""Answers looked at each second, all in one batch."""
 YOUNGEST = timedelta(seconds=1)
 
 VALIDATED = Metric("amana_eligibility_validated_total", "Cached answers that were worked out again.")
@@ -57,12 +55,12 @@ class Validated(msgspec.Struct, frozen=True):
     divergent: dict[str, int]
 
 
-async def validate_forever(flow: Flow) -> None:
-    """Until cancelled. What can't be asked now is asked later."""
+async def validate_forever(flow: Flow, sample: int) -> None:
+    """Looks at `sample` answers each second, in one batch, until cancelled. What can't be asked now is asked later."""
     while True:
         await asyncio.sleep(EVERY_S)
         try:
-            await validate(flow, SAMPLE)
+            await validate(flow, sample)
         except (DatabaseUnavailable, UpstreamUnavailable) as error:
             _log.info("cached answers not validated", error=type(error).__name__)
         except Exception as error:

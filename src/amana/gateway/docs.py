@@ -19,7 +19,9 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.routes import HTTPRoute
 
-from amana.gateway.rules import rule_of
+from amana.domain.reasons import Reason
+from amana.gateway.rules import Rule, rule_of
+from amana.infra import deadline
 from amana.wire.problems import MEDIA_TYPE, Problem
 
 DOCS_PATH = "/schema"
@@ -62,9 +64,10 @@ def content_security_policy(page: bytes) -> str:
     )
 
 
-def describe(schema: dict[str, Any], scopes: Mapping[tuple[str, str], list[str]]) -> dict[str, Any]:
-    """The description with what Litestar does not know of an operation or assumes: its errors are problems, and
-    `x-scope` lists the scopes of which a key needs one. `scopes` is by path and lower-case method."""
+def describe(schema: dict[str, Any], rules: Mapping[tuple[str, str], Rule]) -> dict[str, Any]:
+    """The description with what Litestar does not know of an operation or assumes: its errors are problems, `x-scope`
+    lists the scopes of which a key needs one, and a client may say how long it waits. `rules` is by path and lower-case
+    method."""
     _, components = msgspec.json.schema_components([Problem], ref_template=_REF)
     schemas = schema["components"].setdefault("schemas", {}) | components
     answer = {
@@ -73,18 +76,17 @@ def describe(schema: dict[str, Any], scopes: Mapping[tuple[str, str], list[str]]
     }
     paths = {
         path: {
-            method: _described(operation, answer, scopes.get((path, method), []))
-            for method, operation in methods.items()
+            method: _described(operation, answer, rules.get((path, method))) for method, operation in methods.items()
         }
         for path, methods in schema["paths"].items()
     }
     return schema | {"paths": paths, "components": schema["components"] | {"schemas": schemas}}
 
 
-def scopes_of(app: Litestar) -> dict[tuple[str, str], list[str]]:
-    """The scopes of every operation, by path as OpenAPI writes it and lower-case method."""
+def rules_of(app: Litestar) -> dict[tuple[str, str], Rule]:
+    """The rule of every operation, by path as OpenAPI writes it and lower-case method."""
     return {
-        (route.path_format, method.lower()): sorted(rule_of(handler).scopes)
+        (route.path_format, method.lower()): rule_of(handler)
         for route in app.routes
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
@@ -92,11 +94,26 @@ def scopes_of(app: Litestar) -> dict[tuple[str, str], list[str]]:
     }
 
 
-def _described(operation: Any, answer: dict[str, Any], scopes: list[str]) -> Any:
-    if not isinstance(operation, dict):
+def _described(operation: Any, answer: dict[str, Any], rule: Rule | None) -> Any:
+    if not isinstance(operation, dict) or rule is None:
         return operation
     responses = {status: r for status, r in operation["responses"].items() if not status.startswith(("4", "5"))}
-    return operation | {"x-scope": scopes, "responses": responses | {"default": answer}}
+    return operation | {
+        "x-scope": sorted(rule.scopes),
+        "parameters": [*operation.get("parameters", []), _timeout_parameter(rule)],
+        "responses": responses | {"default": answer},
+    }
+
+
+def _timeout_parameter(rule: Rule) -> dict[str, Any]:
+    return {
+        "name": deadline.HEADER,
+        "in": "header",
+        "required": False,
+        "description": f"For how many milliseconds you wait, {rule.timeout_max_s:g} s at the most. What can't be done "
+        f"by then is not begun: 503 `{Reason.DEADLINE_EXCEEDED}`.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+    }
 
 
 class _Page(OpenAPIRenderPlugin):
@@ -115,5 +132,5 @@ class _Description(OpenAPIRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         if not self._bytes:
-            self._bytes = msgspec.json.encode(describe(openapi_schema, scopes_of(request.app)))
+            self._bytes = msgspec.json.encode(describe(openapi_schema, rules_of(request.app)))
         return self._bytes

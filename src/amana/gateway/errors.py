@@ -13,10 +13,11 @@ from litestar.exceptions import (
 
 from amana.domain.reasons import Reason
 from amana.gateway.caller import visit_of
-from amana.gateway.quota import QuotaExceeded
+from amana.gateway.quota_exceeded import QuotaExceeded
 from amana.gateway.request import ClientLeft
 from amana.gateway.strict import BodyError
 from amana.infra.collector import Overloaded
+from amana.infra.deadline import DeadlineExceeded
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.telemetry import logger
@@ -55,6 +56,8 @@ def problem_of(error: BaseException) -> Problem:
             return problem(Reason.UNAVAILABLE if error.outcome_known else Reason.OUTCOME_UNKNOWN)
         case Overloaded():
             return problem(Reason.OVERLOADED)
+        case DeadlineExceeded():
+            return problem(Reason.DEADLINE_EXCEEDED)
         case ClientLeft():
             return problem(Reason.REQUEST_TIMEOUT)
         case HTTPException():

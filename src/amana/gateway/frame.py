@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from amana.domain.reasons import Reason
 from amana.gateway.caller import INTERNAL, Visit
 from amana.gateway.rules import is_hot, is_open
+from amana.infra import deadline
 from amana.infra.clock import random_hex
 from amana.infra.telemetry import (
     REQUEST_DURATION,
@@ -119,9 +120,11 @@ class Ids(NamedTuple):
 
 
 def enter(sent: Sent) -> tuple[Visit, Ids]:
-    """Begins a visit: its request id and trace, as sent or new; the trace is the current one from now on."""
+    """Begins a visit: its request id and trace, as sent or new; the trace is the current one from now on, and there is
+    no deadline. (A request that was pipelined begins in the context of the one before.)"""
     ids = ids_of(sent)
     enter_trace(ids.trace)
+    deadline.enter(None)
     return Visit(ids.request_id, ids.trace.trace_id), ids
 
 

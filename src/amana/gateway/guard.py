@@ -1,9 +1,11 @@
 """Who may pass, checked before a byte of the body is read: key, scope, tenant, quota, Accept, path and query.
 
-The quota counts requests whose key may use the route: nobody pays for one that only claims to be theirs.
+A client's deadline holds from here on. The quota counts requests whose key may use the route: nobody pays for one that
+only claims to be theirs.
 """
 
 import re
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -16,10 +18,13 @@ from amana.gateway.keyring import KeyRing
 from amana.gateway.query import query_errors
 from amana.gateway.quota import Quotas
 from amana.gateway.rules import Rule, rule_of
+from amana.infra import deadline
 from amana.wire.problems import FieldError, Refused
 
 TENANT_HEADER = "Amana-Tenant"
 
+_TIMEOUT = re.compile(r"[1-9][0-9]{0,8}")
+_BAD_TIMEOUT = FieldError(deadline.HEADER, "invalid", "Milliseconds, as a decimal integer from 1 on; once.")
 _TENANT = re.compile(r"0|[1-9][0-9]{0,8}")
 _ANSWERS = {"*/*", "application/*", "application/json", "application/problem+json"}
 _NO_QUALITY = re.compile(r"q=0(\.0*)?")
@@ -39,6 +44,9 @@ class Guard:
         rule = rule_of(connection.route_handler)
         if not rule.scopes:
             return
+        timeouts = connection.headers.getall(deadline.HEADER, [])
+        if timeouts:
+            enter_timeout(timeouts[0], rule.timeout_max_s)
         await self._authenticate(connection, rule)
         if not accepts_json(connection.headers.get("accept", ""), rule.answers):
             raise Refused(Reason.NOT_ACCEPTABLE)
@@ -46,6 +54,8 @@ class Guard:
             raise Refused(Reason.NOT_FOUND)  # no name holds a NUL, and PostgreSQL takes none
         if errors := query_errors(connection.scope["query_string"], rule.query):
             raise Refused(Reason.VALIDATION, errors=errors)
+        if timeouts and (len(timeouts) != 1 or timeout_in(timeouts[0]) is None):
+            raise Refused(Reason.VALIDATION, errors=[_BAD_TIMEOUT])
 
     async def _authenticate(self, connection: Connection, rule: Rule) -> None:
         sent = connection.headers.getall("authorization", [])
@@ -67,6 +77,18 @@ class Guard:
         )
         if exceeded := self._quotas.take(stored):
             raise exceeded
+
+
+def enter_timeout(text: str, maximum_s: float) -> None:
+    """Begins the deadline that `text` asks for; one that can't be read is refused later, once its sender is known."""
+    timeout_s = timeout_in(text)
+    if timeout_s is not None:
+        deadline.enter(time.monotonic() + min(timeout_s, maximum_s))
+
+
+def timeout_in(text: str) -> float | None:
+    """The seconds that a `X-Request-Timeout` header spells in milliseconds, if it does."""
+    return int(text) / 1000 if _TIMEOUT.fullmatch(text) else None
 
 
 def provide_caller(request: Connection) -> Caller:

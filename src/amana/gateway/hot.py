@@ -21,14 +21,17 @@ from litestar.routes import HTTPRoute
 from amana.gateway.caller import Caller, Visit
 from amana.gateway.errors import rendered
 from amana.gateway.frame import STANDING, Ids, Sent, durations_of, enter, ids_of, sent_in, tell
-from amana.gateway.guard import TENANT_HEADER
+from amana.gateway.guard import TENANT_HEADER, enter_timeout, timeout_in
 from amana.gateway.keyring import KeyRing, claim_of
 from amana.gateway.keys import Claim, StoredKey
-from amana.gateway.quota import QuotaExceeded, Quotas
+from amana.gateway.quota import Quotas
+from amana.gateway.quota_exceeded import QuotaExceeded
 from amana.gateway.request import IDEMPOTENCY_HEADER
 from amana.gateway.rules import Begun, hot_routes, rule_of
 from amana.gateway.strict import decode_strict
+from amana.infra import deadline
 from amana.infra.collector import Overloaded
+from amana.infra.deadline import DeadlineExceeded
 from amana.infra.hotlane import BODY_MAX_BYTES, Answer, HotHead, Lane
 from amana.infra.telemetry import is_logged
 from amana.wire.problems import MEDIA_TYPE
@@ -36,6 +39,7 @@ from amana.wire.problems import MEDIA_TYPE
 _ACCEPTED = frozenset({b"", b"*/*", b"application/json"})
 _JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 _UNUSUAL = frozenset(name.lower().encode() for name in (TENANT_HEADER, IDEMPOTENCY_HEADER))
+_TIMEOUT = deadline.HEADER.lower().encode()
 _PATH = re.compile(r"[a-z0-9/-]+")
 _HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*")
 _STANDING = STANDING.decode("ascii")
@@ -75,6 +79,7 @@ class HotRoute:
         self._body = rule.body
         self._begin = rule.begin
         self._at_once = rule.at_once
+        self._timeout_max_s = rule.timeout_max_s
         self._durations = durations_of(self.method, self.path, self.status)
 
     @cached_property
@@ -102,7 +107,7 @@ class HotRoute:
             if response is not None:
                 return self._answered(stored, known.sent, began_s, response)
         context = copy_context()  # of the request's own, as a task would have one
-        visit = context.run(self._taken, context, stored, known.sent, began_s, data, exceeded)
+        visit = context.run(self._taken, context, stored, known, began_s, data, exceeded)
         if visit is None:
             self._quotas.give_back(stored)
         return visit
@@ -123,16 +128,18 @@ class HotRoute:
         self,
         context: Context,
         stored: StoredKey,
-        sent: Sent,
+        known: "_Known",
         began_s: float,
         data: Any,
         exceeded: QuotaExceeded | None,
     ) -> "HotVisit | None":
-        visit, ids = enter(sent)
+        visit, ids = enter(known.sent)
+        if known.timeout:
+            enter_timeout(known.timeout, self._timeout_max_s)
         visit.caller = caller = _caller(stored, ids)
         try:
             begun = _refused(exceeded) if exceeded else self._begin(self._state, caller, data)
-        except Overloaded as error:  # shedding is for when there is much to do
+        except (Overloaded, DeadlineExceeded) as error:  # shedding is for when there is much to do
             begun = _refused(error)
         except Exception:  # the framework meets it too
             return None
@@ -140,16 +147,18 @@ class HotRoute:
 
 
 class _Known(NamedTuple):
-    """What follows from a head. Without a `claim` it does not ride."""
+    """What follows from a head. Without a `claim` it does not ride; `timeout` is well spelled, or empty."""
 
     claim: Claim | None
     sent: Sent
+    timeout: str
 
 
 def _known(head: HotHead) -> _Known:
-    plain = _is_plain(head.headers)
+    timeout = head.headers.get(_TIMEOUT, b"").decode("latin-1")
+    plain = _is_plain(head.headers) and (timeout_in(timeout) is not None or _TIMEOUT not in head.headers)
     claim = claim_of(head.headers.get(b"authorization", b"").decode("latin-1")) if plain else None
-    head.known = known = _Known(claim, sent_in(head.headers))
+    head.known = known = _Known(claim, sent_in(head.headers), timeout)
     return known
 
 

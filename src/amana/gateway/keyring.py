@@ -12,6 +12,7 @@ import msgspec
 
 from amana.gateway.keys import Claim, StoredKey, claim_in, proves
 from amana.gateway.store import KeyStore
+from amana.infra import deadline
 from amana.infra.postgres import DatabaseUnavailable
 
 FRESH_S = 5.0
@@ -81,7 +82,7 @@ class KeyRing:
 
     async def _look_up_once(self, key_id: str) -> _Entry:
         """One look-up for all who ask at the same time; a caller that leaves does not cancel it for the others."""
-        return await asyncio.shield(self._looking_up(key_id))
+        return await deadline.in_time(asyncio.shield(self._looking_up(key_id)))
 
     def _looking_up(self, key_id: str) -> asyncio.Task[_Entry]:
         task = self._looking.get(key_id)
@@ -98,6 +99,7 @@ class KeyRing:
 
     async def _look_up(self, key_id: str) -> _Entry:
         asked_at_s = self._clock_s()
+        deadline.enter(None)  # whoever else waits for it has another
         try:
             async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
                 stored = await self.store.find_key(key_id)

@@ -38,20 +38,23 @@ class Key(NamedTuple):
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """How many requests a second a key may make for long, and how many at once; both 0: as many as it likes."""
+    """How many requests a second a key, or all keys of a tenant, may make for long, and how many at once; both 0: as
+    many as it likes."""
 
     rate: int
     burst: int
 
 
 class StoredKey(msgspec.Struct, frozen=True):
-    """A live key as the database holds it: no secret, only the hash of one. Without a quota the default holds."""
+    """A live key as the database holds it: no secret, only the hash of one. Without a quota the default holds;
+    `tenant_quota` is what all keys of its tenant share, where there is one."""
 
     key_id: str
     tenant: int
     secret_hash: bytes
     scopes: frozenset[str]
     quota: Quota | None = None
+    tenant_quota: Quota | None = None
 
 
 def key_from(entropy: bytes) -> Key:

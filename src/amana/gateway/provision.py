@@ -14,7 +14,7 @@ from amana.domain.ids import TENANT_PLATFORM
 from amana.gateway.caller import INTERNAL
 from amana.gateway.keys import ENTROPY_BYTES, Key, Quota, hash_secret, key_from, parse_key
 from amana.gateway.store import SQL, stored_quota
-from amana.infra.postgres import Connection, open_pool, reading
+from amana.infra.postgres import Connection, Record, open_pool, reading
 
 ALL_SCOPES = (
     "accounts:read",
@@ -48,11 +48,12 @@ _NUMBER = re.compile(r"[0-9]{1,9}")  # no slug begins with a digit
 
 
 class Tenant(NamedTuple):
-    """A lender: its number, the name for scripts and the name for people."""
+    """A lender: its number, the name for scripts, the name for people, and the quota of all its keys, if it has one."""
 
     tenant: int
     slug: str
     name: str
+    quota: Quota | None
 
 
 class ListedKey(NamedTuple):
@@ -91,23 +92,23 @@ async def create_tenant(owner_dsn: str, slug: str, name: str) -> int:
     return tenant.tenant
 
 
-async def ensure_tenant(owner_dsn: str, slug: str, name: str) -> tuple[Tenant, bool]:
-    """As `create_tenant`: the tenant, and whether it was made now."""
+async def ensure_tenant(owner_dsn: str, slug: str, name: str, quota: Quota | None = None) -> tuple[Tenant, bool]:
+    """As `create_tenant`: the tenant, and whether it was made now; `quota` too is only for a new one."""
     if not _SLUG.fullmatch(slug):
         raise ValueError("a slug is 2 to 63 of a-z, 0-9 and -, beginning with a letter")
     if not name.strip() or len(name) > NAME_LENGTH_MAX:
         raise ValueError(f"a name has 1 to {NAME_LENGTH_MAX} characters and is not blank")
     async with _connected(owner_dsn) as connection:
-        made = await connection.fetchrow(SQL["insert_tenant"], slug, name)
+        made = await connection.fetchrow(SQL["insert_tenant"], slug, name, *_columns(quota))
         found = made or await connection.fetchrow(SQL["find_tenant"], slug)
     assert found, "a tenant is never deleted"
-    return Tenant(**found), made is not None
+    return _tenant(found), made is not None
 
 
 async def list_tenants(owner_dsn: str) -> list[Tenant]:
     """Every lender, by number."""
     async with _connected(owner_dsn) as connection:
-        return [Tenant(**row) for row in await connection.fetch(SQL["list_tenants"])]
+        return [_tenant(row) for row in await connection.fetch(SQL["list_tenants"])]
 
 
 async def find_tenant(owner_dsn: str, called: str) -> Tenant:
@@ -119,7 +120,15 @@ async def find_tenant(owner_dsn: str, called: str) -> Tenant:
             row = await connection.fetchrow(SQL["find_tenant"], called)
     if row is None:
         raise ValueError(f"there is no tenant {called}")
-    return Tenant(**row)
+    return _tenant(row)
+
+
+async def set_tenant_quota(owner_dsn: str, tenant: int, quota: Quota | None) -> None:
+    """Gives a lender a quota that all its keys share, or none; it holds everywhere within 5 s. ValueError where there
+    is no such lender."""
+    async with _connected(owner_dsn) as connection:
+        if await connection.fetchval(SQL["set_tenant_quota"], tenant, *_columns(quota)) is None:
+            raise ValueError(f"there is no lender {tenant}")
 
 
 async def create_key(owner_dsn: str, tenant: int, scopes: Sequence[str], quota: Quota | None = None) -> str:
@@ -165,6 +174,10 @@ async def set_quota(owner_dsn: str, key_id: str, quota: Quota | None) -> None:
     async with _connected(owner_dsn) as connection:
         if await connection.fetchval(SQL["set_quota"], key_id, *_columns(quota)) is None:
             raise ValueError(f"there is no live key with the id {key_id}")
+
+
+def _tenant(row: Record) -> Tenant:
+    return Tenant(row["tenant"], row["slug"], row["name"], stored_quota(row["quota_rate"], row["quota_burst"]))
 
 
 def _columns(quota: Quota | None) -> tuple[int | None, int | None]:

@@ -1,26 +1,33 @@
 -- name: find_key
--- The live key with this id; a revoked one is as absent as one that never was.
-SELECT key_id, tenant, secret_hash, scopes, quota_rate, quota_burst
-FROM api_keys
-WHERE key_id = $1 AND revoked_at IS NULL;
+-- The live key with this id, and its tenant's quota; a revoked one is as absent as one that never was.
+SELECT k.key_id, k.tenant, k.secret_hash, k.scopes, k.quota_rate, k.quota_burst,
+    t.quota_rate AS tenant_rate, t.quota_burst AS tenant_burst
+FROM api_keys AS k JOIN tenants AS t USING (tenant)
+WHERE k.key_id = $1 AND k.revoked_at IS NULL;
 
 -- name: list_tenants
 -- The lenders; the platform itself is not one.
-SELECT tenant, slug, name FROM tenants WHERE tenant > 0 ORDER BY tenant;
+SELECT tenant, slug, name, quota_rate, quota_burst FROM tenants WHERE tenant > 0 ORDER BY tenant;
 
 -- name: find_tenant
 -- The tenant called `slug`.
-SELECT tenant, slug, name FROM tenants WHERE slug = $1;
+SELECT tenant, slug, name, quota_rate, quota_burst FROM tenants WHERE slug = $1;
 
 -- name: find_tenant_by_number
 -- The tenant with this number.
-SELECT tenant, slug, name FROM tenants WHERE tenant = $1;
+SELECT tenant, slug, name, quota_rate, quota_burst FROM tenants WHERE tenant = $1;
 
 -- name: insert_tenant
 -- A new tenant; nothing when the slug is taken.
-INSERT INTO tenants (slug, name) VALUES ($1, $2)
+INSERT INTO tenants (slug, name, quota_rate, quota_burst) VALUES ($1, $2, $3, $4)
 ON CONFLICT (slug) DO NOTHING
-RETURNING tenant, slug, name;
+RETURNING tenant, slug, name, quota_rate, quota_burst;
+
+-- name: set_tenant_quota
+-- Gives a tenant another quota, which all its keys share; null for none. The platform has none.
+UPDATE tenants SET quota_rate = $2, quota_burst = $3
+WHERE tenant = $1 AND tenant > 0
+RETURNING tenant;
 
 -- name: list_keys
 -- A tenant's keys, the oldest first, without anything of their secrets.

@@ -1,7 +1,8 @@
-"""Quotas: how many requests a key may make, over all processes, without asking anybody while a request waits.
+"""Quotas: how many requests a key, and all keys of a tenant together, may make, over all processes, without asking
+anybody while a request waits.
 
-A key's token bucket is in Redis. A process leases a slice of it and spends that; it asks for the next one before the
-slice is used up, all its keys in one call, at most every 20 ms unless somebody is about to run dry. What no slice
+A token bucket is in Redis. A process leases a slice of it and spends that; it asks for the next one before the
+slice is used up, all its buckets in one call, at most every 20 ms unless somebody is about to run dry. What no slice
 covers is taken on credit, as long as the bucket had that much when it was last seen, and paid with the next call. So
 over any time T all processes together admit at most
 
@@ -9,6 +10,8 @@ over any time T all processes together admit at most
 
 While Redis does not answer, each process grants from a bucket of its own, `rate / replicas`: never without bound, and
 never nothing. What was granted there is paid afterwards, up to that share of the burst.
+
+Where a tenant has a quota, a request takes a token of its key's bucket and one of its tenant's: both must have one.
 """
 
 import asyncio
@@ -16,16 +19,14 @@ import random
 import time
 from collections.abc import Callable
 
-from amana.domain.reasons import Reason
-from amana.gateway.caller import INTERNAL
 from amana.gateway.keys import Quota, StoredKey, quota_of
+from amana.gateway.quota_exceeded import QuotaExceeded
 from amana.gateway.quota_meters import Meters
 from amana.gateway.quota_share import Share
-from amana.gateway.token_bucket import SECOND_NS
+from amana.gateway.quota_shares import Shares
 from amana.infra.breaker import pause
 from amana.infra.cache import REST_MS, Cache
 from amana.infra.settings import Settings
-from amana.wire.problems import Refused
 
 DEADLINE_MS = 200
 """How long a call to Redis may take. No request waits for it, so it has longer than a cache's."""
@@ -33,33 +34,10 @@ ROUND_PAUSE_S = 0.02
 AWAY_PAUSE_S = REST_MS / 1000 * 1.1
 """How long Redis is left alone after a failure: a little longer than the cache rests."""
 JITTER = 0.25
-KEYS_MAX = 10_000
-"""Keys whose buckets are remembered; the one seen first is forgotten first."""
 ROUND_KEYS_MAX = 100
 """Keys of one call: a millisecond or two of a process' time. Where more ask, the next call follows at once."""
 
 _PACKAGE = "amana.gateway"
-
-
-class QuotaExceeded(Refused):
-    """Too many requests for the key's quota. `retry_after_s` is at least 1."""
-
-    def __init__(self, quota: Quota, wait_ns: int) -> None:
-        super().__init__(Reason.QUOTA_EXCEEDED, figures={"rate_per_s": quota.rate, "burst": quota.burst})
-        self.retry_after_s = max(1, -(-wait_ns // SECOND_NS))
-        self._quota = quota
-
-    def headers(self) -> dict[str, str]:
-        """`RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-11.
-
-        The bucket as a window: `q` requests, full again after `w` seconds. It opens a token at a time and not for
-        everybody at once, so `t` needs no jitter.
-        """
-        window_s = -(-self._quota.burst // self._quota.rate)
-        return {
-            "ratelimit-policy": f'"default";q={self._quota.burst};w={window_s}',
-            "ratelimit": f'"default";r=0;t={self.retry_after_s}',
-        }
 
 
 class Quotas:
@@ -79,13 +57,13 @@ class Quotas:
         away_pause_s: float = AWAY_PAUSE_S,
     ) -> None:
         self._cache = cache
-        self._default = quota_of(default_rate)
         self._replicas = replicas
         self._clock_ns = clock_ns
         self._away_pause_s = away_pause_s
         self._meters = Meters(service)
-        self._shares: dict[str, Share] = {}
         self._asking: dict[Share, None] = {}  # a set that keeps its order
+        self._shares = Shares(quota_of(default_rate), replicas, clock_ns, self._has_nothing_to_ask)
+        self._by_key = self._shares.by_key
         self._called = False
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -99,27 +77,29 @@ class Quotas:
 
     def take(self, stored: StoredKey) -> QuotaExceeded | None:
         """Counts one request of a key: None, or why it must be refused. Never waits; needs a running event loop."""
-        share = self._shares.get(stored.key_id)
+        share = self._by_key.get(stored.key_id)
         if share is None or share.stored is not stored:
-            share = self._share(stored)
+            share = self._shares.of(stored)
         if share.tokens and self._clock_ns() < share.until_ns:
             share.tokens -= 1
             if share.tokens == share.low:
                 self._ask(share)
-            return None
-        return None if share.quota is None else self._uncovered(share, share.quota)
+            exceeded = None
+        else:
+            exceeded = None if share.quota is None else self._uncovered(share, share.quota)
+        return exceeded if share.tenants is None or exceeded else self._taken_of_both(share, share.tenants)
 
     def give_back(self, stored: StoredKey) -> None:
         """Uncounts a request that was taken and will be counted again on another way."""
-        share = self._shares.get(stored.key_id)
-        if share is not None and share.quota is not None:
-            share.debt -= 1
-            if self.away:
-                share.own.put(1)
+        share = self._by_key.get(stored.key_id)
+        if share is not None:
+            self._put_back(share)
+            if share.tenants is not None:
+                self._put_back(share.tenants)
 
     @property
     def asks(self) -> bool:
-        """Whether a key has something to pay or to ask for, or waits for an answer."""
+        """Whether a bucket has something to pay or to ask for, or waits for an answer."""
         return bool(self._asking) or self._called
 
     async def close(self) -> None:
@@ -130,21 +110,29 @@ class Quotas:
         if self._cache is not None:
             await self._cache.close()
 
-    def _share(self, stored: StoredKey) -> Share:
-        """The share of a key that is new here, was looked up again, or has another quota now."""
-        quota: Quota | None = stored.quota or self._default
-        if not quota or not quota.rate or INTERNAL in stored.scopes:
-            quota = None
-        share = self._shares.get(stored.key_id)
-        if share is None:
-            if len(self._shares) >= KEYS_MAX:
-                self._asking.pop(self._shares.pop(next(iter(self._shares))), None)
-            share = self._shares[stored.key_id] = Share(stored)
-        if share.quota != quota:
-            share.allot(quota, self._clock_ns(), self._replicas)
-            self._asking.pop(share, None)
-        share.stored = stored
-        return share
+    def _has_nothing_to_ask(self, share: Share) -> None:
+        self._asking.pop(share, None)
+
+    def _taken_of_both(self, share: Share, tenants: Share) -> QuotaExceeded | None:
+        """One more of the tenant's; where it has none, what was taken of the key's goes back."""
+        quota = tenants.quota
+        if quota is None:
+            return None  # taken away, which this key's next look-up will say too
+        if tenants.tokens and self._clock_ns() < tenants.until_ns:
+            tenants.tokens -= 1
+            if tenants.tokens == tenants.low:
+                self._ask(tenants)
+            return None
+        exceeded = self._uncovered(tenants, quota)
+        if exceeded:
+            self._put_back(share)
+        return exceeded
+
+    def _put_back(self, share: Share) -> None:
+        if share.quota is not None:
+            share.debt -= 1
+            if self.away:
+                share.own.put(1)
 
     def _uncovered(self, share: Share, quota: Quota) -> QuotaExceeded | None:
         """No slice covers the request: on credit, or from the process' own bucket while Redis is away."""
@@ -159,16 +147,16 @@ class Quotas:
             return None
         if there > 0:
             self._ask(share, hurry=share.debt < there)
-        self._meters.refused_shared.inc()
-        return QuotaExceeded(quota, share.seen.wait_ns(now_ns, share.debt + 1))
+        self._meters.refused(share.reason, local=False)
+        return QuotaExceeded(share.reason, quota, share.seen.wait_ns(now_ns, share.debt + 1))
 
     def _alone(self, share: Share, quota: Quota, now_ns: int) -> QuotaExceeded | None:
         self._ask(share)
         if share.own.take(now_ns):
             share.debt = min(share.debt + 1, -(-quota.burst // self._replicas))
             return None
-        self._meters.refused_local.inc()
-        return QuotaExceeded(quota, share.own.wait_ns(now_ns))
+        self._meters.refused(share.reason, local=True)
+        return QuotaExceeded(share.reason, quota, share.own.wait_ns(now_ns))
 
     def _ask(self, share: Share, *, hurry: bool = False) -> None:
         """The share is in the next call, which comes at once if there was none just now."""
@@ -190,13 +178,13 @@ class Quotas:
             await pause(pause_s * random.uniform(1, 1 + JITTER), self._hurry)  # noqa: S311 (jitter is no secret)
 
     async def settle(self) -> None:
-        """One call to Redis for the keys that have something to pay or to ask for. It happens by itself."""
+        """One call to Redis for the buckets that have something to pay or to ask for. It happens by itself."""
         assert self._cache is not None, "without a cache nobody asks"
         asked_at_ns = self._clock_ns()
         shares = list(self._asking)[:ROUND_KEYS_MAX]
         arguments: list[str | bytes | int] = []
         for share in shares:
-            assert share.quota is not None, "a key without a quota asks for nothing"
+            assert share.quota is not None, "who has no quota asks for nothing"
             arguments += (share.quota.rate, share.quota.burst, *share.ask(asked_at_ns))
             del self._asking[share]
         self._called = True

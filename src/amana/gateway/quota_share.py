@@ -1,5 +1,6 @@
-"""One process' share of one key's quota: the slice it may spend, what it owes, and how large the next slice is."""
+"""One process' share of a key's quota or a tenant's: the slice it may spend, what it owes, how large the next is."""
 
+from amana.domain.reasons import Reason
 from amana.gateway.keys import Quota, StoredKey
 from amana.gateway.token_bucket import TokenBucket
 
@@ -14,7 +15,7 @@ PART_OF_BURST = 4
 
 
 class Share:
-    """What one process knows of one key's bucket. `debt` counts what was taken on credit, less what was unused."""
+    """What one process knows of one bucket. `debt` counts what was taken on credit, less what was unused."""
 
     __slots__ = (
         "asked_debt",
@@ -24,9 +25,11 @@ class Share:
         "name",
         "own",
         "quota",
+        "reason",
         "seen",
         "since",
         "stored",
+        "tenants",
         "tokens",
         "until_ns",
     )
@@ -36,10 +39,15 @@ class Share:
     own: TokenBucket
     """This process' part of it, for when Redis is away."""
 
-    def __init__(self, stored: StoredKey) -> None:
-        self.stored = stored
+    def __init__(self, name: str, reason: Reason) -> None:
+        self.name = f"amana:quota:{name}"
+        self.reason = reason
+        """Why a request is refused for which it has no token."""
+        self.stored: StoredKey | None = None
+        """The key that it was made for, as it was looked up last; a tenant's has none."""
+        self.tenants: Share | None = None
+        """Of a key: that of its tenant, where that has a quota."""
         self.quota: Quota | None = None
-        self.name = f"amana:quota:{stored.tenant}:{stored.key_id}"
         self.tokens = self.low = self.debt = self.asked_debt = self.credit = self.until_ns = 0
         self.since: tuple[int, int] = 0, 0
         """When it asked last, and what it had then: `tokens - debt`, from which every request takes one."""

@@ -11,6 +11,7 @@ from amana.domain.reasons import Reason
 from amana.gateway.caller import visit_of
 from amana.gateway.rules import Rule, rule_of
 from amana.gateway.strict import BodyError, decode_strict
+from amana.infra import deadline
 from amana.wire.problems import FieldError, Refused
 
 BODY_TIMEOUT_S = 10.0
@@ -30,7 +31,7 @@ class EdgeRequest(Request[Any, Any, Any]):
             rule = rule_of(self.route_handler)
             self._check_headers(rule)
             try:
-                async with asyncio.timeout(BODY_TIMEOUT_S):
+                async with asyncio.timeout(deadline.within(BODY_TIMEOUT_S)):
                     self._body = await self._read(rule.body_max_bytes)
             except TimeoutError:
                 raise Refused(Reason.REQUEST_TIMEOUT) from None

@@ -39,6 +39,9 @@ AtOnce: TypeAlias = Callable[[Any, int, Any], Any | None]
 """Answers a request of a hot route that needs nothing but what is in memory: `at_once(state, tenant, data)` gives the
 response, or None for `begin` to take it. It writes nothing, and nobody asks it for a trace or an actor."""
 
+TIMEOUT_MAX_S = 15.0
+"""Unless the handler declares its own `timeout_max_s`: a place in a queue, then a transaction and its last attempt."""
+
 _RULE = "amana.rule"
 
 
@@ -53,7 +56,7 @@ class QueryParameter(msgspec.Struct, frozen=True):
 class Rule(msgspec.Struct, frozen=True):
     """`scopes` is empty for an open route; any one of them is enough. `query` is by name; `body` is the declared type,
     None where the route takes none. `begin` is there for a hot route only. `answers` are the media types that the route
-    has beside JSON."""
+    has beside JSON. `timeout_max_s` bounds how long a client can say that it waits."""
 
     scopes: frozenset[str]
     query: dict[str, QueryParameter]
@@ -63,6 +66,7 @@ class Rule(msgspec.Struct, frozen=True):
     begin: Begin | None
     answers: frozenset[str]
     at_once: AtOnce | None
+    timeout_max_s: float
 
 
 def rule_of(handler: HTTPRouteHandler) -> Rule:
@@ -127,4 +131,5 @@ def _rule(route: HTTPRoute, handler: HTTPRouteHandler, body_max_bytes: int) -> R
         begin=handler.opt.get("hot"),
         answers=frozenset(handler.opt.get("answers", ())),
         at_once=handler.opt.get("at_once"),
+        timeout_max_s=handler.opt.get("timeout_max_s", TIMEOUT_MAX_S),
     )

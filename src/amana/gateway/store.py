@@ -40,9 +40,10 @@ class KeyStore:
         if row is None:
             return None
         quota = stored_quota(row["quota_rate"], row["quota_burst"])
-        return StoredKey(row["key_id"], row["tenant"], row["secret_hash"], frozenset(row["scopes"]), quota)
+        of_tenant = stored_quota(row["tenant_rate"], row["tenant_burst"])
+        return StoredKey(row["key_id"], row["tenant"], row["secret_hash"], frozenset(row["scopes"]), quota, of_tenant)
 
 
 def stored_quota(rate: int | None, burst: int | None) -> Quota | None:
-    """The quota in two columns of `api_keys`, of which both are null or neither; None: the default."""
+    """The quota in two columns, of which both are null or neither; None: a key's default, a tenant's none."""
     return None if rate is None or burst is None else Quota(rate, burst)

@@ -5,7 +5,8 @@ an idle service answers a single item at once, a busy one fills its batches. Tha
 
 - Bounds: a batch weighs at most `batch_max` (an item weighs one unless `weigh` says more; a heavier one goes alone),
   `batches_in_flight` batches run at once, `queue_max` items wait and no group has more than half of the places (beyond
-  it `Overloaded`: a bounded queue sheds instead of growing), and none waits longer than `wait_max_s`.
+  it `Overloaded`: a bounded queue sheds instead of growing), and none waits longer than `wait_max_s`, or than its
+  request's deadline (`expiry`), by which its batch goes too.
 - Fairness: `group` says whose an item is (its tenant); groups take turns.
 - Contention: `claims` says what an item will lock. An item that claims what a batch in flight has claimed is set
   aside until that batch ends, and then goes before what came later. So whatever is hot fills batches of its own, and
@@ -23,6 +24,7 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from amana.infra.claims import Board, Claimed
+from amana.infra.expiry import Expiry, expiry_of, run_in_time, settle
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -43,6 +45,7 @@ class _Waiting(NamedTuple, Generic[Item, Result]):
     future: "asyncio.Future[Result]"
     since_s: float
     group: Hashable
+    expiry: Expiry | None
 
 
 class Collector(Generic[Item, Result]):
@@ -94,7 +97,7 @@ class Collector(Generic[Item, Result]):
         return await self.enqueue(item)
 
     def enqueue(self, item: Item) -> "asyncio.Future[Result]":
-        """A future of the result for `item`. Raises `Overloaded` when the queue is full.
+        """A future of the result for `item`. Raises `Overloaded` when the queue is full, or `DeadlineExceeded`.
 
         One that is cancelled before its batch starts is left out of it; after that its item runs to the end.
         """
@@ -104,7 +107,7 @@ class Collector(Generic[Item, Result]):
         if self._waiting >= self._queue_max or of_group >= max(1, self._queue_max // 2):
             raise Overloaded
         future: asyncio.Future[Result] = loop.create_future()
-        self._queue_of(group).append(_Waiting(item, future, loop.time(), group))
+        self._queue_of(group).append(_Waiting(item, future, loop.time(), group, expiry_of(future)))
         self._waiting += 1
         self._waiting_of[group] = of_group + 1
         self._schedule()  # a turn later, so that everything read from the sockets in this turn rides together
@@ -207,7 +210,7 @@ class Collector(Generic[Item, Result]):
 
     def _is_wanted(self, waiting: "_Waiting[Item, Result]", now_s: float) -> bool:
         """Whether somebody still waits for it, and not for too long."""
-        if waiting.future.cancelled():
+        if waiting.future.done():
             self._leave(waiting)
             return False
         if now_s > waiting.since_s + self._wait_max_s:
@@ -232,7 +235,7 @@ class Collector(Generic[Item, Result]):
 
     async def _answer(self, batch: "list[_Waiting[Item, Result]]") -> None:
         try:
-            results = await self._run([waiting.item for waiting in batch])
+            results = await run_in_time(self._run, [each.item for each in batch], [each.expiry for each in batch])
             assert len(results) == len(batch), "a batch must give one result for each item"
         except BaseException as error:
             for waiting in batch:
@@ -242,9 +245,5 @@ class Collector(Generic[Item, Result]):
                 raise
             return
         for waiting, result in zip(batch, results, strict=True):
-            if waiting.future.done():
-                continue
-            if isinstance(result, Exception):
-                waiting.future.set_exception(result)
-            else:
-                waiting.future.set_result(result)
+            if not waiting.future.done():
+                settle(waiting.future, result)

@@ -10,6 +10,8 @@ from typing import NamedTuple, Self
 
 import aiohttp
 
+from amana.infra import deadline
+from amana.infra.deadline import DeadlineExceeded
 from amana.infra.telemetry import current_traceparent
 
 CONNECTIONS_MAX = 128
@@ -70,14 +72,19 @@ class HttpClient:
         A connection that can't be made is tried again, twice. A kept connection that turns out to be closed is replaced
         once for idempotent methods (GET, PUT, DELETE), by aiohttp itself, and never for POST. Redirects are not
         followed. Raises `UpstreamUnavailable`.
+
+        The other side is told what is left until this request's deadline. At it `DeadlineExceeded` is raised, which
+        says that nothing was done: what is asked of another service before a COMMIT has no effect of its own.
         """
-        sent = {"traceparent": current_traceparent(), **(headers or {})}
+        sent = {"traceparent": current_traceparent(), **_told(deadline.left_s()), **(headers or {})}
         if body is not None:
             sent = {"Content-Type": "application/json", **sent}
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
+            async with asyncio.timeout(deadline.within(timeout_ms / 1000)):
                 return await self._send(method, url, body, sent)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if deadline.is_over():
+                raise DeadlineExceeded from error
             raise UpstreamUnavailable(f"{method} {url}: {_named(error)}", outcome_known=_untouched(error)) from error
 
     async def download(
@@ -131,6 +138,10 @@ class HttpClient:
                 skip_auto_headers=("User-Agent", "Accept-Encoding"),
             )
         return self._session
+
+
+def _told(left_s: float | None) -> dict[str, str]:
+    return {} if left_s is None else {deadline.HEADER: str(max(1, int(left_s * 1000)))}
 
 
 def _untouched(error: Exception) -> bool:

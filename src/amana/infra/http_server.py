@@ -19,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from amana.infra.hotlane import HotProtocol
+from amana.infra.metrics_port import metrics_shown
 from amana.infra.settings import Settings
 
 KEEP_ALIVE_S = 75
@@ -68,14 +69,21 @@ async def serve(
 
 
 async def serve_as_set(app: Any, settings: Settings) -> None:
-    """Serves until SIGTERM where the settings say."""
-    await serve(
-        app,
-        settings.listen_host,
-        settings.listen_port,
-        drain_pause_s=settings.drain_pause_ms / 1000,
-        shared=bool(settings.listen_shared),
-    )
+    """Serves until SIGTERM where the settings say, and shows the metrics of this process at a port of its own, if there
+    is to be one."""
+    host = settings.listen_host
+    with contextlib.ExitStack() as beside:
+        try:
+            beside.enter_context(metrics_shown(host, settings.metrics_port))
+        except OSError as error:
+            raise ServerFailed(f"could not show metrics on {host}:{settings.metrics_port}: {error}") from error
+        await serve(
+            app,
+            host,
+            settings.listen_port,
+            drain_pause_s=settings.drain_pause_ms / 1000,
+            shared=bool(settings.listen_shared),
+        )
 
 
 def is_draining(scope: Mapping[str, Any]) -> bool:

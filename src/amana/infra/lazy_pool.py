@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from amana.infra.arrival import require_schema
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction, open_pool, reading
-from amana.infra.sql import load_queries
 
 T = TypeVar("T")
 
-SQL = load_queries("amana.infra", "lazy_pool.sql")
 AWAY_S = 0.5
 """How long a server that could not be reached counts as away."""
 
@@ -68,8 +67,10 @@ class LazyPool:
     async def _migrated(self) -> Pool:
         """A database that was away while everything else was migrated counts as away until it is migrated too."""
         pool = await open_pool(self._dsn, self._schema, self._connections, self._statement_timeout_ms)
-        async with reading(pool) as connection:
-            if await connection.fetchval(SQL["schema_is_there"], self._schema):
-                return pool
-        pool.terminate()
-        raise DatabaseUnavailable(f"schema {self._schema} is not there yet: run `amana migrate`")
+        try:
+            async with reading(pool) as connection:
+                await require_schema(connection, self._schema)
+        except DatabaseUnavailable:
+            pool.terminate()
+            raise
+        return pool

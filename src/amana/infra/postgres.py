@@ -7,14 +7,21 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeAlias, TypeVar
 
 import asyncpg
 
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-Record: TypeAlias = asyncpg.Record
+from amana.infra import connection as one
+from amana.infra import deadline
+from amana.infra.connection import Attempt, acquired, ended_in_time
+from amana.infra.deadline import DeadlineExceeded
+
+Pool: TypeAlias = one.Pool
+Connection: TypeAlias = one.Connection
+Record: TypeAlias = one.Record
+CONNECTION_TROUBLE = one.CONNECTION_TROUBLE
+LockTimeout = one.LockTimeout
 T = TypeVar("T")
 
 STATEMENT_TIMEOUT_MS = 10_000
@@ -46,21 +53,6 @@ RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03", "23505"})
 of times."""
 
 
-CONNECTION_TROUBLE = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    # Raised for a session that the server ended while it was idle, when a query comes between the server's farewell
-    # and the end of the connection.
-    asyncpg.InternalClientError,
-)
-"""The connection broke, or there is none: it passes by itself."""
-
-LockTimeout = asyncpg.LockNotAvailableError
-"""A lock was waited for in vain. The transaction is lost."""
-
-
 class DatabaseUnavailable(Exception):
     """The database does not answer, or answered that it can't. `outcome_known` is False when a COMMIT was under way."""
 
@@ -81,28 +73,49 @@ async def open_pool(
 
     `batches` is for pools that only write batches by key: see `BATCH_SETTINGS` and `BATCH_STATEMENT_TIMEOUT_MS`.
     """
-    if batches:
-        statement_timeout_ms = BATCH_STATEMENT_TIMEOUT_MS
     try:
-        return await asyncpg.create_pool(
-            dsn,
-            min_size=1,
-            max_size=connections,
-            timeout=CONNECT_TIMEOUT_S,
-            reset=_reset,
-            command_timeout=statement_timeout_ms / 1000,
-            server_settings={
-                "search_path": schema,
-                "timezone": "UTC",
-                "application_name": f"amana-{schema}",
-                "statement_timeout": str(statement_timeout_ms),
-                "lock_timeout": str(LOCK_TIMEOUT_MS),
-                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
-                **(BATCH_SETTINGS if batches else {}),
-            },
-        )
+        return await make_pool(dsn, schema, connections, statement_timeout_ms, batches=batches, at_start=1)
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
         raise DatabaseUnavailable(f"PostgreSQL ({schema}): {error}") from error
+
+
+async def make_pool(
+    dsn: str,
+    schema: str,
+    connections: int,
+    statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    *,
+    batches: bool = False,
+    at_start: int = 0,
+    first: Callable[[Connection], Awaitable[None]] | None = None,
+) -> Pool:
+    """As `open_pool`, but only `at_start` connections are made now, by default none, so that the server may be away.
+    `first` is run on each new connection before it is given out."""
+    if batches:
+        statement_timeout_ms = BATCH_STATEMENT_TIMEOUT_MS
+
+    async def made(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        if first is not None:
+            await first(connection)
+
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=at_start,
+        max_size=connections,
+        timeout=CONNECT_TIMEOUT_S,
+        init=made,
+        reset=_reset,
+        command_timeout=statement_timeout_ms / 1000,
+        server_settings={
+            "search_path": schema,
+            "timezone": "UTC",
+            "application_name": f"amana-{schema}",
+            "statement_timeout": str(statement_timeout_ms),
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+            **(BATCH_SETTINGS if batches else {}),
+        },
+    )
 
 
 async def _reset(connection: Connection) -> None:
@@ -111,26 +124,26 @@ async def _reset(connection: Connection) -> None:
         await connection.execute("ROLLBACK")
 
 
-@asynccontextmanager
-async def _acquired(pool: Pool, timeout_s: float) -> AsyncIterator[Connection]:
-    """A connection of the pool. One that is in trouble, or was left in the middle of a statement, is closed at once:
-    to roll back on it or to give it back would wait for a silent server once more."""
-    async with pool.acquire(timeout=timeout_s) as connection:
-        try:
-            yield connection
-        except (*CONNECTION_TROUBLE, asyncio.CancelledError):
-            with suppress(asyncpg.InterfaceError):  # the pool may have noticed first, and taken it back
-                connection.terminate()
-            raise
+def reading(pool: Pool) -> AbstractAsyncContextManager[Connection]:
+    """A connection for statements outside a transaction; connection trouble becomes `DatabaseUnavailable`.
+
+    At the request's deadline it is closed, and `DeadlineExceeded` raised. A transaction on it, whose COMMIT may be
+    under way, goes on; `deadline.point_of_no_return` belongs before one.
+    """
+    return _reading(pool, transactions_too=False)
 
 
 @asynccontextmanager
-async def reading(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection for statements outside a transaction; connection trouble becomes `DatabaseUnavailable`."""
+async def _reading(pool: Pool, *, transactions_too: bool) -> AsyncIterator[Connection]:
     try:
-        async with _acquired(pool, ACQUIRE_TIMEOUT_S) as connection:
+        async with (
+            acquired(pool, deadline.within(ACQUIRE_TIMEOUT_S)) as connection,
+            ended_in_time(connection, transactions_too=transactions_too),
+        ):
             yield connection
     except CONNECTION_TROUBLE as error:
+        if deadline.is_over():
+            raise DeadlineExceeded from error
         raise DatabaseUnavailable(str(error)) from error
     except asyncpg.PostgresError as error:
         raise _translated(error) from error
@@ -139,15 +152,18 @@ async def reading(pool: Pool) -> AsyncIterator[Connection]:
 @asynccontextmanager
 async def reading_at_once(pool: Pool) -> AsyncIterator[Connection]:
     """The same, for statements that must all see the database as it was at one instant."""
-    async with reading(pool) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with (
+        _reading(pool, transactions_too=True) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
         yield connection
 
 
 def _translated(error: asyncpg.PostgresError) -> Exception:
-    """Out of resources, shutting down, cancelled or kept from a lock is "unavailable"; anything else is a bug and stays
-    what it is."""
+    """Out of resources, shutting down, cancelled, kept from a lock, or without the database or its roles (not migrated
+    yet) is "unavailable"; anything else is a bug and stays what it is."""
     state = error.sqlstate or ""
-    away = state[:2] in {"53", "57", "08", "25"} or state in {"40P01", "55P03"}
+    away = state[:2] in {"53", "57", "08", "25", "28", "3D"} or state in {"40P01", "55P03"}
     return DatabaseUnavailable(str(error)) if away else error
 
 
@@ -173,11 +189,13 @@ async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]])
     through, and running the same work again finds out, because ids that were used give their first answer. What still
     fails is a `DatabaseUnavailable` (whose `outcome_known` is False where that matters) or, for anything else, itself:
     also a unique violation that does not go away, because it belongs to one item and not to the database.
+
+    Until the COMMIT the request's deadline bounds all of it: then it is rolled back, and `DeadlineExceeded`.
     """
     commit_in_doubt = False
     until_s = time.monotonic() + RUN_AGAIN_UNTIL_S
     for number in range(1, ATTEMPTS_IN_DOUBT_MAX + 1):
-        attempt = _Attempt(pool)
+        attempt = Attempt(pool)
         try:
             return await attempt.run(work, max(0.0, until_s - time.monotonic()))
         except (*CONNECTION_TROUBLE, asyncpg.PostgresError, RunAgain) as error:
@@ -190,45 +208,13 @@ async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]])
         if number >= (ATTEMPTS_IN_DOUBT_MAX if commit_in_doubt else ATTEMPTS_MAX):
             break
         await asyncio.sleep(_pause_s(number))
-        if time.monotonic() > until_s:
+        if time.monotonic() > until_s or deadline.is_over():
             break
+    if deadline.is_over():
+        raise DeadlineExceeded from failure
     if isinstance(failure, asyncpg.UniqueViolationError):
         raise failure
     raise DatabaseUnavailable(str(failure), outcome_known=not commit_in_doubt) from failure
-
-
-class _Attempt:
-    """One run of a transaction. After a failure `committing` says whether its COMMIT was under way."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.committing = False
-        self._pool = pool
-
-    async def run(self, work: Callable[[Connection], Awaitable[T]], timeout_s: float) -> T:
-        """BEGIN, `work`, COMMIT, on a connection that is waited for `timeout_s`."""
-        async with _acquired(self._pool, timeout_s) as connection:
-            transaction = connection.transaction(isolation="read_committed")
-            await transaction.start()
-            try:
-                result = await work(connection)
-            except (*CONNECTION_TROUBLE, asyncio.CancelledError):
-                raise  # the connection is closed, and with it the transaction
-            except BaseException:
-                await _rolled_back(connection, transaction)
-                raise
-            self.committing = True
-            await transaction.commit()
-            return result
-
-
-async def _rolled_back(connection: Connection, transaction: asyncpg.transaction.Transaction) -> None:
-    """Gives up a transaction; where that fails too its connection, and with it the transaction, is closed. What is
-    told is why it was given up."""
-    try:
-        await transaction.rollback()
-    except (*CONNECTION_TROUBLE, asyncpg.PostgresError):
-        with suppress(asyncpg.InterfaceError):
-            connection.terminate()
 
 
 def _may_run_again(error: Exception) -> bool:

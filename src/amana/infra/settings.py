@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     listen_host: str = "127.0.0.1"
     listen_port: int = 0
     listen_shared: int = 0
+    metrics_port: int = 0
     internal_key: str = ""
     api_key: str = ""
     audit_key_file: str = ""
@@ -64,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pool_connections: int = 8
     assessment_ttl_ms: int = 5_000
     assessments_in_memory: int = 100_000
+    assessments_validated_per_s: int = 20
     drain_pause_ms: int = 0
     log_level: str = "info"
 
@@ -86,6 +88,10 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("AMANA_ASSESSMENT_TTL_MS must be between 100 and 60000")
     if not 1 <= settings.assessments_in_memory <= 10_000_000:
         raise SettingsError("AMANA_ASSESSMENTS_IN_MEMORY must be between 1 and 10000000")
+    if settings.assessments_validated_per_s > 1_000:
+        raise SettingsError("AMANA_ASSESSMENTS_VALIDATED_PER_S must be between 0 and 1000")
+    if settings.metrics_port > 65_535:
+        raise SettingsError("AMANA_METRICS_PORT must be between 0 and 65535")
     if settings.retention_days > 36_525:
         raise SettingsError("AMANA_RETENTION_DAYS must be between 0 and 36525")
     if not 100 <= settings.relay_events_per_s <= 1_000_000:

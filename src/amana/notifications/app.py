@@ -13,11 +13,11 @@ from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
+from amana.infra.arrival import Arrival
 from amana.infra.consuming.runtime import Runtime
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve as serve_http
 from amana.infra.latencies import latencies_told
-from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 from amana.notifications.consumer import make_runtime
 from amana.notifications.http import ROUTES
@@ -27,16 +27,22 @@ STOP_TIMEOUT_S = 10.0
 
 
 def build(settings: Settings) -> Litestar:
-    """The application; everything that it opens is opened at start and closed at the end."""
+    """The application; everything that it opens is opened at start and closed at the end. Its database may come
+    later."""
     keys = KeyRing(KeyStore(settings.gateway_database_url))
+    database = Arrival(settings.notifications_database_url, "notifications")
     runtimes: list[Runtime] = []
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        pool = await open_pool(settings.notifications_database_url, "notifications", settings.pool_connections)
+        pool = await database.pool(settings.pool_connections)
         app.state.pool = pool
         stop = asyncio.Event()
-        async with HttpClient() as client, latencies_told(settings.metrics_database_url, "notifications"):
+        async with (
+            database.awaited(pool),
+            HttpClient() as client,
+            latencies_told(settings.metrics_database_url, "notifications"),
+        ):
             runtime = make_runtime(settings, pool, client)
             runtimes[:] = [runtime]
             app.state.consumer = runtime

@@ -10,16 +10,25 @@ from amana.gateway import provision
 from amana.gateway.keys import Quota, parse_key, quota_of
 
 
-async def make_tenant(dsn: str, slug: str, name: str) -> list[str]:
-    """Makes the lender called `slug`; an existing one is left as it is, and that is said."""
-    tenant, made = await provision.ensure_tenant(dsn, slug, name)
+async def make_tenant(dsn: str, slug: str, name: str, rate: int | None = None, burst: int | None = None) -> list[str]:
+    """Makes the lender called `slug`; an existing one is left as it is, and that is said. With a rate its keys share a
+    quota."""
+    tenant, made = await provision.ensure_tenant(dsn, slug, name, _shared_quota(rate, burst))
     return [f"tenant {tenant.tenant} ({tenant.slug}) {'was made' if made else 'exists already'}"]
 
 
 async def tenants(dsn: str) -> list[str]:
-    """A line for each lender: number, slug, name."""
+    """A line for each lender: number, slug, name, and the quota that its keys share, where it has one."""
     found = await provision.list_tenants(dsn)
-    return [f"{one.tenant:>4}  {one.slug:<20}  {one.name}" for one in found] or ["there is no tenant yet"]
+    return [_told_tenant(one) for one in found] or ["there is no tenant yet"]
+
+
+async def give_tenant_quota(dsn: str, tenant: str, rate: int | None, burst: int | None) -> list[str]:
+    """Gives a lender a quota that all its keys share; without a rate, none."""
+    quota = _shared_quota(rate, burst)
+    found = await provision.find_tenant(dsn, tenant)
+    await provision.set_tenant_quota(dsn, found.tenant, quota)
+    return [f"the keys of tenant {found.tenant} ({found.slug}) share {_told_shared(quota)}; within 5 s everywhere"]
 
 
 async def make_key(
@@ -65,6 +74,21 @@ def _quota(rate: int | None, burst: int | None) -> Quota | None:
             raise ValueError("a burst needs a rate")
         return None
     return quota_of(rate, burst)
+
+
+def _shared_quota(rate: int | None, burst: int | None) -> Quota | None:
+    """A tenant has no default: no quota is none."""
+    quota = _quota(rate, burst)
+    return quota if quota and quota.rate else None
+
+
+def _told_tenant(tenant: provision.Tenant) -> str:
+    shared = f"  (its keys share {_told_shared(tenant.quota)})" if tenant.quota else ""
+    return f"{tenant.tenant:>4}  {tenant.slug:<20}  {tenant.name}{shared}"
+
+
+def _told_shared(quota: Quota | None) -> str:
+    return _told_quota(quota) if quota else "no quota"
 
 
 def _told_quota(quota: Quota | None) -> str:

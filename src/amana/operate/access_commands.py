@@ -14,6 +14,9 @@ KeyNamed = Annotated[str, typer.Argument(metavar="KEY", help="Its id (the part a
 Rate = Annotated[
     int | None, typer.Option(help="Requests a second; 0 for no quota. Else the services' default holds.", min=0)
 ]
+SharedRate = Annotated[
+    int | None, typer.Option(help="Requests a second of all its keys together; else no bound.", min=0)
+]
 Burst = Annotated[int | None, typer.Option(help="Requests at once; else a second's worth.", min=0)]
 
 Running = Callable[[Path], Settings]
@@ -28,19 +31,28 @@ def tenants(running: Running) -> typer.Typer:
     def create(
         slug: Annotated[str, typer.Argument(help="Its name in commands: 2 to 63 of a-z, 0-9 and -, a letter first.")],
         name: Annotated[str, typer.Argument(help="Its name for people.")],
+        rate: SharedRate = None,
+        burst: Burst = None,
         data_dir: DataDir = DATA_DIR,
     ) -> None:
         """Make a lender; an existing one is left as it is."""
         from amana.operate import access
 
-        run_lines(access.make_tenant(running(data_dir).owner_database_url, slug, name))
+        run_lines(access.make_tenant(running(data_dir).owner_database_url, slug, name, rate, burst))
 
     @tenant.command("list")
     def list_(data_dir: DataDir = DATA_DIR) -> None:
-        """List the lenders: number, slug, name."""
+        """List the lenders: number, slug, name, and the quota of all keys, where there is one."""
         from amana.operate import access
 
         run_lines(access.tenants(running(data_dir).owner_database_url))
+
+    @tenant.command("quota")
+    def quota(tenant: Tenant, rate: SharedRate = None, burst: Burst = None, data_dir: DataDir = DATA_DIR) -> None:
+        """Give a lender a quota that all its keys share, or none. It holds everywhere within 5 s."""
+        from amana.operate import access
+
+        run_lines(access.give_tenant_quota(running(data_dir).owner_database_url, tenant, rate, burst))
 
     return tenant
 

@@ -61,8 +61,8 @@ SETTINGS = {
     "notifications_url": "Where tools reach notifications.",
     "listen_host": "The address that a service listens on.",
     "listen_port": "The port that a service listens on; 0 is any free one.",
-    "listen_shared": "Not 0: other processes of the same service and user listen at the port too, and the kernel deals "
-    "connections out. `/metrics` is then that of the process that happens to answer.",
+    "listen_shared": "Not 0: other processes of the service listen at the port too, each with its own `metrics_port`.",
+    "metrics_port": "A port of this process alone where it shows its metrics too; 0 for none.",
     "internal_key": "The API key with scope `internal` with which services call each other.",
     "api_key": "A lender's API key, for commands that act as its program: `transfers import`, `policy`.",
     "audit_key_file": "The Ed25519 private key that signs checkpoints, in PEM. Signed checkpoints are kept beside it.",
@@ -75,6 +75,7 @@ SETTINGS = {
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
     "assessment_ttl_ms": "How old a cached assessment may get and still answer a plain question; at most 60000.",
     "assessments_in_memory": "How many cached assessments one eligibility process holds itself, at most 10000000.",
+    "assessments_validated_per_s": "Cached answers that a process compares with their source each second, 0 to 1000.",
     "pool_connections": "Database connections of one service process.",
     "drain_pause_ms": "How long `/readyz` says 503 after SIGTERM before connections are refused; for load balancers.",
     "log_level": "`debug`, `info`, `warning` or `error`.",

@@ -269,7 +269,9 @@ class Stack:
         await self.services[name].wait_ready(ready, SERVICE_START_TIMEOUT_S)
 
     def _service(self, name: str, process: str) -> Process:
-        own = msgspec.structs.replace(self.settings, listen_host=LOOPBACK, listen_port=getattr(self.ports, name))
+        own = msgspec.structs.replace(
+            self.settings, listen_host=LOOPBACK, listen_port=getattr(self.ports, name), metrics_port=0
+        )
         return Process(
             process,
             [sys.executable, "-m", "amana.cli", "serve", name],

@@ -11,10 +11,11 @@ from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
 from amana.gateway.read_log import ReadLog
 from amana.gateway.store import KeyStore
+from amana.infra.arrival import Arrival
 from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
 from amana.infra.latencies import latencies_told
-from amana.infra.postgres import Pool, open_pool, reading
+from amana.infra.postgres import Connection
 from amana.infra.settings import Settings
 from amana.infra.tasks import end
 from amana.infra.telemetry import logger
@@ -34,17 +35,21 @@ TRANSFERS_BODY_MAX_BYTES = 4 << 20
 
 
 def build(settings: Settings) -> Litestar:
-    """The application; everything that it opens is opened at start and closed at the end."""
+    """The application; everything that it opens is opened at start and closed at the end. Its database may come
+    later."""
     keys = KeyRing(KeyStore(settings.gateway_database_url))
+    database = Arrival(settings.transactions_database_url, "transactions", _tell_of_clear_text)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        url = settings.transactions_database_url
-        batches = await open_pool(url, "transactions", settings.pool_connections, batches=True)
-        pool = await open_pool(url, "transactions", settings.pool_connections)
+        batches = await database.pool(settings.pool_connections, batches=True)
+        pool = await database.pool(settings.pool_connections)
         vault = Vault.of_ledger(settings)
-        await _tell_of_clear_text(pool)
-        async with HttpClient() as client, latencies_told(settings.metrics_database_url, "transactions"):
+        async with (
+            database.awaited(pool),
+            HttpClient() as client,
+            latencies_told(settings.metrics_database_url, "transactions"),
+        ):
             flow = Flow(batches, Store(settings.ledger_shards), vault)
             app.state.flow = flow
             app.state.reads = Reads(pool, settings.ledger_shards, vault)
@@ -67,15 +72,15 @@ def build(settings: Settings) -> Litestar:
         keys=keys,
         quotas=Quotas.of(settings, "transactions"),
         lifespan=[lifespan],
+        ready=database.is_there,
         body_max_by_path={"/v1/transfers": TRANSFERS_BODY_MAX_BYTES, "/v1/accounts": TRANSFERS_BODY_MAX_BYTES},
     )
 
 
-async def _tell_of_clear_text(pool: Pool) -> None:
+async def _tell_of_clear_text(connection: Connection) -> None:
     """Money moves all the same: rows of an older version are read as they are until they are sealed."""
-    async with reading(pool) as connection:
-        if await note_store.holds_clear_text(connection):
-            _log.warning("references and metadata of an older version are here in clear: run `amana privacy encrypt`")
+    if await note_store.holds_clear_text(connection):
+        _log.warning("references and metadata of an older version are here in clear: run `amana privacy encrypt`")
 
 
 async def serve(settings: Settings) -> None:

@@ -226,7 +226,7 @@ async def _meanwhile(sent: Coroutine[Any, Any, Sent], make: Callable[[], Made]) 
     try:
         made = make()
     finally:
-        await asyncio.wait([answer])
+        await asyncio.gather(answer, return_exceptions=True)  # which is cancelled where we are
     return answer.result(), made
 
 

@@ -25,6 +25,7 @@ from amana.domain.transfer import Key
 from amana.infra.bisecting import bisecting
 from amana.infra.claims import Board
 from amana.infra.collector import Collector, Overloaded
+from amana.infra.deadline import DeadlineExceeded
 from amana.infra.postgres import DatabaseUnavailable, Pool, in_transaction, reading
 from amana.transactions.batch import Batch, Busy, Overdue
 from amana.transactions.needs import Found, Needs
@@ -142,7 +143,7 @@ class Flow:
         for part in _parts_of(unit):
             try:
                 answers += await self._part(part, until_s)
-            except (DatabaseUnavailable, Overloaded) as error:
+            except (DatabaseUnavailable, Overloaded, DeadlineExceeded) as error:
                 if not answers:
                     raise
                 raise DatabaseUnavailable(str(error), outcome_known=False) from error

@@ -17,7 +17,14 @@ from amana.gateway.caller import Caller
 from amana.infra.postgres import Record
 from amana.transactions import requests
 from amana.transactions.account_work import SetCreditLine
-from amana.transactions.http.common import FIRST, PageLimit, days_between, one, others_than_lender
+from amana.transactions.http.common import (
+    FIRST,
+    LISTS_TIMEOUT_MAX_S,
+    PageLimit,
+    days_between,
+    one,
+    others_than_lender,
+)
 from amana.transactions.orders import item_result
 from amana.wire.accounts import (
     AccountChange,
@@ -52,7 +59,7 @@ async def set_credit_line(caller: Caller, data: CreditLineRequest, state: State)
     return requests.body(answer, CreditLine, id=data.id)
 
 
-@post("/v1/accounts", opt={"scope": "accounts:write"}, status_code=200, tags=["Accounts"])
+@post("/v1/accounts", opt=WRITE | {"timeout_max_s": LISTS_TIMEOUT_MAX_S}, status_code=200, tags=["Accounts"])
 async def open_accounts(caller: Caller, data: AccountsRequest, state: State) -> ItemResults:
     """Open accounts of your own: one result each, in order."""
     unit = [requests.open_account(caller, item, index) for index, item in enumerate(data.accounts)]

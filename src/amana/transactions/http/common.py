@@ -19,6 +19,8 @@ from amana.wire.problems import FieldError, Refused
 
 TAPE_IMPORT = "tape:import"
 STATEMENT_DAYS_MAX = 366
+LISTS_TIMEOUT_MAX_S = 45.0
+"""What a client may wait for a long list: its last part is begun within 30 s, and takes what a single one does."""
 FIRST = UUID(int=0)
 PageLimit = Annotated[int, QueryParameter(name="limit", ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]
 

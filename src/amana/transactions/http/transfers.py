@@ -19,7 +19,14 @@ from amana.infra import clock
 from amana.infra.postgres import reading
 from amana.transactions import orders, requests
 from amana.transactions.flow import Flow
-from amana.transactions.http.common import FIRST, PageLimit, need_scope, others_than_lender, refuse_future
+from amana.transactions.http.common import (
+    FIRST,
+    LISTS_TIMEOUT_MAX_S,
+    PageLimit,
+    need_scope,
+    others_than_lender,
+    refuse_future,
+)
 from amana.wire.common import PAGE_SIZE_DEFAULT
 from amana.wire.problems import Refused
 from amana.wire.transfers import (
@@ -50,7 +57,12 @@ def _begin(state: State, caller: Caller, data: TransfersRequest) -> Begun:
     return Begun(answers, partial(orders.transfer_results, data.transfers))
 
 
-@post("/v1/transfers", opt=WRITE | {"hot": begin_transfers}, status_code=200, tags=["Transfers"])
+@post(
+    "/v1/transfers",
+    opt=WRITE | {"hot": begin_transfers, "timeout_max_s": LISTS_TIMEOUT_MAX_S},
+    status_code=200,
+    tags=["Transfers"],
+)
 async def post_transfers(caller: Caller, data: TransfersRequest, state: State) -> ItemResults:
     """Post, hold, capture, void and reverse: one result each, in order, exactly as if sent one at a time."""
     await _check_effective_on(caller, state.flow, data)
