@@ -34,7 +34,7 @@ from amana.infra.postgres import DatabaseUnavailable, open_pool
 from amana.infra.settings import to_environ
 from amana.operate.replay.log import Stream
 from amana.operate.replay.options import CannotReplay
-from amana.operate.replay.options import Log as ReplayedLog
+from amana.operate.replay.sources import AuditDatabase
 
 NOW = datetime(2032, 1, 1, tzinfo=UTC)
 SIZES = (1, 256, 300, 600)
@@ -278,7 +278,7 @@ async def test_an_export_from_before_keeps_what_it_has_and_is_added_to(old: Log,
 
 async def test_a_replay_says_from_where_it_can_begin(old: Log) -> None:
     await drop(old)
-    pages = Stream(STREAM, ReplayedLog.AUDIT, old.owner).pages(600)
+    pages = Stream(AuditDatabase(STREAM, old.owner)).pages(600)
     with pytest.raises(CannotReplay, match=r"below position 512 were dropped by retention.*--from-snapshot"):
         await anext(pages)
 
