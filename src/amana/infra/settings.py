@@ -88,8 +88,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("AMANA_ASSESSMENT_TTL_MS must be between 100 and 60000")
     if not 1 <= settings.assessments_in_memory <= 10_000_000:
         raise SettingsError("AMANA_ASSESSMENTS_IN_MEMORY must be between 1 and 10000000")
-    if settings.assessments_validated_per_s > 1_000:
-        raise SettingsError("AMANA_ASSESSMENTS_VALIDATED_PER_S must be between 0 and 1000")
+    if settings.assessments_validated_per_s > 10_000:
+        raise SettingsError("AMANA_ASSESSMENTS_VALIDATED_PER_S must be between 0 and 10000")
     if settings.metrics_port > 65_535:
         raise SettingsError("AMANA_METRICS_PORT must be between 0 and 65535")
     if settings.retention_days > 36_525:

@@ -75,7 +75,7 @@ SETTINGS = {
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
     "assessment_ttl_ms": "How old a cached assessment may get and still answer a plain question; at most 60000.",
     "assessments_in_memory": "How many cached assessments one eligibility process holds itself, at most 10000000.",
-    "assessments_validated_per_s": "Cached answers that a process compares with their source each second, 0 to 1000.",
+    "assessments_validated_per_s": "Cached answers that a process compares with their source each second, 0 to 10000.",
     "pool_connections": "Database connections of one service process.",
     "drain_pause_ms": "How long `/readyz` says 503 after SIGTERM before connections are refused; for load balancers.",
     "log_level": "`debug`, `info`, `warning` or `error`.",
