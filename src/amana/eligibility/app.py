@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from litestar import Litestar
+from litestar.datastructures import State
 
 from amana.eligibility.cache import CHANNEL, AssessmentCache
 from amana.eligibility.consumer import make_runtime
@@ -66,40 +67,42 @@ def build(settings: Settings) -> Litestar:
     keys = KeyRing(KeyStore(settings.gateway_database_url))
     database = Arrival(settings.eligibility_database_url, "eligibility", _refuse_clear_text)
 
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        pool = await database.pool(settings.pool_connections)
-        cache, vault = Cache(settings.redis_url), Vault.of(settings)
-        assessments = _assessments(cache, settings)
-        async with _closing(pool, vault, cache), HttpClient() as client:
-            ledger = Ledger(client, settings.transactions_url, settings.internal_key)
-            flow = Flow(pool, ledger, assessments, Policies(pool), vault)
-            eraser = Eraser(flow, timedelta(days=settings.retention_days))
-            undoing = Undoing(pool, UndoingLedger(client, settings.transactions_url, settings.internal_key))
-            app.state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "undoing": undoing})
-            source = Source(STREAM, settings.transactions_url, settings.internal_key, client)
-            consumer = make_runtime(Brokers.of(settings), pool, assessments, source)
-            app.state.update({"outbox_pool": pool, "consumer": consumer})
-            app.state.read_log = ReadLog(pool, "CustomerRecordRead")
-            async with (
-                database.awaited(pool, fatal=ClearText),
-                _beside(*_jobs(eraser, settings), undoing.run()),
-                _consuming(consumer, source, is_fed=bool(settings.kafka_bootstrap)),
-                latencies_told(settings.metrics_database_url, "eligibility"),
-            ):
-                yield
-            await flow.drain()
-            await app.state.read_log.drain()
-
     return build_app(
         service="eligibility",
         routes=ROUTES,
         keys=keys,
         quotas=Quotas.of(settings, "eligibility"),
-        lifespan=[lifespan],
+        lifespan=[lambda app: _opened(settings, database, app.state)],
         ready=database.is_there,
         body_max_by_path={"/v1/customers:batch": BATCH_BODY_MAX_BYTES},
     )
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, database: Arrival, state: State) -> AsyncIterator[None]:
+    """Opens what the routes find in `state` and what runs beside them; closes it all at the end."""
+    pool = await database.pool(settings.pool_connections)
+    cache, vault = Cache(settings.redis_url), Vault.of(settings)
+    assessments = _assessments(cache, settings)
+    async with _closing(pool, vault, cache), HttpClient() as client:
+        ledger = Ledger(client, settings.transactions_url, settings.internal_key)
+        flow = Flow(pool, ledger, assessments, Policies(pool), vault)
+        eraser = Eraser(flow, timedelta(days=settings.retention_days))
+        undoing = Undoing(pool, UndoingLedger(client, settings.transactions_url, settings.internal_key))
+        state.update({"flow": flow, "quotes": Quotes(flow), "eraser": eraser, "undoing": undoing})
+        source = Source(STREAM, settings.transactions_url, settings.internal_key, client)
+        consumer = make_runtime(Brokers.of(settings), pool, assessments, source)
+        state.update({"outbox_pool": pool, "consumer": consumer})
+        state.read_log = ReadLog(pool, "CustomerRecordRead")
+        async with (
+            database.awaited(pool, fatal=ClearText),
+            _beside(*_jobs(eraser, settings), undoing.run()),
+            _consuming(consumer, source, is_fed=bool(settings.kafka_bootstrap)),
+            latencies_told(settings.metrics_database_url, "eligibility"),
+        ):
+            yield
+        await flow.drain()
+        await state.read_log.drain()
 
 
 @asynccontextmanager

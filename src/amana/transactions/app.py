@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
+from litestar.datastructures import State
 
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
@@ -39,42 +40,43 @@ def build(settings: Settings) -> Litestar:
     later."""
     keys = KeyRing(KeyStore(settings.gateway_database_url))
     database = Arrival(settings.transactions_database_url, "transactions", _tell_of_clear_text)
-
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        batches = await database.pool(settings.pool_connections, batches=True)
-        pool = await database.pool(settings.pool_connections)
-        vault = Vault.of_ledger(settings)
-        async with (
-            database.awaited(pool),
-            HttpClient() as client,
-            latencies_told(settings.metrics_database_url, "transactions"),
-        ):
-            flow = Flow(batches, Store(settings.ledger_shards), vault)
-            app.state.flow = flow
-            app.state.reads = Reads(pool, settings.ledger_shards, vault)
-            app.state.outbox_pool = pool
-            app.state.read_log = ReadLog(pool, "LedgerRecordRead")
-            app.state.offers = Offers(client, settings.eligibility_url, settings.internal_key)
-            keeper = NoteKeeper(vault, pool, settings.ledger_shards)
-            jobs = [asyncio.create_task(sweep_holds(flow)), asyncio.create_task(keep_notes(keeper))]
-            yield
-            await end(jobs)
-            await flow.drain()
-            await app.state.read_log.drain()
-        await vault.close()
-        await pool.close()
-        await batches.close()
-
     return build_app(
         service="transactions",
         routes=ROUTES,
         keys=keys,
         quotas=Quotas.of(settings, "transactions"),
-        lifespan=[lifespan],
+        lifespan=[lambda app: _opened(settings, database, app.state)],
         ready=database.is_there,
         body_max_by_path={"/v1/transfers": TRANSFERS_BODY_MAX_BYTES, "/v1/accounts": TRANSFERS_BODY_MAX_BYTES},
     )
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, database: Arrival, state: State) -> AsyncIterator[None]:
+    """Opens what the routes find in `state` and the jobs that run beside them; closes it all at the end."""
+    batches = await database.pool(settings.pool_connections, batches=True)
+    pool = await database.pool(settings.pool_connections)
+    vault = Vault.of_ledger(settings)
+    async with (
+        database.awaited(pool),
+        HttpClient() as client,
+        latencies_told(settings.metrics_database_url, "transactions"),
+    ):
+        flow = Flow(batches, Store(settings.ledger_shards), vault)
+        state.flow = flow
+        state.reads = Reads(pool, settings.ledger_shards, vault)
+        state.outbox_pool = pool
+        state.read_log = ReadLog(pool, "LedgerRecordRead")
+        state.offers = Offers(client, settings.eligibility_url, settings.internal_key)
+        keeper = NoteKeeper(vault, pool, settings.ledger_shards)
+        jobs = [asyncio.create_task(sweep_holds(flow)), asyncio.create_task(keep_notes(keeper))]
+        yield
+        await end(jobs)
+        await flow.drain()
+        await state.read_log.drain()
+    await vault.close()
+    await pool.close()
+    await batches.close()
 
 
 async def _tell_of_clear_text(connection: Connection) -> None:
