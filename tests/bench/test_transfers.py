@@ -72,6 +72,7 @@ async def test_a_bench_measures_proves_its_result_and_leaves_nothing(settings: S
 
 def test_a_bench_on_given_servers_uses_none_of_their_databases(settings: Settings) -> None:
     moved = own_databases(settings)
+    assert settings.audit_key_file and not moved.audit_key_file
     urls = {name: url for name, url in msgspec.structs.asdict(moved).items() if name.endswith("_database_url")}
     own = {f"/amana_bench_{part}{os.getpid()}" for part in ("", "audit_", "keys_", "metrics_")}
     assert [name for name, url in urls.items() if url and not any(database in url for database in own)] == []

@@ -1,17 +1,13 @@
 """What parts of `amana bench audit` stand on: a server, an empty audit database, a key, and events to put in."""
 
 import random
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from rich.console import Console
 
 from amana.audit.store import Store
@@ -71,20 +67,14 @@ class Part(NamedTuple):
 @asynccontextmanager
 async def open_audit_ground(given: Settings, console: Console) -> AsyncIterator[AuditGround]:
     """Starts the servers; at the end of the block all of it is gone."""
-    with tempfile.TemporaryDirectory(prefix="amana-bench-") as folder:
-        key_file = Path(folder) / "audit" / "signing.key"
-        key_file.parent.mkdir()
-        key = Ed25519PrivateKey.generate()
-        key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        async with open_stack(given, (), lambda line: console.print(f"  {line}")) as stack:
-            settings = msgspec.structs.replace(stack.settings, audit_key_file=str(key_file), audit_archive_dir="")
-            pool = await open_pool(settings.audit_database_url, "audit", 4)
-            owner = await open_pool(settings.owner_audit_database_url, "audit", 2)
-            try:
-                yield AuditGround(settings, pool, owner)
-            finally:
-                pool.terminate()
-                owner.terminate()
+    async with open_stack(given, (), lambda line: console.print(f"  {line}")) as stack:
+        pool = await open_pool(stack.settings.audit_database_url, "audit", 4)
+        owner = await open_pool(stack.settings.owner_audit_database_url, "audit", 2)
+        try:
+            yield AuditGround(stack.settings, pool, owner)
+        finally:
+            pool.terminate()
+            owner.terminate()
 
 
 def events(seed: int, first: int, count: int) -> list[tuple[int, bytes]]:

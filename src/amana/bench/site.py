@@ -185,9 +185,13 @@ def differ(stored: int, acknowledged: int, unsure: int) -> int:
 
 
 def own_databases(given: Settings) -> Settings:
-    """The same servers and roles, with databases that nobody else uses."""
+    """The same servers and roles, with databases that nobody else uses, and keys too: whose key signs the log of real
+    events must never sign another log, and a broker that has seen such a checkpoint is held against it."""
+    given = msgspec.structs.replace(
+        given, log_level=QUIET, audit_key_file="", audit_archive_dir="", privacy_key_file=""
+    )
     if not given.owner_database_url:
-        return msgspec.structs.replace(given, log_level=QUIET)
+        return given
     main = f"amana_bench_{os.getpid()}"
     homes = {part: f"amana_bench_{part}_{os.getpid()}" for part in ("audit", "keys", "metrics")}
     moved = {
@@ -196,4 +200,4 @@ def own_databases(given: Settings) -> Settings:
         if name.endswith("_database_url") and url
     }
     moved.setdefault("owner_audit_database_url", with_database(given.owner_database_url, homes["audit"]))
-    return msgspec.structs.replace(given, log_level=QUIET, **moved)
+    return msgspec.structs.replace(given, **moved)
