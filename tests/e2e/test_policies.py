@@ -47,7 +47,7 @@ async def bash(platform: Stack, tenant: int, tmp_path: Path) -> Bash:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said, _ = await asyncio.wait_for(process.communicate(), 60)
+        said, _ = await asyncio.wait_for(process.communicate(), 240)
         assert process.returncode is not None
         return process.returncode, said.decode()
 

@@ -25,6 +25,7 @@ ASKED = {
     "/v1/accounts/{account_id:uuid}/balance": "?at=2026-01-01T00:00:00Z",
     "/v1/accounts/{account_id:uuid}/statement": "?first_on=2026-01-01&last_on=2026-01-31",
     "/v1/loans": "?customer={customer}",
+    "/v1/noted-transfers": "?customer={customer}",
     "/v1/reversals": "?state=over",
     "/v1/transfers": "?reference={reference}",
 }

@@ -20,7 +20,7 @@ from amana.domain.reasons import Reason
 from amana.domain.transfer_commands import expire_holds
 from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.settings import Settings
-from amana.transactions import batch
+from amana.transactions import batch, flow
 from amana.transactions.account_work import ChangeAccount, SetCreditLine
 from amana.transactions.jobs import sweep_once
 from amana.transactions.work import BookLoan
@@ -145,7 +145,10 @@ async def test_whatever_touches_a_hot_account_holds_up_nobody_else(bank: Bank, s
     assert [(await task).reason for task in (first, waiting)] == [None, None]
 
 
-async def test_an_account_that_stays_locked_keeps_only_those_back_who_need_it(bank: Bank, settings: Settings) -> None:
+async def test_an_account_that_stays_locked_keeps_only_those_back_who_need_it(
+    bank: Bank, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "LOCKED_S", 0.5)
     a, b, c, locked = [await bank.account() for _ in range(4)]
     posts = [bank.post(a, locked, 1), bank.post(a, b, 2), bank.post(locked, c, 3), bank.post(b, c, 4)]
     async with row_locked(settings, bank.tenant, locked):

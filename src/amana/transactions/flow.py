@@ -10,8 +10,8 @@ A unique violation (two callers racing with one id) runs the batch again and fin
 unexpected error bisects the batch, so that only the offending unit fails. Where more holds are overdue on an account
 than a batch can release beside its work, they are released first, in chunks, while the rest of the batch goes on; what
 is still too much after `BACKLOG_S` is a 503, and the next try finds less. Where an account can't be locked in time,
-what needs nothing that others have locked at that moment goes first; the rest waits once more, and is a 503 then. What
-a batch does is in `batch`.
+what needs nothing that others have locked at that moment goes first; the rest goes on waiting, and is a 503 in the
+end. What a batch does is in `batch`.
 """
 
 import asyncio
@@ -49,6 +49,9 @@ LIST_S = 30.0
 """After which no further part of a long list is begun."""
 BACKLOG_S = 2.0
 """How long a batch is kept back to release overdue holds before it."""
+LOCKED_S = 4.0
+"""After which an account that others keep locked is not waited for once more: longer than the server lets a transaction
+of a process that was stopped live."""
 
 
 class Job(Struct, frozen=True):
@@ -171,7 +174,7 @@ class Flow:
         await self._lists.drain()
 
     async def _run(self, jobs: list[Job]) -> list[list[Answer] | Exception]:
-        until_s = time.monotonic() + BACKLOG_S
+        began_s = time.monotonic()
         while True:
             batch = Batch(self.store, [job.unit for job in jobs], merged(job.seals for job in jobs))
             try:
@@ -180,17 +183,17 @@ class Flow:
                 held_back = [bool(job.claims & overdue.accounts) for job in jobs]
                 if not all(held_back):
                     return await self._apart(jobs, held_back)
-                if time.monotonic() > until_s:
+                if time.monotonic() > began_s + BACKLOG_S:
                     raise DatabaseUnavailable("too many holds are overdue on an account") from None
                 holds = [[ExpireHolds(tenant, [id_])] for tenant, id_ in sorted(overdue.holds)]
                 await in_transaction(self.pool, Batch(self.store, holds).run)
             except Busy:
                 locked = await self._locked(jobs)
                 held_back = [bool(job.claims & locked) for job in jobs]
-                if all(held_back) or time.monotonic() > until_s:
-                    raise DatabaseUnavailable("another transaction has its hands on an account") from None
-                if any(held_back):
+                if any(held_back) and not all(held_back):
                     return await self._apart(jobs, held_back)
+                if time.monotonic() > began_s + LOCKED_S:
+                    raise DatabaseUnavailable("another transaction has its hands on an account") from None
 
     async def _locked(self, jobs: list[Job]) -> set[Key]:
         """The accounts of the jobs that other transactions have locked now."""
