@@ -13,6 +13,8 @@ from tests.chaos.site import Ledger, Lender, Site, money
 
 FREE_WITHIN_S = 4.0
 """The locks of a stopped process: two seconds, and the next turn of whoever waits."""
+NEIGHBOURS_WITHIN_S = 1.4
+"""Whoever needs none of what it has: half a second until the others find out, and what a busy machine takes."""
 SILENCE_ANSWERED_WITHIN_S = 10.0
 """Every route of the ledger, when PostgreSQL says nothing: five seconds of tries, and at most as long in the queue."""
 BACK_WITHIN_S = 5.0
@@ -77,6 +79,33 @@ async def test_a_ledger_stopped_in_its_batch_frees_its_locks_and_doubles_nothing
     again_status, again = await owner.transfer(victim, **item)
     assert (again_status, again["status"], again["replayed"]) == (200, "posted", status == 200)
     assert await owner.balance(other, low) == 7 - 3
+
+
+async def test_the_neighbours_of_what_a_stopped_ledger_has_are_answered_while_it_has_it(
+    site: Site, owner: Lender
+) -> None:
+    victim, other = await site.serving(2)
+    low, high = sorted([await owner.account(other), await owner.account(other)])
+    cold = [await owner.account(other) for _ in range(4)]
+    try:
+        async with stopped_in_its_batch(site, victim, low, high):
+            pending = asyncio.create_task(owner.transfer(victim, **money(low, high, 7)))
+        needing = [asyncio.create_task(_timed(owner.transfer(other, **money(cold[0], low, 1)))) for _ in range(20)]
+        riding = [asyncio.create_task(_timed(owner.transfer(other, **money(*cold[:2], 1)))) for _ in range(20)]
+        riding += [asyncio.create_task(_timed(owner.transfer(other, **money(*cold[2:], 1)))) for _ in range(20)]
+        rode = await asyncio.gather(*riding)
+        assert not any(task.done() for task in needing)
+        waited = await asyncio.gather(*needing)
+    finally:
+        victim.signal(signal.SIGCONT)
+    for took_s, (status, result) in rode:
+        assert (status, result["status"]) == (200, "posted"), result
+        assert took_s < NEIGHBOURS_WITHIN_S
+    for took_s, (status, result) in waited:
+        assert (status, result["status"]) == (200, "posted"), result
+        assert took_s < FREE_WITHIN_S
+    assert [await owner.balance(other, account) for account in cold] == [40, -20, 20, -20]
+    await pending
 
 
 async def test_while_postgresql_is_silent_every_money_route_says_so_in_time_and_recovers_by_itself(

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Collection, Hashable
 
+from amana.infra.elsewhere import Elsewhere
+
 
 class Claimed:
     """What one batch in flight claims, and who waits for its end."""
@@ -12,9 +14,10 @@ class Claimed:
 
 
 class Board:
-    """The claims of all batches in flight."""
+    """The claims of all batches in flight; `elsewhere` has what others have locked."""
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: Elsewhere | None = None) -> None:
+        self.elsewhere = Elsewhere() if elsewhere is None else elsewhere
         self._in_flight: list[Claimed] = []
 
     def find(self, keys: Collection[Hashable]) -> Claimed | None:

@@ -15,16 +15,21 @@ an idle service answers a single item at once, a busy one fills its batches. Tha
 - Patience: where something else always has what it claims, an item would be set aside again and again. After
   `patience_s` it yields no more: it rides with others like it, and waits at the lock with them. One such batch runs at
   a time, beside the others.
+- Neighbours: what turns out to be held up by something of its own need not hold up those that it rode with. Its result
+  may be `HeldElsewhere`: it waits apart until the board says that what it claims is free (`elsewhere`), and takes
+  neither a place in the queue nor a batch meanwhile; or `Later`: it rides once more with what yields no more.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from functools import partial
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from amana.infra.claims import Board, Claimed
-from amana.infra.expiry import Expiry, expiry_of, run_in_time, settle
+from amana.infra.elsewhere import HeldElsewhere
+from amana.infra.expiry import expiry_of, run_in_time, settle
+from amana.infra.turns import Later, Turns, Waiting
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,14 +43,6 @@ class Overloaded(Exception):
     """The queue is full, or the wait was too long. Nothing was done; send it again after `retry_after_s`."""
 
     retry_after_s = 1
-
-
-class _Waiting(NamedTuple, Generic[Item, Result]):
-    item: Item
-    future: "asyncio.Future[Result]"
-    since_s: float
-    group: Hashable
-    expiry: Expiry | None
 
 
 class Collector(Generic[Item, Result]):
@@ -78,15 +75,11 @@ class Collector(Generic[Item, Result]):
         self._yields = yields
         self._batch_max = batch_max
         self._slots = batches_in_flight
-        self._queue_max = queue_max
         self._wait_max_s = wait_max_s
         self._patience_s = patience_s
-        self._waiting = 0
-        self._waiting_of: dict[Hashable, int] = {}
-        """By group, what is set aside included."""
-        self._queues: dict[Hashable, deque[_Waiting[Item, Result]]] = {}
-        """By group, in the order in which the groups get their turn."""
-        self._late: deque[_Waiting[Item, Result]] = deque()
+        self._turns: Turns[Item, Result] = Turns(queue_max)
+        """What is set aside has its place too."""
+        self._late: deque[Waiting[Item, Result]] = deque()
         """What yields no more."""
         self._late_running = 0
         self._running: set[asyncio.Task[None]] = set()
@@ -103,30 +96,22 @@ class Collector(Generic[Item, Result]):
         """
         loop = asyncio.get_running_loop()
         group = self._group(item)
-        of_group = self._waiting_of.get(group, 0)
-        if self._waiting >= self._queue_max or of_group >= max(1, self._queue_max // 2):
+        if self._turns.have_no_place(group):
             raise Overloaded
         future: asyncio.Future[Result] = loop.create_future()
-        self._queue_of(group).append(_Waiting(item, future, loop.time(), group, expiry_of(future)))
-        self._waiting += 1
-        self._waiting_of[group] = of_group + 1
+        self._turns.last(Waiting(item, future, loop.time(), group, expiry_of(future)))
+        self._turns.enter(group)
         self._schedule()  # a turn later, so that everything read from the sockets in this turn rides together
         return future
 
     async def drain(self) -> None:
         """Waits until nothing is queued or running: for a clean stop."""
-        while self._waiting or self._running:
+        while self._turns.taken or self._running or self._board.elsewhere.waiting:
             self._start_batches()
             if self._running:
                 await asyncio.wait(list(self._running))
-            elif self._waiting:
-                await asyncio.sleep(DRAIN_POLL_S)  # set aside for a batch of another collector on the board
-
-    def _queue_of(self, group: Hashable) -> "deque[_Waiting[Item, Result]]":
-        queue = self._queues.get(group)
-        if queue is None:
-            queue = self._queues[group] = deque()
-        return queue
+            elif self._turns.taken or self._board.elsewhere.waiting:
+                await asyncio.sleep(DRAIN_POLL_S)  # for another collector's batch on the board, or for what others have
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -137,13 +122,13 @@ class Collector(Generic[Item, Result]):
         self._scheduled = False
         if self._late and not self._late_running and (taken := self._take_late())[0]:
             self._start(*taken, late=True)
-        while self._queues and len(self._running) - self._late_running < self._slots:
+        while self._turns and len(self._running) - self._late_running < self._slots:
             batch, claimed = self._take()
             if not batch:
                 break
             self._start(batch, claimed, late=False)
 
-    def _start(self, batch: "list[_Waiting[Item, Result]]", claimed: Claimed, *, late: bool) -> None:
+    def _start(self, batch: "list[Waiting[Item, Result]]", claimed: Claimed, *, late: bool) -> None:
         self._board.add(claimed)
         self._late_running += late
         task = asyncio.create_task(self._answer(batch))
@@ -156,13 +141,17 @@ class Collector(Generic[Item, Result]):
         self._board.remove(claimed)
         self._schedule()  # after those who waited for this batch, whichever collector's they are
 
-    def _put_back(self, waiting: "_Waiting[Item, Result]") -> None:
-        self._queue_of(waiting.group).appendleft(waiting)
+    def _put_back(self, waiting: "Waiting[Item, Result]") -> None:
+        self._turns.first(waiting)
         self._schedule()
 
-    def _take_late(self) -> "tuple[list[_Waiting[Item, Result]], Claimed]":
+    def _come_back(self, waiting: "Waiting[Item, Result]") -> None:
+        self._turns.enter(waiting.group)
+        self._put_back(waiting)
+
+    def _take_late(self) -> "tuple[list[Waiting[Item, Result]], Claimed]":
         """The next batch of what yields no more."""
-        batch: list[_Waiting[Item, Result]] = []
+        batch: list[Waiting[Item, Result]] = []
         claimed = Claimed()
         weight = 0
         now_s = asyncio.get_running_loop().time()
@@ -171,57 +160,58 @@ class Collector(Generic[Item, Result]):
             if batch and weight > self._batch_max:
                 break
             waiting = self._late.popleft()
-            if self._is_wanted(waiting, now_s):
-                claimed.keys.update(self._claims(waiting.item))
-                self._leave(waiting)
+            wanted = self._claims(waiting.item)
+            if self._is_wanted(waiting, now_s) and not self._is_elsewhere(waiting, wanted):
+                claimed.keys.update(wanted)
+                self._turns.leave(waiting.group)
                 batch.append(waiting)
         return batch, claimed
 
-    def _take(self) -> "tuple[list[_Waiting[Item, Result]], Claimed]":
+    def _take(self) -> "tuple[list[Waiting[Item, Result]], Claimed]":
         """The next batch and what it claims; groups take turns, one item each."""
-        batch: list[_Waiting[Item, Result]] = []
+        batch: list[Waiting[Item, Result]] = []
         claimed = Claimed()
         weight = 0
         now_s = asyncio.get_running_loop().time()
-        while self._queues:
-            group, queue = next(iter(self._queues.items()))
-            if queue:
+        while self._turns:
+            if queue := self._turns.next_queue():
                 waiting = queue[0]
                 weight += self._weigh(waiting.item)
                 if batch and weight > self._batch_max:
                     break
                 queue.popleft()
                 if self._is_wanted(waiting, now_s) and self._claim(waiting, claimed, now_s):
-                    self._leave(waiting)
+                    self._turns.leave(waiting.group)
                     batch.append(waiting)
                 else:
                     weight -= self._weigh(waiting.item)
-            # The next group's turn; one without items leaves.
-            del self._queues[group]
-            if queue:
-                self._queues[group] = queue
+            self._turns.pass_on()
         return batch, claimed
 
-    def _leave(self, waiting: "_Waiting[Item, Result]") -> None:
-        self._waiting -= 1
-        self._waiting_of[waiting.group] -= 1
-        if not self._waiting_of[waiting.group]:
-            del self._waiting_of[waiting.group]
-
-    def _is_wanted(self, waiting: "_Waiting[Item, Result]", now_s: float) -> bool:
+    def _is_wanted(self, waiting: "Waiting[Item, Result]", now_s: float) -> bool:
         """Whether somebody still waits for it, and not for too long."""
         if waiting.future.done():
-            self._leave(waiting)
+            self._turns.leave(waiting.group)
             return False
         if now_s > waiting.since_s + self._wait_max_s:
-            self._leave(waiting)
+            self._turns.leave(waiting.group)
             waiting.future.set_exception(Overloaded())
             return False
         return True
 
-    def _claim(self, waiting: "_Waiting[Item, Result]", claimed: Claimed, now_s: float) -> bool:
-        """Claims what the item will lock, or sets it aside while a batch in flight has any of it."""
+    def _is_elsewhere(self, waiting: "Waiting[Item, Result]", wanted: Collection[Hashable]) -> bool:
+        """Whether others have locked what the item will lock: then it waits apart."""
+        if not self._board.elsewhere.has(wanted):
+            return False
+        self._turns.leave(waiting.group)
+        self._board.elsewhere.wait(waiting, wanted, self._come_back)
+        return True
+
+    def _claim(self, waiting: "Waiting[Item, Result]", claimed: Claimed, now_s: float) -> bool:
+        """Claims what the item will lock, or sets it aside while a batch in flight, or somebody else, has any of it."""
         wanted = self._claims(waiting.item)
+        if self._is_elsewhere(waiting, wanted):
+            return False
         other = self._board.find(wanted) if self._yields else None
         if other is not None:
             if now_s < waiting.since_s + self._patience_s:
@@ -233,7 +223,7 @@ class Collector(Generic[Item, Result]):
         claimed.keys.update(wanted)
         return True
 
-    async def _answer(self, batch: "list[_Waiting[Item, Result]]") -> None:
+    async def _answer(self, batch: "list[Waiting[Item, Result]]") -> None:
         try:
             results = await run_in_time(self._run, [each.item for each in batch], [each.expiry for each in batch])
             assert len(results) == len(batch), "a batch must give one result for each item"
@@ -245,5 +235,16 @@ class Collector(Generic[Item, Result]):
                 raise
             return
         for waiting, result in zip(batch, results, strict=True):
-            if not waiting.future.done():
+            if isinstance(result, (HeldElsewhere, Later)):
+                self._postpone(waiting, result)
+            elif not waiting.future.done():
                 settle(waiting.future, result)
+
+    def _postpone(self, waiting: "Waiting[Item, Result]", why: HeldElsewhere | Later) -> None:
+        """Its deadline is its own again."""
+        waiting = waiting._replace(expiry=waiting.expiry and waiting.expiry.again())
+        if isinstance(why, HeldElsewhere):
+            self._board.elsewhere.wait(waiting, self._claims(waiting.item), self._come_back)
+        else:
+            self._turns.enter(waiting.group)
+            self._late.append(waiting)

@@ -96,7 +96,7 @@ class Attempt:
                     raise  # the connection is closed, and with it the transaction
                 except BaseException as error:
                     await _rolled_back(connection, transaction)
-                    if self._is_short and _lost_a_lock(error):
+                    if self._is_short and isinstance(error, LockTimeout):
                         raise DeadlineExceeded from error
                     raise
             self.committing = True
@@ -112,13 +112,12 @@ class Attempt:
         left_s = deadline.left_s()
         if left_s is None or left_s > SHORT_S:
             return
-        self._is_short = True
-        await connection.execute(SQL["shorten_lock_timeout"], str(max(1, int(left_s * 1000 * LOCK_PART))))
+        self._is_short = await shorten_lock_timeout(connection, int(left_s * 1000 * LOCK_PART))
 
 
-def _lost_a_lock(error: BaseException) -> bool:
-    """Whether a lock was waited for in vain, whatever the work made of that."""
-    return isinstance(error, LockTimeout) or isinstance(error.__context__, LockTimeout)
+async def shorten_lock_timeout(connection: Connection, timeout_ms: int) -> bool:
+    """In this transaction locks are waited for no longer than that; whether they would have been."""
+    return bool(await connection.fetchval(SQL["shorten_lock_timeout"], str(max(1, timeout_ms))))
 
 
 async def _rolled_back(connection: Connection, transaction: asyncpg.transaction.Transaction) -> None:

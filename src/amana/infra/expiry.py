@@ -38,6 +38,12 @@ class Expiry(NamedTuple):
         self.timer.cancel()
         return self.future.done()
 
+    def again(self) -> "Expiry":
+        """For an item that its batch left out: whoever waits for it waits until the deadline once more."""
+        self.timer.cancel()
+        left_s = max(0.0, self.until_s - LEAST_S - time.monotonic())
+        return self._replace(timer=self.future.get_loop().call_later(left_s, _expire, self.future))
+
 
 def expiry_of(future: "asyncio.Future[Result]") -> Expiry | None:
     """Ends the waiting for `future` in time, if this request has a deadline. Raises `DeadlineExceeded` where that is

@@ -7,10 +7,8 @@ never change), and up to five after. What is read in or before the locking state
 holds, loans and offers are read in new statements after the locks.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
 
 from amana.domain.book import Answer, Book
 from amana.domain.event_types import VERSIONS
@@ -19,8 +17,10 @@ from amana.domain.ids import uuid7
 from amana.domain.transfer import Hold, Key, Movement
 from amana.domain.transfer_commands import expire_holds
 from amana.infra import clock
+from amana.infra.connection import shorten_lock_timeout
 from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection, LockTimeout, RunAgain
+from amana.infra.tasks import meanwhile
 from amana.transactions import note_store, undoing_store
 from amana.transactions.keeping import kept_notes
 from amana.transactions.needs import Found, Needs
@@ -31,9 +31,6 @@ from amana.transactions.work import Unit
 
 OVERDUE_MAX = 1_000
 """Overdue holds that a batch releases beside its work: about a quarter of the time that it has."""
-
-Sent = TypeVar("Sent")
-Made = TypeVar("Made")
 
 
 class Overdue(Exception):
@@ -46,21 +43,35 @@ class Overdue(Exception):
 
 
 class Busy(Exception):
-    """An account was waited for in vain: a transaction that hangs has it, or one from outside."""
+    """A lock was waited for in vain: a transaction that hangs has it, or one from outside."""
 
 
 class Batch:
-    """Units that are committed together. `run` may be called again, in a new transaction, after `RunAgain`."""
+    """Units that are committed together. `run` may be called again, in a new transaction, after `RunAgain`.
 
-    def __init__(self, store: Store, units: Sequence[Unit], seals: Seals | None = None) -> None:
+    A lock is waited for as long as the pool says, or `lock_ms` at most."""
+
+    def __init__(
+        self, store: Store, units: Sequence[Unit], seals: Seals | None = None, *, lock_ms: int | None = None
+    ) -> None:
         self._store = store
         self._units = units
+        self._lock_ms = lock_ms
         self._seals = seals  # None where no unit says anything in its client's words
-        self._also: set[Key] = set()
-        """Accounts that only a first attempt showed to be needed."""
+        self.also: dict[Key, set[Key]] = {}
+        """Accounts that only a first attempt showed to be needed, and which of the others made it so."""
 
     async def run(self, connection: Connection) -> list[list[Answer]]:
-        """The answers of each unit's commands, in order. Raises `RunAgain`, and whatever the database raises."""
+        """The answers of each unit's commands, in order. Raises `RunAgain`, `Overdue`, `Busy`, and whatever the
+        database raises."""
+        if self._lock_ms is not None:
+            await shorten_lock_timeout(connection, self._lock_ms)
+        try:
+            return await self._run(connection)
+        except LockTimeout:
+            raise Busy from None
+
+    async def _run(self, connection: Connection) -> list[list[Answer]]:
         book = await self._read(connection)
         locked = {key: account.version for key, account in book.accounts.items()}
         expire_holds(book)
@@ -91,11 +102,8 @@ class Batch:
         for unit in self._units:
             for command in unit:
                 command.then(needs, found, store.shards)
-        try:
-            rows = await store.lock_accounts(connection, needs.accounts | needs.bystanders | self._also)
-        except LockTimeout:
-            raise Busy from None
-        known, accounts = await _meanwhile(store.look_up_ids(connection, needs.ids), lambda: accounts_of(rows))
+        rows = await store.lock_accounts(connection, needs.accounts | needs.bystanders | self.also.keys())
+        known, accounts = await meanwhile(store.look_up_ids(connection, needs.ids), lambda: accounts_of(rows))
         book = Book(shards=store.shards, now=known.now, accounts=accounts)
         if self._seals is not None:
             book.prints_of = self._seals.prints_of
@@ -148,15 +156,16 @@ class Batch:
                 touched = {account for hold in overdue.values() for account in _accounts_of(hold)}
                 raise Overdue(touched.intersection(pending), list(overdue)[:OVERDUE_MAX])
             book.holds |= overdue
-        unlocked = {
-            account
+        unlocked = [
+            (account, set(_accounts_of(hold)) - {account})
             for hold in book.holds.values()
             if hold.is_over(book.now)
             for account in _accounts_of(hold)
             if account not in book.accounts
-        }
+        ]
+        for account, others in unlocked:
+            self.also.setdefault(account, set()).update(others)
         if unlocked:
-            self._also |= unlocked
             raise RunAgain
 
     async def _write(self, connection: Connection, book: Book, locked: dict[Key, int]) -> None:
@@ -172,7 +181,7 @@ class Batch:
         keep = partial(kept_notes, book, self._units, self._seals)
         if book.posted:
             moved = [book.accounts[key] for key, version in locked.items() if book.accounts[key].version != version]
-            _, (transfers, events, notes) = await _meanwhile(
+            _, (transfers, events, notes) = await meanwhile(
                 store.update_accounts(connection, moved),
                 lambda: (store.transfer_rows(book.posted), event_rows(book), keep()),
             )
@@ -213,21 +222,6 @@ class Batch:
 def _accounts_of(hold: Hold) -> Iterator[Key]:
     yield hold.tenant, hold.debit_account
     yield hold.tenant, hold.credit_account
-
-
-async def _meanwhile(sent: Coroutine[Any, Any, Sent], make: Callable[[], Made]) -> tuple[Sent, Made]:
-    """What the database answers to `sent`, and what `make` makes while the database works on it.
-
-    Two batches of a busy ledger nearly always have an account in common, so the time between the locks and the COMMIT
-    is what bounds it; half of that time would go by with either side waiting for the other.
-    """
-    answer = asyncio.create_task(sent)
-    await asyncio.sleep(0)  # the statement leaves
-    try:
-        made = make()
-    finally:
-        await asyncio.gather(answer, return_exceptions=True)  # which is cancelled where we are
-    return answer.result(), made
 
 
 def event_rows(book: Book) -> Sequence[OutboxRow]:

@@ -7,32 +7,37 @@ never change. Long lists have a lane of their own. What says something in its cl
 keys will seal it (`note_keys`); what says nothing never waits for that.
 
 A unique violation (two callers racing with one id) runs the batch again and finds the winner's row. Any other
-unexpected error bisects the batch, so that only the offending unit fails. Where more holds are overdue on an account
-than a batch can release beside its work, they are released first, in chunks, while the rest of the batch goes on; what
-is still too much after `BACKLOG_S` is a 503, and the next try finds less. Where an account can't be locked in time,
-what needs nothing that others have locked at that moment goes first; the rest goes on waiting, and is a 503 in the
-end. What a batch does is in `batch`.
+unexpected error bisects the batch, so that only the offending unit fails.
+
+Nobody waits for what only a neighbour needs. Where an account can't be locked in time, what needs nothing that others
+have locked at that moment is committed and answered at once; the rest waits apart (`infra.elsewhere`), without a lock
+and without a batch, and is a 503 in the end. Where more holds are overdue on an account than a batch can release beside
+its work, the others go on likewise; a batch of those that need it releases them first, in chunks, and what is still too
+much after `BACKLOG_S` is a 503, and the next try finds less. What a batch does is in `batch`.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
 from amana.domain.book import Answer, Asked, replayed
 from amana.domain.transfer import Key
+from amana.infra import deadline
 from amana.infra.bisecting import bisecting
 from amana.infra.claims import Board
 from amana.infra.collector import Collector, Overloaded
 from amana.infra.deadline import DeadlineExceeded
+from amana.infra.elsewhere import Elsewhere, HeldElsewhere
 from amana.infra.postgres import DatabaseUnavailable, Pool, in_transaction, reading
+from amana.infra.turns import Later
 from amana.transactions.batch import Batch, Busy, Overdue
 from amana.transactions.needs import Found, Needs
 from amana.transactions.note_keys import NoteKeys
 from amana.transactions.notes import Seals, merged
 from amana.transactions.store import Store
-from amana.transactions.work import Command, ExpireHolds, Unit
+from amana.transactions.work import ExpireHolds, Unit, parts_of, weight_of
 from amana.vault.vault import Vault
 
 SINGLE_MAX = 50
@@ -52,6 +57,9 @@ BACKLOG_S = 2.0
 LOCKED_S = 4.0
 """After which an account that others keep locked is not waited for once more: longer than the server lets a transaction
 of a process that was stopped live."""
+WARY_MS = 100
+"""How long a batch waits for a lock while something is known to be locked by others: where one transaction hangs, it
+may have the locks of many accounts, and every batch would find some that is new."""
 
 
 class Job(Struct, frozen=True):
@@ -63,6 +71,10 @@ class Job(Struct, frozen=True):
     claims: set[Key]
     seals: Seals | None = None
 
+    def claim(self, also: Mapping[Key, set[Key]]) -> None:
+        """What turned out to be needed by whoever claims any of these."""
+        self.claims.update([key for key, because in also.items() if not because.isdisjoint(self.claims)])
+
 
 class Flow:
     """Takes units from requests and answers them in batches. `vault` has the keys that seal what clients say."""
@@ -71,7 +83,8 @@ class Flow:
         self.pool = pool
         self.store = store
         self._notes = NoteKeys(vault, pool, store.shards)
-        board = Board()
+        self._elsewhere = Elsewhere(self._find_locked, waiters_max=QUEUE_MAX // 2, wait_max_s=LOCKED_S)
+        board = Board(self._elsewhere)
         self._bisected = bisecting(self._run, whole=(DatabaseUnavailable,))
         self._singles = self._lane(board, QUEUE_MAX, yields=True)
         self._lists = self._lane(board, LISTS_QUEUE_MAX, yields=False)
@@ -85,7 +98,7 @@ class Flow:
             batch_max=BATCH_MAX,
             batches_in_flight=BATCHES_IN_FLIGHT,
             queue_max=queue_max,
-            weigh=lambda job: _weight_of(job.unit),
+            weigh=lambda job: weight_of(job.unit),
             group=lambda job: job.unit[0].tenant,
             claims=lambda job: job.claims,
             board=board,
@@ -99,7 +112,7 @@ class Flow:
     def enqueue(self, unit: Unit) -> "asyncio.Future[list[Answer]]":
         """The same as a future. `Overloaded`, and `DatabaseUnavailable` without a key file, may come at once. One that
         is cancelled before its batch begins is left out of it."""
-        if _weight_of(unit) > BATCH_MAX:
+        if weight_of(unit) > BATCH_MAX:
             return asyncio.ensure_future(self._in_parts(unit))
         needs = _needs_of([unit])
         if needs.is_about_earlier:
@@ -112,7 +125,7 @@ class Flow:
         return self._queue(Job(unit, needs.claims(), seals))
 
     def _queue(self, job: Job) -> "asyncio.Future[list[Answer]]":
-        lane = self._singles if _weight_of(job.unit) <= SINGLE_MAX else self._lists
+        lane = self._singles if weight_of(job.unit) <= SINGLE_MAX else self._lists
         return lane.enqueue(job)
 
     async def _once_placed(self, unit: Unit) -> list[Answer]:
@@ -143,7 +156,7 @@ class Flow:
         """A long list, batch by batch in its order. What fails after a first part leaves the outcome unknown."""
         answers: list[Answer] = []
         until_s = time.monotonic() + LIST_S
-        for part in _parts_of(unit):
+        for part in parts_of(unit, BATCH_MAX):
             try:
                 answers += await self._part(part, until_s)
             except (DatabaseUnavailable, Overloaded, DeadlineExceeded) as error:
@@ -176,38 +189,57 @@ class Flow:
     async def _run(self, jobs: list[Job]) -> list[list[Answer] | Exception]:
         began_s = time.monotonic()
         while True:
-            batch = Batch(self.store, [job.unit for job in jobs], merged(job.seals for job in jobs))
+            batch = self._batch(jobs)
             try:
                 return list(await in_transaction(self.pool, batch.run))
             except Overdue as overdue:
                 held_back = [bool(job.claims & overdue.accounts) for job in jobs]
                 if not all(held_back):
-                    return await self._apart(jobs, held_back)
+                    return await self._without(jobs, held_back, Later())
                 if time.monotonic() > began_s + BACKLOG_S:
                     raise DatabaseUnavailable("too many holds are overdue on an account") from None
-                holds = [[ExpireHolds(tenant, [id_])] for tenant, id_ in sorted(overdue.holds)]
-                await in_transaction(self.pool, Batch(self.store, holds).run)
+                await self._release(overdue.holds)
             except Busy:
-                locked = await self._locked(jobs)
-                held_back = [bool(job.claims & locked) for job in jobs]
-                if any(held_back) and not all(held_back):
-                    return await self._apart(jobs, held_back)
+                for job in jobs:
+                    job.claim(batch.also)
+                if any(held_back := await self._held_back(jobs)):
+                    return await self._without(jobs, held_back, HeldElsewhere())
                 if time.monotonic() > began_s + LOCKED_S:
-                    raise DatabaseUnavailable("another transaction has its hands on an account") from None
+                    raise HeldElsewhere from None
 
-    async def _locked(self, jobs: list[Job]) -> set[Key]:
-        """The accounts of the jobs that other transactions have locked now."""
+    async def _release(self, holds: Sequence[Key]) -> None:
+        units = [[ExpireHolds(tenant, [id_])] for tenant, id_ in sorted(holds)]
+        try:
+            await in_transaction(self.pool, Batch(self.store, units).run)
+        except Busy:
+            raise HeldElsewhere from None
+
+    def _batch(self, jobs: list[Job]) -> Batch:
+        lock_ms = WARY_MS if self._elsewhere.is_known else None
+        return Batch(self.store, [job.unit for job in jobs], merged(job.seals for job in jobs), lock_ms=lock_ms)
+
+    async def _held_back(self, jobs: list[Job]) -> list[bool]:
+        """Whether each needs an account that others have locked at this moment."""
+        until_s = deadline.current()
+        deadline.enter(None)  # short as what is left may be, it is enough for those who need not wait
+        try:
+            locked = await self._find_locked(set().union(*(job.claims for job in jobs)))
+        finally:
+            deadline.enter(until_s)
+        self._elsewhere.learn(locked)
+        return [not job.claims.isdisjoint(locked) for job in jobs]
+
+    async def _find_locked(self, keys: Collection[Key]) -> dict[Key, str]:
         async with reading(self.pool) as connection:
-            return await self.store.find_locked(connection, set().union(*(job.claims for job in jobs)))
+            return await self.store.find_locked(connection, keys)
 
-    async def _apart(self, jobs: list[Job], held_back: Sequence[bool]) -> list[list[Answer] | Exception]:
-        """Those that need not wait for overdue holds or a locked account go first; what comes of each, in the order of
-        `jobs`."""
-        sides = {
-            side: iter(await self._bisected([job for job, late in zip(jobs, held_back, strict=True) if late is side]))
-            for side in (False, True)
-        }
-        return [next(sides[late]) for late in held_back]
+    async def _without(
+        self, jobs: list[Job], held_back: Sequence[bool], why: Exception
+    ) -> list[list[Answer] | Exception]:
+        """Those that need not wait go on; what comes of each, in the order of `jobs`."""
+        going = [job for job, waits in zip(jobs, held_back, strict=True) if not waits]
+        free = iter(await self._bisected(going) if going else ())
+        return [why if waits else next(free) for waits in held_back]
 
 
 def _needs_of(units: Sequence[Unit]) -> Needs:
@@ -216,20 +248,3 @@ def _needs_of(units: Sequence[Unit]) -> Needs:
         for command in unit:
             command.first(needs)
     return needs
-
-
-def _weight_of(unit: Unit) -> int:
-    return sum(command.weight for command in unit)
-
-
-def _parts_of(unit: Unit) -> Iterator[Unit]:
-    """The unit in pieces of at most `BATCH_MAX`; a linked group stays whole."""
-    part: list[Command] = []
-    weight = 0
-    for command in unit:
-        if part and weight + command.weight > BATCH_MAX:
-            yield part
-            part, weight = [], 0
-        part.append(command)
-        weight += command.weight
-    yield part

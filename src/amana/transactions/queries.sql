@@ -11,16 +11,20 @@ ORDER BY a.shard, a.tenant, a.id
 FOR NO KEY UPDATE OF a;
 
 -- name: find_locked
--- Which of these accounts other transactions have locked now.
-SELECT tenant, id FROM accounts
-JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id)
-EXCEPT
-SELECT tenant, id FROM (
-    SELECT a.tenant, a.id
-    FROM accounts a
+-- Which of these accounts other transactions have locked now, and which transactions: the same one still, or others.
+SELECT a.tenant, a.id, a.xmax::text AS holder
+FROM (
+    SELECT shard, tenant, id FROM accounts
     JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id)
-    FOR NO KEY UPDATE OF a SKIP LOCKED
-) AS free;
+    EXCEPT
+    SELECT shard, tenant, id FROM (
+        SELECT a.shard, a.tenant, a.id
+        FROM accounts a
+        JOIN unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]) AS wanted (shard, tenant, id) USING (shard, tenant, id)
+        FOR NO KEY UPDATE OF a SKIP LOCKED
+    ) AS free
+) AS locked
+JOIN accounts a USING (shard, tenant, id);
 
 -- name: look_up_ids
 -- The database's clock, and which of a batch's ids (by their place, from 1) were used before.

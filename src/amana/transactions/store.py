@@ -49,10 +49,10 @@ class Store:
         """Locks in key order, for `accounts_of`; absent accounts are simply not in the answer."""
         return await connection.fetch(SQL["lock_accounts"], *self._keys(keys))
 
-    async def find_locked(self, connection: Connection, keys: Iterable[Key]) -> set[Key]:
-        """Of these accounts, those that other transactions have locked at this moment."""
+    async def find_locked(self, connection: Connection, keys: Iterable[Key]) -> dict[Key, str]:
+        """Of these accounts, those that other transactions have locked at this moment, and which transactions."""
         rows = await connection.fetch(SQL["find_locked"], *self._keys(keys))
-        return {(row["tenant"], row["id"]) for row in rows}
+        return {(row["tenant"], row["id"]): row["holder"] for row in rows}
 
     async def look_up_ids(self, connection: Connection, keys: Iterable[Key]) -> Known:
         """The clock after the locks, and what is known of these ids: almost always nothing."""

@@ -1,0 +1,82 @@
+"""What waits for its batch, by group: groups take turns, and none has more than half of the places."""
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, NamedTuple, TypeVar
+
+from amana.infra.expiry import Expiry
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Later(Exception):
+    """The result of an item that has to wait, in a batch without those it rode with. Nothing was done for it."""
+
+
+class Waiting(NamedTuple, Generic[Item, Result]):
+    """An item, and who waits for its result. What others have locked is waited for until `apart_until_s`."""
+
+    item: Item
+    future: "asyncio.Future[Result]"
+    since_s: float
+    group: Hashable
+    expiry: Expiry | None
+    apart_until_s: float | None = None
+
+
+class Turns(Generic[Item, Result]):
+    """Queues by group, in the order in which the groups get their turn, and how many places are taken: also by what
+    is on its way between queues."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self.taken = 0
+        self._taken_of: dict[Hashable, int] = {}
+        self._queues: dict[Hashable, deque[Waiting[Item, Result]]] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there may be something in a queue."""
+        return bool(self._queues)
+
+    def have_no_place(self, group: Hashable) -> bool:
+        """Whether another one of a group would be too many."""
+        return self.taken >= self._places or self._taken_of.get(group, 0) >= max(1, self._places // 2)
+
+    def enter(self, group: Hashable) -> None:
+        """Takes a place."""
+        self.taken += 1
+        self._taken_of[group] = self._taken_of.get(group, 0) + 1
+
+    def leave(self, group: Hashable) -> None:
+        """Gives it back."""
+        self.taken -= 1
+        self._taken_of[group] -= 1
+        if not self._taken_of[group]:
+            del self._taken_of[group]
+
+    def last(self, waiting: Waiting[Item, Result]) -> None:
+        """At the end of its group's queue."""
+        self._queue_of(waiting.group).append(waiting)
+
+    def first(self, waiting: Waiting[Item, Result]) -> None:
+        """Before the others of its group."""
+        self._queue_of(waiting.group).appendleft(waiting)
+
+    def next_queue(self) -> "deque[Waiting[Item, Result]]":
+        """Whose turn it is; `pass_on` ends the turn."""
+        return next(iter(self._queues.values()))
+
+    def pass_on(self) -> None:
+        """The next group's turn; one without items leaves."""
+        group = next(iter(self._queues))
+        queue = self._queues.pop(group)
+        if queue:
+            self._queues[group] = queue
+
+    def _queue_of(self, group: Hashable) -> "deque[Waiting[Item, Result]]":
+        queue = self._queues.get(group)
+        if queue is None:
+            queue = self._queues[group] = deque()
+        return queue
