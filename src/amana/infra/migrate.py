@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
 
-from amana.infra.postgres import CONNECT_TIMEOUT_S, Connection, DatabaseUnavailable
+from amana.infra.postgres import CLIENT_CHECK_MS, CONNECT_TIMEOUT_S, Connection, DatabaseUnavailable
 from amana.infra.roles import key_role_urls, role_urls
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
@@ -152,7 +152,12 @@ async def _connected(dsn: str) -> AsyncIterator[Connection]:
         connection = await asyncpg.connect(
             dsn,
             timeout=CONNECT_TIMEOUT_S,
-            server_settings={"application_name": "amana-migrate", "lock_timeout": str(LOCK_TIMEOUT_MS)},
+            server_settings={
+                "application_name": "amana-migrate",
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                # What waits for a table holds up whoever comes after it, so it must not outlive whoever began it.
+                "client_connection_check_interval": str(CLIENT_CHECK_MS),
+            },
         )
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise DatabaseUnavailable(f"PostgreSQL (database {database_of(dsn)}): {error}") from error

@@ -27,6 +27,9 @@ T = TypeVar("T")
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 3_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 2_000
+CLIENT_CHECK_MS = 500
+"""How often the server looks, while a statement runs or waits for a lock, whether its client is still there. Otherwise
+it would find out when it answers, and keep what it has locked until then."""
 BATCH_STATEMENT_TIMEOUT_MS = 3_000
 """Of pools for batches: longer than the server lets a whole batch take, so what is later comes from a silent server. A
 COMMIT cut short by it is in doubt, and running the batch again tells."""
@@ -114,6 +117,7 @@ async def make_pool(
             "statement_timeout": str(statement_timeout_ms),
             "lock_timeout": str(LOCK_TIMEOUT_MS),
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+            "client_connection_check_interval": str(CLIENT_CHECK_MS),
             **(BATCH_SETTINGS if batches else {}),
         },
     )
