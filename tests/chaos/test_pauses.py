@@ -91,8 +91,8 @@ async def test_the_neighbours_of_what_a_stopped_ledger_has_are_answered_while_it
         async with stopped_in_its_batch(site, victim, low, high):
             pending = asyncio.create_task(owner.transfer(victim, **money(low, high, 7)))
         needing = [asyncio.create_task(_timed(owner.transfer(other, **money(cold[0], low, 1)))) for _ in range(20)]
-        riding = [asyncio.create_task(_timed(owner.transfer(other, **money(*cold[:2], 1)))) for _ in range(20)]
-        riding += [asyncio.create_task(_timed(owner.transfer(other, **money(*cold[2:], 1)))) for _ in range(20)]
+        riding = [asyncio.create_task(_timed(owner.transfer(other, **money(cold[0], cold[1], 1)))) for _ in range(20)]
+        riding += [asyncio.create_task(_timed(owner.transfer(other, **money(cold[2], cold[3], 1)))) for _ in range(20)]
         rode = await asyncio.gather(*riding)
         assert not any(task.done() for task in needing)
         waited = await asyncio.gather(*needing)

@@ -105,7 +105,8 @@ async def test_batches_full_of_what_is_locked_stop_no_lane(
         async with within_s(2 * FOUND_S):
             assert (await cold).reason is None
             assert [answer.reason for answer in await cold_list] == [None] * 3
-        assert not any(task.done() for task in (*held, *lists))
+        assert not any(task.done() for task in held)
+        assert not any(future.done() for future in lists)
     async with within_s(3 * FREE_S):
         assert await reasons(held) == [None] * 16
         assert [answer.reason for unit in await asyncio.gather(*lists) for answer in unit] == [None] * 18

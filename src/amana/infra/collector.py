@@ -15,9 +15,8 @@ an idle service answers a single item at once, a busy one fills its batches. Tha
 - Patience: where something else always has what it claims, an item would be set aside again and again. After
   `patience_s` it yields no more: it rides with others like it, and waits at the lock with them. One such batch runs at
   a time, beside the others.
-- Neighbours: what turns out to be held up by something of its own need not hold up those that it rode with. Its result
-  may be `HeldElsewhere`: it waits apart until the board says that what it claims is free (`elsewhere`), and takes
-  neither a place in the queue nor a batch meanwhile; or `Later`: it rides once more with what yields no more.
+- Neighbours: an item whose result is `HeldElsewhere` waits, without a place or a batch, until what it claims is free
+  (`elsewhere`); one whose result is `Later` rides once more, with what yields no more.
 """
 
 import asyncio
@@ -26,9 +25,10 @@ from collections.abc import Awaitable, Callable, Collection, Hashable
 from functools import partial
 from typing import Generic, TypeVar
 
+from amana.infra import deadline
 from amana.infra.claims import Board, Claimed
 from amana.infra.elsewhere import HeldElsewhere
-from amana.infra.expiry import expiry_of, run_in_time, settle
+from amana.infra.expiry import expiry_of, run_in_time
 from amana.infra.turns import Later, Turns, Waiting
 
 Item = TypeVar("Item")
@@ -72,15 +72,15 @@ class Collector(Generic[Item, Result]):
         self._group = group
         self._claims = claims
         self._board = board or Board()
+        self._held = self._board.elsewhere.holders
+        self._come_back = partial(self._put_back, entering=True)
         self._yields = yields
         self._batch_max = batch_max
         self._slots = batches_in_flight
         self._wait_max_s = wait_max_s
         self._patience_s = patience_s
-        self._turns: Turns[Item, Result] = Turns(queue_max)
-        """What is set aside has its place too."""
-        self._late: deque[Waiting[Item, Result]] = deque()
-        """What yields no more."""
+        self._turns: Turns[Item, Result] = Turns(queue_max)  # what is set aside has its place too
+        self._late: deque[Waiting[Item, Result]] = deque()  # what yields no more
         self._late_running = 0
         self._running: set[asyncio.Task[None]] = set()
         self._scheduled = False
@@ -99,7 +99,9 @@ class Collector(Generic[Item, Result]):
         if self._turns.have_no_place(group):
             raise Overloaded
         future: asyncio.Future[Result] = loop.create_future()
-        self._turns.last(Waiting(item, future, loop.time(), group, expiry_of(future)))
+        until_s = deadline.current()
+        expiry = None if until_s is None else expiry_of(future, until_s)
+        self._turns.last(Waiting(item, future, loop.time(), group, expiry))
         self._turns.enter(group)
         self._schedule()  # a turn later, so that everything read from the sockets in this turn rides together
         return future
@@ -110,8 +112,8 @@ class Collector(Generic[Item, Result]):
             self._start_batches()
             if self._running:
                 await asyncio.wait(list(self._running))
-            elif self._turns.taken or self._board.elsewhere.waiting:
-                await asyncio.sleep(DRAIN_POLL_S)  # for another collector's batch on the board, or for what others have
+            else:
+                await asyncio.sleep(DRAIN_POLL_S)  # for another collector's batch, or for what others have locked
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -122,7 +124,7 @@ class Collector(Generic[Item, Result]):
         self._scheduled = False
         if self._late and not self._late_running and (taken := self._take_late())[0]:
             self._start(*taken, late=True)
-        while self._turns and len(self._running) - self._late_running < self._slots:
+        while self._turns.queues and len(self._running) - self._late_running < self._slots:
             batch, claimed = self._take()
             if not batch:
                 break
@@ -141,19 +143,15 @@ class Collector(Generic[Item, Result]):
         self._board.remove(claimed)
         self._schedule()  # after those who waited for this batch, whichever collector's they are
 
-    def _put_back(self, waiting: "Waiting[Item, Result]") -> None:
+    def _put_back(self, waiting: "Waiting[Item, Result]", *, entering: bool = False) -> None:
+        if entering:
+            self._turns.enter(waiting.group)
         self._turns.first(waiting)
         self._schedule()
 
-    def _come_back(self, waiting: "Waiting[Item, Result]") -> None:
-        self._turns.enter(waiting.group)
-        self._put_back(waiting)
-
     def _take_late(self) -> "tuple[list[Waiting[Item, Result]], Claimed]":
         """The next batch of what yields no more."""
-        batch: list[Waiting[Item, Result]] = []
-        claimed = Claimed()
-        weight = 0
+        batch, claimed, weight = list[Waiting[Item, Result]](), Claimed(), 0
         now_s = asyncio.get_running_loop().time()
         while self._late:
             weight += self._weigh(self._late[0].item)
@@ -161,7 +159,7 @@ class Collector(Generic[Item, Result]):
                 break
             waiting = self._late.popleft()
             wanted = self._claims(waiting.item)
-            if self._is_wanted(waiting, now_s) and not self._is_elsewhere(waiting, wanted):
+            if self._is_wanted(waiting, now_s) and not (self._held and self._is_elsewhere(waiting, wanted)):
                 claimed.keys.update(wanted)
                 self._turns.leave(waiting.group)
                 batch.append(waiting)
@@ -169,12 +167,11 @@ class Collector(Generic[Item, Result]):
 
     def _take(self) -> "tuple[list[Waiting[Item, Result]], Claimed]":
         """The next batch and what it claims; groups take turns, one item each."""
-        batch: list[Waiting[Item, Result]] = []
-        claimed = Claimed()
-        weight = 0
+        batch, claimed, weight = list[Waiting[Item, Result]](), Claimed(), 0
         now_s = asyncio.get_running_loop().time()
-        while self._turns:
-            if queue := self._turns.next_queue():
+        queues = self._turns.queues
+        while queues:
+            if queue := next(iter(queues.values())):
                 waiting = queue[0]
                 weight += self._weigh(waiting.item)
                 if batch and weight > self._batch_max:
@@ -185,19 +182,18 @@ class Collector(Generic[Item, Result]):
                     batch.append(waiting)
                 else:
                     weight -= self._weigh(waiting.item)
-            self._turns.pass_on()
+            if len(queues) > 1 or not queue:
+                self._turns.pass_on()
         return batch, claimed
 
     def _is_wanted(self, waiting: "Waiting[Item, Result]", now_s: float) -> bool:
         """Whether somebody still waits for it, and not for too long."""
-        if waiting.future.done():
-            self._turns.leave(waiting.group)
-            return False
-        if now_s > waiting.since_s + self._wait_max_s:
-            self._turns.leave(waiting.group)
+        if not waiting.future.done():
+            if now_s <= waiting.since_s + self._wait_max_s:
+                return True
             waiting.future.set_exception(Overloaded())
-            return False
-        return True
+        self._turns.leave(waiting.group)
+        return False
 
     def _is_elsewhere(self, waiting: "Waiting[Item, Result]", wanted: Collection[Hashable]) -> bool:
         """Whether others have locked what the item will lock: then it waits apart."""
@@ -210,7 +206,7 @@ class Collector(Generic[Item, Result]):
     def _claim(self, waiting: "Waiting[Item, Result]", claimed: Claimed, now_s: float) -> bool:
         """Claims what the item will lock, or sets it aside while a batch in flight, or somebody else, has any of it."""
         wanted = self._claims(waiting.item)
-        if self._is_elsewhere(waiting, wanted):
+        if self._held and self._is_elsewhere(waiting, wanted):
             return False
         other = self._board.find(wanted) if self._yields else None
         if other is not None:
@@ -235,16 +231,21 @@ class Collector(Generic[Item, Result]):
                 raise
             return
         for waiting, result in zip(batch, results, strict=True):
-            if isinstance(result, (HeldElsewhere, Later)):
-                self._postpone(waiting, result)
-            elif not waiting.future.done():
-                settle(waiting.future, result)
+            if waiting.future.done():
+                continue
+            if isinstance(result, Exception):
+                self._told(waiting, result)
+            else:
+                waiting.future.set_result(result)
 
-    def _postpone(self, waiting: "Waiting[Item, Result]", why: HeldElsewhere | Later) -> None:
-        """Its deadline is its own again."""
-        waiting = waiting._replace(expiry=waiting.expiry and waiting.expiry.again())
-        if isinstance(why, HeldElsewhere):
+    def _told(self, waiting: "Waiting[Item, Result]", result: Exception) -> None:
+        """Raises it to who waits, or lets them wait on; then their deadline is their own again."""
+        if isinstance(result, HeldElsewhere | Later):
+            waiting.expiry = waiting.expiry and waiting.expiry.again()
+        if isinstance(result, HeldElsewhere):
             self._board.elsewhere.wait(waiting, self._claims(waiting.item), self._come_back)
-        else:
+        elif isinstance(result, Later):
             self._turns.enter(waiting.group)
             self._late.append(waiting)
+        else:
+            waiting.future.set_exception(result)

@@ -3,7 +3,7 @@ attempt at a transaction does with it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import TypeAlias, TypeVar
 
 import asyncpg
@@ -34,6 +34,8 @@ CONNECTION_TROUBLE = (
 )
 """The connection broke, or there is none: it passes by itself."""
 
+_UNBOUNDED = nullcontext()
+
 LockTimeout = asyncpg.LockNotAvailableError
 """A lock was waited for in vain. The transaction is lost."""
 
@@ -51,14 +53,15 @@ async def acquired(pool: Pool, timeout_s: float) -> AsyncIterator[Connection]:
             raise
 
 
-@asynccontextmanager
-async def ended_in_time(connection: Connection, *, transactions_too: bool) -> AsyncIterator[None]:
+def ended_in_time(connection: Connection, *, transactions_too: bool) -> AbstractAsyncContextManager[None]:
     """At the deadline, if there is one, the block is cut short with `TimeoutError`, upon which `acquired` closes the
     connection; without `transactions_too` not where it is in a transaction then."""
     left_s = deadline.left_s()
-    if left_s is None:
-        yield
-        return
+    return _UNBOUNDED if left_s is None else _ended_after(connection, left_s, transactions_too=transactions_too)
+
+
+@asynccontextmanager
+async def _ended_after(connection: Connection, left_s: float, *, transactions_too: bool) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as timeout:
 

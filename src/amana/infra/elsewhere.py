@@ -65,15 +65,11 @@ class Elsewhere:
         self._look = look
         self._waiters_max = waiters_max
         self._wait_max_s = wait_max_s
-        self._holders: dict[Hashable, str] = {}
+        self.holders: dict[Any, str] = {}
+        """What is known to be locked, by whom: always the same dictionary, nearly always empty."""
         self._waiters: list[_Waiter] = []
         self._of_group: Counter[Hashable] = Counter()
         self._watching: asyncio.Task[None] | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether anything is known to be locked by others."""
-        return bool(self._holders)
 
     @property
     def waiting(self) -> int:
@@ -82,12 +78,12 @@ class Elsewhere:
 
     def has(self, wanted: Collection[Hashable]) -> bool:
         """Whether any of it is known to be locked by others."""
-        return bool(self._holders) and not self._holders.keys().isdisjoint(wanted)
+        return bool(self.holders) and not self.holders.keys().isdisjoint(wanted)
 
     def learn(self, holders: Holders) -> None:
         """What a batch found locked."""
-        self._holders |= holders
-        if self._holders and self._watching is None:
+        self.holders.update(holders)
+        if self.holders and self._watching is None:
             self._watching = asyncio.create_task(self._watch())
 
     def wait(
@@ -100,7 +96,8 @@ class Elsewhere:
         Who waits for it is told `HeldElsewhere` if that takes too long, however often it came, or if too many wait."""
         now_s = asyncio.get_running_loop().time()
         until_s = waiting.apart_until_s or now_s + self._wait_max_s
-        back = partial(_go_back, go_back, waiting._replace(apart_until_s=until_s), now_s)
+        waiting.apart_until_s = until_s
+        back = partial(_go_back, go_back, waiting, now_s)
         full = len(self._waiters) >= self._waiters_max or self._of_group[waiting.group] >= self._waiters_max // 2
         if waiting.future.done():
             return
@@ -118,7 +115,7 @@ class Elsewhere:
         loop = asyncio.get_running_loop()
         asked_s = loop.time()
         try:
-            while self._holders and loop.time() < asked_s + REMEMBER_S:
+            while self.holders and loop.time() < asked_s + REMEMBER_S:
                 await asyncio.sleep(LOOK_EVERY_S)
                 await self._look_again()
                 self._let_go()
@@ -126,11 +123,11 @@ class Elsewhere:
                     asked_s = loop.time()
         finally:
             self._watching = None
-            self._holders.clear()
+            self.holders.clear()
             self._let_go()
 
     async def _look_again(self) -> None:
-        before = dict(self._holders)
+        before = dict(self.holders)
         try:
             async with asyncio.timeout(LOOK_WITHIN_S):
                 now = await self._look(before)
@@ -138,8 +135,8 @@ class Elsewhere:
             _log.warning("locks of others not looked at", error=type(error).__name__, detail=str(error))
             return
         for key, holder in before.items():
-            if now.get(key) != holder and self._holders.get(key) == holder:
-                del self._holders[key]
+            if now.get(key) != holder and self.holders.get(key) == holder:
+                del self.holders[key]
 
     def _let_go(self) -> None:
         """Everybody who need not wait any more, or may not."""
@@ -161,5 +158,5 @@ class Elsewhere:
 
 
 def _go_back(go_back: Callable[[Waiting[Item, Result]], None], waiting: Waiting[Item, Result], left_s: float) -> None:
-    waited_s = asyncio.get_running_loop().time() - left_s
-    go_back(waiting._replace(since_s=waiting.since_s + waited_s))
+    waiting.since_s += asyncio.get_running_loop().time() - left_s
+    go_back(waiting)

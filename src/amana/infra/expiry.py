@@ -45,12 +45,8 @@ class Expiry(NamedTuple):
         return self._replace(timer=self.future.get_loop().call_later(left_s, _expire, self.future))
 
 
-def expiry_of(future: "asyncio.Future[Result]") -> Expiry | None:
-    """Ends the waiting for `future` in time, if this request has a deadline. Raises `DeadlineExceeded` where that is
-    too near already."""
-    until_s = deadline.current()
-    if until_s is None:
-        return None
+def expiry_of(future: "asyncio.Future[Result]", until_s: float) -> Expiry:
+    """Ends the waiting for `future` in time. Raises `DeadlineExceeded` where that is too near already."""
     left_s = until_s - LEAST_S - time.monotonic()
     if left_s <= 0:
         raise DeadlineExceeded
@@ -60,14 +56,6 @@ def expiry_of(future: "asyncio.Future[Result]") -> Expiry | None:
 def _expire(future: "asyncio.Future[Result]") -> None:
     if not future.done():
         future.set_exception(DeadlineExceeded())
-
-
-def settle(future: "asyncio.Future[Result]", result: Result | Exception) -> None:
-    """Gives a result to those who wait for it, or raises it."""
-    if isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
 
 
 async def run_in_time(

@@ -3,7 +3,9 @@
 import asyncio
 from collections import deque
 from collections.abc import Hashable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
+
+import msgspec
 
 from amana.infra.expiry import Expiry
 
@@ -15,7 +17,7 @@ class Later(Exception):
     """The result of an item that has to wait, in a batch without those it rode with. Nothing was done for it."""
 
 
-class Waiting(NamedTuple, Generic[Item, Result]):
+class Waiting(msgspec.Struct, Generic[Item, Result]):
     """An item, and who waits for its result. What others have locked is waited for until `apart_until_s`."""
 
     item: Item
@@ -32,17 +34,15 @@ class Turns(Generic[Item, Result]):
 
     def __init__(self, places: int) -> None:
         self._places = places
+        self._places_of_one = max(1, places // 2)
         self.taken = 0
         self._taken_of: dict[Hashable, int] = {}
-        self._queues: dict[Hashable, deque[Waiting[Item, Result]]] = {}
-
-    def __bool__(self) -> bool:
-        """Whether there may be something in a queue."""
-        return bool(self._queues)
+        self.queues: dict[Hashable, deque[Waiting[Item, Result]]] = {}
+        """The first one is next; `pass_on` ends its turn."""
 
     def have_no_place(self, group: Hashable) -> bool:
         """Whether another one of a group would be too many."""
-        return self.taken >= self._places or self._taken_of.get(group, 0) >= max(1, self._places // 2)
+        return self.taken >= self._places or self._taken_of.get(group, 0) >= self._places_of_one
 
     def enter(self, group: Hashable) -> None:
         """Takes a place."""
@@ -64,19 +64,14 @@ class Turns(Generic[Item, Result]):
         """Before the others of its group."""
         self._queue_of(waiting.group).appendleft(waiting)
 
-    def next_queue(self) -> "deque[Waiting[Item, Result]]":
-        """Whose turn it is; `pass_on` ends the turn."""
-        return next(iter(self._queues.values()))
-
     def pass_on(self) -> None:
         """The next group's turn; one without items leaves."""
-        group = next(iter(self._queues))
-        queue = self._queues.pop(group)
-        if queue:
-            self._queues[group] = queue
+        group = next(iter(self.queues))
+        if queue := self.queues.pop(group):
+            self.queues[group] = queue
 
     def _queue_of(self, group: Hashable) -> "deque[Waiting[Item, Result]]":
-        queue = self._queues.get(group)
+        queue = self.queues.get(group)
         if queue is None:
-            queue = self._queues[group] = deque()
+            queue = self.queues[group] = deque()
         return queue

@@ -68,6 +68,7 @@ class Job(Struct, frozen=True):
     `seals` are what it takes to keep what it says in its client's words: None where it says nothing."""
 
     unit: Unit
+    weight: int
     claims: set[Key]
     seals: Seals | None = None
 
@@ -98,7 +99,7 @@ class Flow:
             batch_max=BATCH_MAX,
             batches_in_flight=BATCHES_IN_FLIGHT,
             queue_max=queue_max,
-            weigh=lambda job: weight_of(job.unit),
+            weigh=lambda job: job.weight,
             group=lambda job: job.unit[0].tenant,
             claims=lambda job: job.claims,
             board=board,
@@ -112,27 +113,27 @@ class Flow:
     def enqueue(self, unit: Unit) -> "asyncio.Future[list[Answer]]":
         """The same as a future. `Overloaded`, and `DatabaseUnavailable` without a key file, may come at once. One that
         is cancelled before its batch begins is left out of it."""
-        if weight_of(unit) > BATCH_MAX:
+        if (weight := weight_of(unit)) > BATCH_MAX:
             return asyncio.ensure_future(self._in_parts(unit))
         needs = _needs_of([unit])
         if needs.is_about_earlier:
             return asyncio.ensure_future(self._once_placed(unit))
         if not needs.has_notes:
-            return self._queue(Job(unit, needs.claims()))
+            return self._queue(Job(unit, weight, needs.claims()))
         seals = self._notes.at_hand(needs.noted)
         if seals is None:
             return asyncio.ensure_future(self._once_sealable(unit, needs))
-        return self._queue(Job(unit, needs.claims(), seals))
+        return self._queue(Job(unit, weight, needs.claims(), seals))
 
     def _queue(self, job: Job) -> "asyncio.Future[list[Answer]]":
-        lane = self._singles if weight_of(job.unit) <= SINGLE_MAX else self._lists
+        lane = self._singles if job.weight <= SINGLE_MAX else self._lists
         return lane.enqueue(job)
 
     async def _once_placed(self, unit: Unit) -> list[Answer]:
         return await self._once_sealable(unit, await self._places.enqueue(unit))
 
     async def _once_sealable(self, unit: Unit, needs: Needs) -> list[Answer]:
-        return await self._queue(Job(unit, needs.claims(), await self._seals(needs)))
+        return await self._queue(Job(unit, weight_of(unit), needs.claims(), await self._seals(needs)))
 
     async def _seals(self, needs: Needs) -> Seals | None:
         """What it takes to keep what is said; nothing is waited for where nothing is, or all is at hand."""
@@ -169,7 +170,7 @@ class Flow:
         if time.monotonic() > until_s:
             raise Overloaded
         needs = await self._places.enqueue(unit)
-        return await self._lists.enqueue(Job(unit, needs.claims(), await self._seals(needs)))
+        return await self._lists.enqueue(Job(unit, weight_of(unit), needs.claims(), await self._seals(needs)))
 
     async def find_answer(self, asked: Asked) -> Answer | None:
         """The answer that is kept under the id of a command, or an `id_conflict`; None when the id is new."""
@@ -215,7 +216,7 @@ class Flow:
             raise HeldElsewhere from None
 
     def _batch(self, jobs: list[Job]) -> Batch:
-        lock_ms = WARY_MS if self._elsewhere.is_known else None
+        lock_ms = WARY_MS if self._elsewhere.holders else None
         return Batch(self.store, [job.unit for job in jobs], merged(job.seals for job in jobs), lock_ms=lock_ms)
 
     async def _held_back(self, jobs: list[Job]) -> list[bool]:
@@ -233,9 +234,7 @@ class Flow:
         async with reading(self.pool) as connection:
             return await self.store.find_locked(connection, keys)
 
-    async def _without(
-        self, jobs: list[Job], held_back: Sequence[bool], why: Exception
-    ) -> list[list[Answer] | Exception]:
+    async def _without(self, jobs: list[Job], held_back: list[bool], why: Exception) -> list[list[Answer] | Exception]:
         """Those that need not wait go on; what comes of each, in the order of `jobs`."""
         going = [job for job, waits in zip(jobs, held_back, strict=True) if not waits]
         free = iter(await self._bisected(going) if going else ())

@@ -224,7 +224,7 @@ Unit = Sequence[Command]
 
 def weight_of(unit: Unit) -> int:
     """How many commands a unit counts for."""
-    return sum(command.weight for command in unit)
+    return unit[0].weight if len(unit) == 1 else sum([command.weight for command in unit])
 
 
 def parts_of(unit: Unit, weight_max: int) -> Iterator[Unit]:

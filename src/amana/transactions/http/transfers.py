@@ -49,7 +49,8 @@ PRIVACY_READ = "privacy:read"
 
 def begin_transfers(state: State, caller: Caller, data: TransfersRequest) -> Begun | None:
     """Queues a list, for both lanes; leaves one that names another business date to the handler."""
-    return None if other_dates(data, business_date(clock.now())) else _begin(state, caller, data)
+    dated = any(item.effective_on is not None for item in data.transfers)  # hardly ever
+    return None if dated and other_dates(data, business_date(clock.now())) else _begin(state, caller, data)
 
 
 def _begin(state: State, caller: Caller, data: TransfersRequest) -> Begun:
