@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import pytest
-from tests.batches import row_locked
+from tests.batches import batches_held_open, row_locked
 from tests.transactions.conftest import Bank
 
 from amana.domain.book import Answer, Kind
@@ -206,6 +206,20 @@ async def test_what_goes_from_hand_to_hand_is_come_by_in_the_end(bank: Bank, set
         assert (await held).reason is None
     ended.set()
     await asyncio.wait([first, second, third])
+
+
+async def test_what_is_locked_and_is_no_account_is_waited_for_a_bounded_time_and_then_nothing_was_done(
+    bank: Bank, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "LOCKED_S", 0.6)
+    a, b = await accounts(bank, 2)
+    async with batches_held_open(settings):
+        began_s = time.monotonic()
+        with pytest.raises(DatabaseUnavailable) as raised:
+            await bank.send(bank.post(a, b, 1))
+        assert raised.value.outcome_known
+        assert 0.6 < time.monotonic() - began_s < 3.0
+    assert (await bank.balance(a), await bank.events()) == (0, [])
 
 
 async def test_a_deadline_ends_the_waiting_apart_and_nothing_was_done(bank: Bank, settings: Settings) -> None:

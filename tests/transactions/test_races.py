@@ -17,13 +17,15 @@ from amana.domain.book import Answer, Book, Kind
 from amana.domain.lending import Loan, LoanOrigin
 from amana.domain.money import MAX_AMOUNT
 from amana.domain.reasons import Reason
+from amana.domain.transfer import Notes
 from amana.domain.transfer_commands import expire_holds
 from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.settings import Settings
 from amana.transactions import batch, flow
 from amana.transactions.account_work import ChangeAccount, SetCreditLine
 from amana.transactions.jobs import sweep_once
-from amana.transactions.work import BookLoan
+from amana.transactions.units import needs_of, plain_claims
+from amana.transactions.work import BookLoan, ExpireHolds, PostOrders
 
 MANY = 70
 FEW = 20
@@ -184,6 +186,17 @@ async def test_an_unbounded_account_is_exact_where_a_counter_could_run_full(bank
     await bank.end_now([await bank.held(a, b, MAX_AMOUNT, ttl_s=60)])
     assert (await bank.send(bank.post(a, b, 1))).reason is None
     assert (await bank.events()).count("HoldExpired") == 1
+
+
+def test_what_a_plain_unit_claims_is_what_its_needs_say(bank: Bank) -> None:
+    a, b, c = uuid4(), uuid4(), uuid4()
+    group = PostOrders([*bank.post(a, b, 1).orders, *bank.hold(b, c, 2, ttl_s=60).orders])
+    for unit in ([bank.post(a, b, 1)], [group, bank.post(c, a, 3, balancing="debit"), bank.post(c, a, 3)]):
+        assert plain_claims(unit) == needs_of([unit]).claims()
+    noted = bank.post(a, b, 1, notes=Notes("order 7", None, b"0123456789abcdef"))
+    about = bank.about(Kind.CAPTURE, a)
+    for other in (noted, about, ExpireHolds(bank.tenant, [a]), PostOrders([*group.orders, *about.orders])):
+        assert plain_claims([bank.post(a, b, 1), other]) is None
 
 
 async def test_a_hold_that_can_not_be_released_does_not_keep_the_others_of_its_tenant(

@@ -125,10 +125,9 @@ class Collector(Generic[Item, Result]):
         if self._late and not self._late_running and (taken := self._take_late())[0]:
             self._start(*taken, late=True)
         while self._turns.queues and len(self._running) - self._late_running < self._slots:
-            batch, claimed = self._take()
-            if not batch:
+            if not (taken := self._take())[0]:
                 break
-            self._start(batch, claimed, late=False)
+            self._start(*taken, late=False)
 
     def _start(self, batch: "list[Waiting[Item, Result]]", claimed: Claimed, *, late: bool) -> None:
         self._board.add(claimed)

@@ -37,7 +37,8 @@ from amana.transactions.needs import Found, Needs
 from amana.transactions.note_keys import NoteKeys
 from amana.transactions.notes import Seals, merged
 from amana.transactions.store import Store
-from amana.transactions.work import ExpireHolds, Unit, parts_of, weight_of
+from amana.transactions.units import needs_of, parts_of, plain_claims, weight_of
+from amana.transactions.work import ExpireHolds, Unit
 from amana.vault.vault import Vault
 
 SINGLE_MAX = 50
@@ -115,7 +116,10 @@ class Flow:
         is cancelled before its batch begins is left out of it."""
         if (weight := weight_of(unit)) > BATCH_MAX:
             return asyncio.ensure_future(self._in_parts(unit))
-        needs = _needs_of([unit])
+        claims = plain_claims(unit)
+        if claims is not None:
+            return self._queue(Job(unit, weight, claims))
+        needs = needs_of([unit])
         if needs.is_about_earlier:
             return asyncio.ensure_future(self._once_placed(unit))
         if not needs.has_notes:
@@ -144,11 +148,11 @@ class Flow:
     async def _find_places(self, units: list[Unit]) -> list[Needs | Exception]:
         """What each unit needs, now that what it is about is read: two round trips at the most for each kind."""
         async with reading(self.pool) as connection:
-            found = await Batch.find_earlier(self.store, connection, _needs_of(units))
+            found = await Batch.find_earlier(self.store, connection, needs_of(units))
         return [self._placed(unit, found) for unit in units]
 
     def _placed(self, unit: Unit, found: Found) -> Needs:
-        needs = _needs_of([unit])
+        needs = needs_of([unit])
         for command in unit:
             command.then(needs, found, self.store.shards)
         return needs
@@ -205,15 +209,15 @@ class Flow:
                     job.claim(batch.also)
                 if any(held_back := await self._held_back(jobs)):
                     return await self._without(jobs, held_back, HeldElsewhere())
-                if time.monotonic() > began_s + LOCKED_S:
-                    raise HeldElsewhere from None
+                if time.monotonic() > began_s + LOCKED_S:  # no account: all of them wait for it
+                    raise DatabaseUnavailable("another transaction has its hands on the ledger") from None
 
     async def _release(self, holds: Sequence[Key]) -> None:
         units = [[ExpireHolds(tenant, [id_])] for tenant, id_ in sorted(holds)]
         try:
             await in_transaction(self.pool, Batch(self.store, units).run)
         except Busy:
-            raise HeldElsewhere from None
+            raise DatabaseUnavailable("another transaction has its hands on an overdue hold's account") from None
 
     def _batch(self, jobs: list[Job]) -> Batch:
         lock_ms = WARY_MS if self._elsewhere.holders else None
@@ -239,11 +243,3 @@ class Flow:
         going = [job for job, waits in zip(jobs, held_back, strict=True) if not waits]
         free = iter(await self._bisected(going) if going else ())
         return [why if waits else next(free) for waits in held_back]
-
-
-def _needs_of(units: Sequence[Unit]) -> Needs:
-    needs = Needs()
-    for unit in units:
-        for command in unit:
-            command.first(needs)
-    return needs

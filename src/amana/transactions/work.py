@@ -3,7 +3,7 @@
 A `Unit` is what one request carries; its commands are answered in their order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -220,21 +220,3 @@ Command = (
     | Refuse
 )
 Unit = Sequence[Command]
-
-
-def weight_of(unit: Unit) -> int:
-    """How many commands a unit counts for."""
-    return unit[0].weight if len(unit) == 1 else sum([command.weight for command in unit])
-
-
-def parts_of(unit: Unit, weight_max: int) -> Iterator[Unit]:
-    """The unit in pieces of at most that weight; a linked group stays whole."""
-    part: list[Command] = []
-    weight = 0
-    for command in unit:
-        if part and weight + command.weight > weight_max:
-            yield part
-            part, weight = [], 0
-        part.append(command)
-        weight += command.weight
-    yield part
