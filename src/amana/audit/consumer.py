@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from amana.audit import meters
 from amana.audit.flow import RECEIVE_MAX, Received, receive
 from amana.audit.irregularities import Irregularity, Seen, report, seen_in
-from amana.audit.leaf import STREAMS
+from amana.audit.leaf import SOURCES
 from amana.audit.store import Store
 from amana.gateway.source import Source
 from amana.infra.consuming.light import run_light
@@ -28,7 +28,7 @@ from amana.infra.telemetry import logger
 from amana.wire.events import EventPage
 
 GROUP = "amana-audit"
-TOPICS = tuple(f"amana.{stream}.events" for stream in STREAMS)
+TOPICS = tuple(f"amana.{stream}.events" for stream in SOURCES)
 BATCH_WAIT_MS = 50
 """The longest that a message waits in the consumer for company."""
 
@@ -72,7 +72,7 @@ def _by_stream(batch: Sequence[Message]) -> dict[str, list[tuple[int, bytes]]]:
     events: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
     for message in batch:
         place = place_of(message)
-        if place is not None and place.stream in STREAMS:
+        if place is not None and place.stream in SOURCES:
             events[place.stream].append((place.position, message.value))
         else:
             log.error("foreign_message", topic=message.topic, partition=message.partition, offset=message.offset)

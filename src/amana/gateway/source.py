@@ -8,6 +8,7 @@ import msgspec
 from amana.infra.consuming.runtime import Missing
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.kafka import Message
+from amana.infra.settings import Settings
 from amana.wire.consuming import StreamEnd
 from amana.wire.events import EventPage, SequencedEvent
 
@@ -29,6 +30,12 @@ class _Envelope(msgspec.Struct):
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
+
+
+def url_of(settings: Settings, stream: str) -> str:
+    """Where the service of a stream answers."""
+    urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
+    return (urls | {"notifications": settings.notifications_url})[stream]
 
 
 class Source:

@@ -1,4 +1,4 @@
-"""Composes the notifications service: settings → pool → consumer and sweeper → routes.
+"""Composes the notifications service: settings → pool → consumer, sweeper and record of reads → routes.
 
 Ready once both streams have a beginning: a new installation tells nobody of what happened before it.
 """
@@ -12,6 +12,7 @@ from litestar import Litestar
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
+from amana.gateway.read_log import ReadLog
 from amana.gateway.store import KeyStore
 from amana.infra.arrival import Arrival
 from amana.infra.consuming.runtime import Runtime
@@ -20,6 +21,7 @@ from amana.infra.http_server import serve as serve_http
 from amana.infra.latencies import latencies_told
 from amana.infra.settings import Settings
 from amana.notifications.consumer import make_runtime
+from amana.notifications.flow import READ_TYPE
 from amana.notifications.http import ROUTES
 from amana.notifications.jobs import sweep_forever
 
@@ -46,6 +48,8 @@ def build(settings: Settings) -> Litestar:
             runtime = make_runtime(settings, pool, client)
             runtimes[:] = [runtime]
             app.state.consumer = runtime
+            app.state.outbox_pool = pool
+            app.state.read_log = ReadLog(pool, READ_TYPE)
             tasks = [asyncio.create_task(runtime.run(stop)), asyncio.create_task(sweep_forever(pool, stop))]
             yield
             stop.set()
@@ -53,6 +57,7 @@ def build(settings: Settings) -> Litestar:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await app.state.read_log.drain()
         await pool.close()
 
     return build_app(

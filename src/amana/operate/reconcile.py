@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from amana.infra.postgres import Connection, open_pool, reading
+from amana.infra.relay import SOURCES
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
 
@@ -35,7 +36,6 @@ CHECKS = (
     "decisions_and_events",
     "reviews_and_events",
 )
-SOURCES = ("eligibility", "transactions")
 DIFFERENCES_MAX = 100
 """Of each check; the count goes on."""
 BLOCK_EVENTS = 10_000

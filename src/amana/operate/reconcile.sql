@@ -266,6 +266,13 @@ SELECT position / 10000 AS block, count(*) AS count,
 FROM eligibility.positions p JOIN eligibility.outbox o USING (seq)
 GROUP BY block ORDER BY block;
 
+-- name: notifications_digests
+-- The same of who read what borrowers are told.
+SELECT position / 10000 AS block, count(*) AS count,
+       encode(sha256(string_agg(sha256(o.body), ''::bytea ORDER BY position)), 'hex') AS digest
+FROM notifications.positions p JOIN notifications.outbox o USING (seq)
+GROUP BY block ORDER BY block;
+
 -- name: transactions_written
 -- Events written, sequenced or not.
 SELECT count(*) FROM transactions.outbox;
@@ -273,6 +280,10 @@ SELECT count(*) FROM transactions.outbox;
 -- name: eligibility_written
 -- Events written, sequenced or not.
 SELECT count(*) FROM eligibility.outbox;
+
+-- name: notifications_written
+-- Events written, sequenced or not.
+SELECT count(*) FROM notifications.outbox;
 
 -- name: leaf_digests
 -- The same of the audit log's leaves of a stream.

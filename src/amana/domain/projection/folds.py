@@ -14,7 +14,7 @@ VERSION_MAX = 1
 """The newest version of an event that the folds read."""
 NO_EFFECT: frozenset[str] = frozenset(
     (
-        *("AuditRead", "BodiesDropped", "CustomerRecordRead", "LedgerRecordRead"),
+        *("AuditRead", "BodiesDropped", "CustomerRecordRead", "LedgerRecordRead", "NotificationsRead"),
         *("CustomerErasurePlanned", "CustomerExported"),
     )
 )

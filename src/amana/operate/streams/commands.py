@@ -30,6 +30,7 @@ class Stream(StrEnum):
 
     ELIGIBILITY = "eligibility"
     TRANSACTIONS = "transactions"
+    NOTIFICATIONS = "notifications"
 
 
 class LetterState(StrEnum):
@@ -60,7 +61,7 @@ def group(running: Running) -> typer.Typer:
 def _add_tail(events: typer.Typer, running: Running) -> None:
     @events.command("tail")
     def tail(
-        stream: Annotated[Stream | None, typer.Option(help="One stream; else both.")] = None,
+        stream: Annotated[Stream | None, typer.Option(help="One stream; else eligibility and transactions.")] = None,
         start: Annotated[
             str, typer.Option("--from", callback=_start, help="now, start, or a position (with --stream).")
         ] = "now",
@@ -73,11 +74,12 @@ def _add_tail(events: typer.Typer, running: Running) -> None:
         data_dir: DataDir = DATA_DIR,
     ) -> None:
         """Show events as they get their positions, until Ctrl-C."""
+        from amana.operate.streams.client import STREAMS
         from amana.operate.streams.tailing import Wanted, follow
 
         if start.isdecimal() and stream is None:
             raise typer.BadParameter("a position is of one stream: name it with --stream", param_hint="--from")
-        streams = tuple(one.value for one in Stream if stream in (None, one))
+        streams = (stream.value,) if stream else STREAMS
         wanted = Wanted(tuple(type_ or ()), aggregate, customer, tenant)
         _ask(running(data_dir), follow(streams, start, wanted, count, as_json=as_json, say=say, complain=complain))
 

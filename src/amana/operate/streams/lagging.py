@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from typing import Any, NamedTuple, TypeVar
 
 from amana.infra.http import UpstreamUnavailable
-from amana.operate.streams.client import STREAMS, Refused, Services
+from amana.operate.streams.client import NOTIFICATIONS, STREAMS, Refused, Services
 
 T = TypeVar("T")
 
@@ -31,15 +31,19 @@ async def lags(services: Services) -> tuple[list[Lag], list[str]]:
     ends = {stream: await services.end(stream) for stream in STREAMS}
     found: list[Lag] = []
     away: list[str] = []
+    reads = await _asked(services.end(NOTIFICATIONS), NOTIFICATIONS, away)
+    ends |= {NOTIFICATIONS: reads} if reads else {}
     for stream, end in ends.items():
         behind = end.last - end.published
         found.append(await _lag(services, "relay", stream, end.published, behind))
     audit = await _asked(services.audit(), "audit", away)
     for status in audit.streams if audit else ():
+        if status.stream not in ends:
+            continue
         behind = max(0, ends[status.stream].last - status.received)
         note = f"{max(0, status.received + 1 - status.sealed_size)} not sealed"
         found.append(await _lag(services, "audit", status.stream, status.received, behind, note))
-    consumer = await _asked(services.consumer(), "notifications", away)
+    consumer = await _asked(services.consumer(), NOTIFICATIONS, away) if reads else None
     for place in consumer.streams if consumer else ():
         assert consumer is not None
         behind = max(0, ends[place.stream].last + 1 - place.below - place.ahead)
