@@ -178,9 +178,9 @@ async def test_the_commands_export_and_verify_and_say_with_their_exit_code_what_
     assert (await command("verify", "--key", key))[0] == 2
     assert (await command("verify"))[0] == 0
     code, said = await command("key", "rotate")
-    assert code == 0 and said.count("amana.test/audit/") == 3
+    assert code == 0 and said.count("amana.test/audit/") == 4
     code, said = await command("key", "show")
-    assert code == 0 and key in said and said.count("amana.test/audit/") == 6
+    assert code == 0 and key in said and said.count("amana.test/audit/") == 8
     await log.tamper(FORGED)
     code, said = await command("verify")
     assert code == 1 and "BAD: transactions, leaf 123, altered" in said

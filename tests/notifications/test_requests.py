@@ -152,7 +152,9 @@ async def test_senders_that_claim_at_once_never_get_the_same_request(pool: Pool)
     assert (await flow.claim(pool, STRANGER, 10, 60))[2] == []
 
 
-async def test_what_a_sender_was_handed_is_a_read_in_the_same_transaction_and_an_empty_claim_is_none(pool: Pool) -> None:
+async def test_what_a_sender_was_handed_is_a_read_in_the_same_transaction_and_an_empty_claim_is_none(
+    pool: Pool,
+) -> None:
     await waiting(pool, 3)
     await flow.claim(pool, STRANGER, 10, 60)
     await flow.claim(pool, SENDER, 2, 60)

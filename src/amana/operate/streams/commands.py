@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from amana.infra.settings import Settings
+from amana.operate.streams.prune_command import add_prune
 from amana.operate.terminal import DATA_DIR, EXIT_CANNOT, EXIT_NOT_OK, DataDir, cannot, complain, run, say
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ def _start(text: str) -> str:
 
 def group(running: Running) -> typer.Typer:
     """The group; `running` gives the settings."""
-    events = typer.Typer(no_args_is_help=True, help="Events: watch them, see who lags, redrive what failed.")
-    for add in (_add_tail, _add_lag, _add_dead, _add_redrive):
+    events = typer.Typer(
+        no_args_is_help=True, help="Events: watch them, see who lags, redrive what failed, prune what is old."
+    )
+    for add in (_add_tail, _add_lag, _add_dead, _add_redrive, add_prune):
         add(events, running)
     return events
 

@@ -4,8 +4,9 @@ import time
 from collections.abc import Awaitable
 from typing import Any, NamedTuple, TypeVar
 
+from amana.gateway.source import EventsPruned
 from amana.infra.http import UpstreamUnavailable
-from amana.operate.streams.client import NOTIFICATIONS, STREAMS, Refused, Services
+from amana.operate.streams.client import NOTIFICATIONS, STREAMS, Placed, Refused, Services
 
 T = TypeVar("T")
 
@@ -55,10 +56,20 @@ async def lags(services: Services) -> tuple[list[Lag], list[str]]:
 async def _lag(services: Services, who: str, stream: str, position: int, behind: int, note: str = "") -> Lag:
     seconds = 0.0
     if behind:
-        first = await services.events(stream, position, 1)
+        first, note = await _first(services, stream, position, note)
         if first and first[0].happened:
             seconds = max(0.0, time.time() - first[0].happened.occurred_at.timestamp())
     return Lag(who, stream, position, behind, seconds, note)
+
+
+async def _first(services: Services, stream: str, after: int, note: str) -> tuple[list[Placed], str]:
+    """The first event that is missing, or the first that there is yet; and what is to be said."""
+    try:
+        return await services.events(stream, after, 1), note
+    except EventsPruned:
+        oldest = (await services.end(stream)).oldest
+        lost = f"positions {after + 1} to {oldest - 1} were pruned"
+        return await services.events(stream, oldest - 1, 1), f"{note}, {lost}" if note else lost
 
 
 async def _asked(question: Awaitable[T], who: str, away: list[str]) -> T | None:
