@@ -229,20 +229,16 @@ def _bell_of(loop: str, arrivals: Arrivals) -> asyncio.Event | None:
 
 async def _loop(name: str, step: Step, stop: asyncio.Event, bell: asyncio.Event) -> None:
     """Each step after the seconds that the last one gave; or, where that went well, as soon after `REST_S` as the bell
-    rings. What it waits for is said once, until it goes on."""
+    rings. What it waits for is said once."""
     waits = False
     while not stop.is_set():
         if bell is not stop:
             bell.clear()
         wakes = stop
         try:
-            pause_s, wakes = await step(), bell
-            if waits:
-                log.info("loop_goes_on", loop=name)
-            waits = False
+            pause_s, wakes, waits = await step(), bell, False
         except (DatabaseUnavailable, UpstreamUnavailable) as error:
-            if not waits:
-                log.warning("loop_waits", loop=name, detail=str(error))
+            (log.debug if waits else log.warning)("loop_waits", loop=name, detail=str(error))
             waits, pause_s = True, AWAY_PAUSE_S
         except (LogBroken, CustodyError) as error:
             log.critical("refuses_to_sign", loop=name, detail=str(error))

@@ -68,3 +68,24 @@ CREATE TRIGGER positions_kept AFTER DELETE ON eligibility.positions
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION eligibility.refuse_position_loss();
 
 GRANT SELECT ON eligibility.outbox_prunes TO amana_eligibility;
+
+-- Dead letters that were settled long ago may go, when the settings say so; a guard lets no other go.
+
+-- Which of the settled ones are old enough.
+CREATE INDEX consumer_letters_settled ON eligibility.consumer_letters (consumer, settled_at)
+    WHERE state IN ('done', 'discarded');
+
+-- A week is long enough to ask what became of one.
+CREATE FUNCTION eligibility.refuse_early_loss() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM gone WHERE settled_at IS NULL OR settled_at > clock_timestamp() - interval '7 days') THEN
+        RAISE EXCEPTION 'table % keeps what is not settled, or not for a week', TG_TABLE_NAME
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER consumer_letters_kept AFTER DELETE ON eligibility.consumer_letters
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION eligibility.refuse_early_loss();
+
+GRANT DELETE ON eligibility.consumer_letters TO amana_eligibility;
