@@ -129,6 +129,9 @@ def reconcile(data_dir: DataDir = DATA_DIR, report: Report = None) -> None:
     result = run(reconciling.reconcile(_running(data_dir)))
     for check, count in result.checks.items():
         say(f"{'ok' if count == 0 else f'{count} differ':<12} {check}")
+    for source, count in result.pruned.items():
+        gone = f", {result.forgotten[source]:,} of which it has dropped too" if source in result.forgotten else ""
+        say(f"{count:,} events of {source} were pruned and are read from the audit log{gone}")
     for difference in result.differences:
         say(f"{difference.check} {difference.subject}: {difference.expected} / {difference.found}")
     finish((msgspec.to_builtins(result), result.ok), report)

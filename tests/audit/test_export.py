@@ -34,7 +34,7 @@ async def test_an_export_is_the_log_as_the_standard_has_it(log: Log, tmp_path: P
     await log.sealed(1, 256, 300, 600)
     await log.receive(600, 601)  # which no checkpoint covers yet
     exported = await run_export(log.settings, tmp_path / "export")
-    assert exported.leaves == {"eligibility": 0, STREAM: 600, "accesses": 0}
+    assert exported.leaves == {"eligibility": 0, STREAM: 600, "notifications": 0, "accesses": 0}
     write_export(tmp_path / "plain", [body(at) for at in range(600)], [1, 256, 300, 600])
     found, plain = files_in(tmp_path / "export" / STREAM), files_in(tmp_path / "plain" / STREAM)
     tiles = {path: content for path, content in plain.items() if path.startswith("tile/")}
@@ -178,9 +178,9 @@ async def test_the_commands_export_and_verify_and_say_with_their_exit_code_what_
     assert (await command("verify", "--key", key))[0] == 2
     assert (await command("verify"))[0] == 0
     code, said = await command("key", "rotate")
-    assert code == 0 and said.count("amana.test/audit/") == 3
+    assert code == 0 and said.count("amana.test/audit/") == 4
     code, said = await command("key", "show")
-    assert code == 0 and key in said and said.count("amana.test/audit/") == 6
+    assert code == 0 and key in said and said.count("amana.test/audit/") == 8
     await log.tamper(FORGED)
     code, said = await command("verify")
     assert code == 1 and "BAD: transactions, leaf 123, altered" in said

@@ -110,7 +110,7 @@ async def test_a_sealer_that_starts_anew_goes_on_where_the_last_one_stopped(log:
     assert await log.new_sealer().seal() == 301
     report = await log.verify()
     assert report.ok
-    assert [(stream.sealed, stream.checkpoints) for stream in report.streams] == [(0, 0), (601, 3), (0, 0)]
+    assert [(stream.sealed, stream.checkpoints) for stream in report.streams] == [(0, 0), (601, 3), (0, 0), (0, 0)]
 
 
 async def test_two_sealers_at_once_make_one_log(log: Log) -> None:

@@ -17,6 +17,7 @@ from tests.audit.trail import Trail, index_all
 from typer.testing import CliRunner, Result
 
 from amana.audit import retaining
+from amana.audit.announcing import HeldBack
 from amana.audit.custody import Custody
 from amana.audit.export import run_export
 from amana.audit.findings import Kind, VerifyReport
@@ -25,7 +26,7 @@ from amana.audit.index_store import Index
 from amana.audit.leaf import ACCESSES
 from amana.audit.merkle import verify_consistency
 from amana.audit.offline import verify_export
-from amana.audit.retaining import Bodies, HeldBack, drop_bodies, plan_bodies
+from amana.audit.retaining import Bodies, drop_bodies, plan_bodies
 from amana.audit.sealer import Sealer
 from amana.audit.tree import root_at
 from amana.cli import app
@@ -165,7 +166,7 @@ async def test_while_a_legal_hold_stands_nothing_goes(old: Log) -> None:
 
 
 async def test_nothing_goes_before_a_checkpoint_signs_that_it_will(old: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retaining, "SEALED_WITHIN_S", 0.05)
+    monkeypatch.setattr("amana.audit.announcing.SIGNED_WITHIN_S", 0.05)
     for _ in range(2):
         with pytest.raises(HeldBack, match="no checkpoint signs"):
             await drop_bodies(old.settings, NOW, "ada")

@@ -30,14 +30,16 @@ from amana.audit.tiles import from_bundle
 from amana.audit.tree import root_at
 from amana.audit.verify import run_verify
 from amana.domain.events import Aggregate, Event, event_bytes
+from amana.domain.reasons import Reason
 from amana.gateway import provision
-from amana.gateway.source import Source
+from amana.gateway.source import EventsPruned, Source
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.http_server import serve
 from amana.infra.kafka import Consumer, Producer, Record, ensure_topics
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 from amana.wire.events import EventPage, SequencedEvent
+from amana.wire.problems import problem
 
 NAMES = UUID(int=11)
 START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -81,6 +83,7 @@ class ListedSource:
         self.stream = stream
         self.bodies: list[bytes] = []
         self.asked: list[tuple[int, int]] = []
+        self.oldest = 0
         self.url = ""
 
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
@@ -94,8 +97,11 @@ class ListedSource:
             SequencedEvent(at, self.bodies[at].decode())
             for at in range(after + 1, min(after + 1 + limit, len(self.bodies)))
         ]
-        page = EventPage(self.stream, events, len(self.bodies) - 1)
-        await send({"type": "http.response.start", "status": 200 if known else 401, "headers": []})
+        page: Any = EventPage(self.stream, events, len(self.bodies) - 1)
+        status = 200 if known else 401
+        if after + 1 < self.oldest:
+            status, page = 410, problem(Reason.EVENTS_PRUNED, f"before position {self.oldest} were pruned")
+        await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": msgspec.json.encode(page)})
 
 
@@ -203,9 +209,34 @@ async def test_a_gap_is_filled_once_it_has_stayed_open_and_not_before(store: Sto
         assert await stored(store, "eligibility") == 12
         async with store.rows() as rows:
             assert await rows.source_last("eligibility") == 11
-        assert await count(store, "eligibility") == {"conflict": 0, "doubled": 0, "malformed": 0, "refetched": 1}
+        assert await count(store, "eligibility") == {
+            "conflict": 0,
+            "doubled": 0,
+            "malformed": 0,
+            "refetched": 1,
+            "pruned": 0,
+        }
         (kept,) = await newest(store, "eligibility", 10)
         assert (kept.kind, kept.position, kept.detail) == ("refetched", 4, "6 events from here on had not come")
+
+
+async def test_a_gap_that_the_source_has_pruned_is_told_once_and_nothing_is_passed_over(
+    store: Store, client: HttpClient
+) -> None:
+    async with source("eligibility") as from_:
+        from_.bodies = [body("eligibility", at, 1) for at in range(12)]
+        await receive(store, "eligibility", [(at, from_.bodies[at]) for at in (0, 1, 2, 10, 11)])
+        from_.oldest = 5
+        puller = Puller(Source("eligibility", from_.url, INTERNAL_KEY, client), store)
+        for _ in range(3):
+            with pytest.raises(EventsPruned, match="before position 5 were pruned"):
+                await puller.pull()
+        (kept,) = await newest(store, "eligibility", 10)
+        assert (kept.kind, kept.position, kept.times) == ("pruned", 3, 1)
+        assert await stored(store, "eligibility") == 3
+        from_.oldest = 0  # a backup was restored there
+        await puller.pull()
+        assert await stored(store, "eligibility") == 12
 
 
 async def test_without_a_broker_new_events_come_with_the_next_pull(store: Store, client: HttpClient) -> None:
@@ -297,7 +328,8 @@ async def service(log_settings: Settings, client: HttpClient) -> AsyncIterator[S
             async def all_sealed() -> bool:
                 streams = (await made.ok("streams", log_settings.internal_key))["streams"]
                 return all(
-                    stream["sealed_size"] == stream["indexed_size"] == COUNTS[stream["stream"]] for stream in streams
+                    stream["sealed_size"] == stream["indexed_size"] == COUNTS.get(stream["stream"], 0)
+                    for stream in streams
                 )
 
             await until(all_sealed)
@@ -442,7 +474,7 @@ async def test_each_stream_tells_how_whole_it_is_and_what_was_wrong(service: Ser
     (status,) = [each for each in (await service.ok("streams", key))["streams"] if each["stream"] == "eligibility"]
     assert (status["first_missing"], status["missing"], status["received"], status["sealed_size"]) == (20, 2, 22, 20)
     assert status["refusing"] is None
-    assert status["irregularities"] == {"conflict": 1, "doubled": 1, "malformed": 1, "refetched": 0}
+    assert status["irregularities"] == {"conflict": 1, "doubled": 1, "malformed": 1, "refetched": 0, "pruned": 0}
     listed = (await service.ok("streams/eligibility/irregularities", key))["irregularities"]
     told = {each["kind"]: (each["position"], each["detail"], each["times"]) for each in listed}
     assert told["conflict"] == (3, "came again with other bytes", 2)
@@ -471,7 +503,7 @@ async def test_a_key_that_is_replaced_is_told_with_the_one_before_it(service: Se
     custody = Custody.of(service.settings)
     rotate_key(custody, datetime(2026, 3, 1, tzinfo=UTC))
     (reads_signed,) = custody.keys("accesses").until.values()
-    signed_until = {**COUNTS, "accesses": reads_signed}
+    signed_until = {**COUNTS, "notifications": 0, "accesses": reads_signed}
     answer = await service.ok("key")
     assert {key["stream"] for key in answer["keys"]} == signed_until.keys()
     for key in answer["keys"]:

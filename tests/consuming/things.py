@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -92,8 +93,9 @@ class World:
 async def open_tables(dsn: str) -> AsyncIterator[Pool]:
     """A new scratch schema with the tables of schema `notifications`; dropped at the end."""
     schema = f"scratch_{uuid4().hex[:12]}"
-    migration = files("amana").joinpath("migrations/notifications/0001_notifications.sql").read_text(encoding="utf-8")
-    tables = migration.partition("GRANT ")[0].replace("notifications.", f"{schema}.")
+    migrations = sorted(files("amana").joinpath("migrations/notifications").iterdir(), key=attrgetter("name"))
+    parts = [migration.read_text(encoding="utf-8").partition("\nGRANT ")[0] for migration in migrations]
+    tables = "\n".join(parts).replace("notifications.", f"{schema}.")
     pool = await open_pool(dsn, schema, connections=6)
     try:
         await pool.execute(f"CREATE SCHEMA {schema}")

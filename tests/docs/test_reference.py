@@ -52,6 +52,7 @@ from amana.eligibility.review_records import Review
 from amana.gateway.caller import INTERNAL, Caller
 from amana.gateway.provision import ALL_SCOPES
 from amana.gateway.read_log import Read, read_rows
+from amana.gateway.settled import pruned_row
 from amana.infra.outbox import OutboxRow
 from amana.infra.settings import Settings
 from amana.operate.fact_meanings import FACT_MEANINGS
@@ -321,6 +322,7 @@ def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None
         customer_erased(ERASURE, 5, NOW),
         customer_exported((TENANT, ada), NOW, "key", ""),
         *read_rows("CustomerRecordRead", READ),
+        pruned_row("DeadLettersPruned", {"letters": 2, "settled_days": 90}),
     ]
     told = [(row.type, json.loads(row.body)["data"]) for row in rows] + policy_life()
     assert {type_ for type_, _ in told} == {event.name for event in EVENTS if event.stream == "eligibility"}

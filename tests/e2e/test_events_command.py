@@ -17,6 +17,7 @@ from amana.cli import app
 from amana.infra.kafka import Message, Producer, Record
 from amana.infra.settings import to_environ
 from amana.operate.stack import Stack
+from amana.operate.streams.client import NOTIFICATIONS, STREAMS
 
 Amana = Callable[..., Awaitable[Result]]
 
@@ -85,16 +86,19 @@ async def test_lag_names_everybody_and_comes_back_to_nothing(amana: Amana, lende
     async def nothing() -> bool:
         result = await amana("lag", "--json")
         found = [json.loads(line) for line in result.stdout.splitlines()]
-        assert {(one["who"], one["stream"]) for one in found} == {
-            (who, stream) for who in ("relay", "audit", "notifications") for stream in ("eligibility", "transactions")
-        }
+        core = {(who, stream) for who in ("relay", "audit", "notifications") for stream in STREAMS}
+        told = {(one["who"], one["stream"]) for one in found}
+        assert told == core | {("relay", NOTIFICATIONS), ("audit", NOTIFICATIONS)}
         return all(one["events"] == 0 for one in found) and result.exit_code == 0
 
     await until(nothing)
     table = await amana("lag", "--max-seconds", 60)
-    assert (table.exit_code, len(table.stdout.splitlines())) == (0, 7)
+    assert (table.exit_code, len(table.stdout.splitlines())) == (0, 9)
     away = await amana("lag", AMANA_AUDIT_URL="http://127.0.0.1:1")
     assert (away.exit_code, "audit can't be asked" in away.output) == (1, True)
+    silent = await amana("lag", AMANA_NOTIFICATIONS_URL="http://127.0.0.1:1")
+    assert (silent.exit_code, silent.output.count("notifications can't be asked")) == (1, 1)
+    assert "transactions" in silent.stdout
 
 
 async def test_a_key_is_redriven_in_order_and_once(amana: Amana, lender: Lender, notifying: Stack) -> None:

@@ -152,3 +152,22 @@ async def test_who_read_is_found_by_customer_and_actor_and_stands_in_the_report(
     read = page["accesses"][0]["event_id"]
     assert (await outsider.get("audit", f"/v1/audit/events/{read}"))[0] == 404
     assert (await auditor.get("audit", f"/v1/audit/events/{read}"))[0] == 200
+
+
+async def test_who_read_what_a_borrower_is_told_is_in_the_log_too(notifying: Stack, lender: Lender) -> None:
+    customer = await lender.customer()
+    clerk, auditor = await lender.with_another_key(), await lender.with_another_key()
+    await clerk.must("GET", "notifications", f"/v1/notifications?customer={customer}")
+    actor = clerk.key.split("_")[1]
+    async with asyncio.timeout(SEALED_WITHIN_S):
+        while True:
+            page = await auditor.must("GET", "audit", f"/v1/audit/accesses?customer={customer}&stream=notifications")
+            if page["accesses"] and page["accesses"][0]["sealed"]:
+                break
+            await asyncio.sleep(0.1)
+    (read,) = page["accesses"]
+    assert (read["actor"], read["route"], read["stream"]) == (actor, "/v1/notifications", "notifications")
+    report = await auditor.must("GET", "audit", f"/v1/audit/customers/{customer}/report")
+    assert ("NotificationsRead", actor) in {(told["type"], told["actor"]) for told in report["reads"]}
+    proof = await auditor.must("GET", "audit", f"/v1/audit/events/{read['event_id']}/proof")
+    assert proof["stream"] == "notifications"

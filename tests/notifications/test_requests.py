@@ -4,10 +4,12 @@ import json
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from tests.consuming.things import at_once
 from tests.notifications.happenings import CUSTOMER, DECISION, TENANT, booked, decided, loan, message, repaid, reviewed
 
+from amana.gateway.caller import Caller
 from amana.infra import clock
 from amana.infra.kafka import Message
 from amana.infra.postgres import Pool
@@ -15,6 +17,9 @@ from amana.notifications import flow, store
 from amana.notifications.consumer import STREAMS, make_taker
 from amana.notifications.events import Told
 from amana.wire.notifications import DeliveryReport, NotificationState, NotificationView
+
+SENDER = Caller(tenant=TENANT, key_id="sender", scopes=frozenset(), trace="", request_id="r")
+STRANGER = Caller(tenant=TENANT + 1, key_id="other", scopes=frozenset(), trace="", request_id="r")
 
 
 @pytest.fixture
@@ -134,7 +139,7 @@ async def over(pool: Pool) -> None:
 
 async def test_senders_that_claim_at_once_never_get_the_same_request(pool: Pool) -> None:
     ids = await waiting(pool, 30)
-    claims = [flow.claim(pool, TENANT, 10, 60) for _ in range(5)]
+    claims = [flow.claim(pool, SENDER, 10, 60) for _ in range(5)]
     got: list[UUID] = []
 
     async def one(claim: object) -> None:
@@ -143,26 +148,48 @@ async def test_senders_that_claim_at_once_never_get_the_same_request(pool: Pool)
 
     await at_once(*(one(claim) for claim in claims))
     assert sorted(got) == sorted(ids)
-    assert (await flow.claim(pool, TENANT, 10, 60))[2] == []
-    assert (await flow.claim(pool, TENANT + 1, 10, 60))[2] == []
+    assert (await flow.claim(pool, SENDER, 10, 60))[2] == []
+    assert (await flow.claim(pool, STRANGER, 10, 60))[2] == []
+
+
+async def test_what_a_sender_was_handed_is_a_read_in_the_same_transaction_and_an_empty_claim_is_none(
+    pool: Pool,
+) -> None:
+    await waiting(pool, 3)
+    await flow.claim(pool, STRANGER, 10, 60)
+    await flow.claim(pool, SENDER, 2, 60)
+    (row,) = await pool.fetch("SELECT tenant, type, body, xid::text FROM outbox")
+    event = json.loads(row["body"])
+    assert (row["tenant"], row["type"], event["actor"]) == (TENANT, "NotificationsRead", "sender")
+    assert event["data"] == {"customers": [str(CUSTOMER)], "route": "/v1/notifications:claim", "rows": 2}
+    claimed = await pool.fetch("SELECT xmin::text FROM requests WHERE state = 'claimed'")
+    assert {at["xmin"] for at in claimed} == {row["xid"]}
+
+
+async def test_a_claim_whose_read_can_not_be_recorded_hands_out_nothing(pool: Pool) -> None:
+    await waiting(pool, 1)
+    await pool.execute("ALTER TABLE outbox ADD CONSTRAINT nothing_goes_in CHECK (tenant < 0)")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await flow.claim(pool, SENDER, 10, 60)
+    assert [(one.state, one.attempts) for one in await listed(pool)] == [("waiting", 0)]
 
 
 async def test_what_was_delivered_is_settled_and_said_twice_it_is_once(pool: Pool) -> None:
     (id_,) = await waiting(pool, 1)
-    lease, _, _ = await flow.claim(pool, TENANT, 10, 60)
+    lease, _, _ = await flow.claim(pool, SENDER, 10, 60)
     assert await report(pool, lease, id_, "delivered") == ("ok", "delivered")
     assert await report(pool, lease, id_, "delivered") == ("replayed", "delivered")
     assert await report(pool, lease, id_, "failed", final=True) == ("lease_lost", "delivered")
     assert await report(pool, lease, uuid4(), "delivered") == ("not_found", None)
     await over(pool)
-    assert (await flow.claim(pool, TENANT, 10, 60))[2] == []
+    assert (await flow.claim(pool, SENDER, 10, 60))[2] == []
 
 
 async def test_a_lease_that_ran_over_is_given_to_another_and_the_first_may_not_report(pool: Pool) -> None:
     (id_,) = await waiting(pool, 1)
-    first, _, _ = await flow.claim(pool, TENANT, 10, 60)
+    first, _, _ = await flow.claim(pool, SENDER, 10, 60)
     await over(pool)
-    second, _, found = await flow.claim(pool, TENANT, 10, 60)
+    second, _, found = await flow.claim(pool, SENDER, 10, 60)
     assert [(view.id, view.attempts) for view in found] == [(id_, 2)]
     assert await report(pool, first, id_, "delivered") == ("lease_lost", "claimed")
     assert await report(pool, second, id_, "delivered") == ("ok", "delivered")
@@ -171,18 +198,18 @@ async def test_a_lease_that_ran_over_is_given_to_another_and_the_first_may_not_r
 async def test_a_failure_is_tried_again_a_bounded_number_of_times(pool: Pool) -> None:
     (id_,) = await waiting(pool, 1)
     for attempt in range(1, store.ATTEMPTS_MAX + 1):
-        lease, _, found = await flow.claim(pool, TENANT, 10, 60)
+        lease, _, found = await flow.claim(pool, SENDER, 10, 60)
         assert [view.attempts for view in found] == [attempt]
         outcome = await report(pool, lease, id_, "failed")
         assert outcome == ("ok", "failed" if attempt == store.ATTEMPTS_MAX else "waiting")
-        assert (await flow.claim(pool, TENANT, 10, 60))[2] == []
+        assert (await flow.claim(pool, SENDER, 10, 60))[2] == []
         await over(pool)
-    assert (await flow.claim(pool, TENANT, 10, 60))[2] == []
+    assert (await flow.claim(pool, SENDER, 10, 60))[2] == []
 
 
 async def test_a_final_failure_is_not_tried_again(pool: Pool) -> None:
     (id_,) = await waiting(pool, 1)
-    lease, _, _ = await flow.claim(pool, TENANT, 10, 60)
+    lease, _, _ = await flow.claim(pool, SENDER, 10, 60)
     assert await report(pool, lease, id_, "failed", final=True) == ("ok", "failed")
 
 
@@ -190,7 +217,7 @@ async def test_what_is_too_late_to_be_told_expires_and_a_sender_that_never_repor
     (late,) = await waiting(pool, 1, useful=timedelta(seconds=-1))
     (silent,) = await waiting(pool, 1)
     for _ in range(store.ATTEMPTS_MAX):
-        lease, _, found = await flow.claim(pool, TENANT, 10, 60)
+        lease, _, found = await flow.claim(pool, SENDER, 10, 60)
         assert [view.id for view in found] == [silent]
         await over(pool)
     async with pool.acquire() as connection:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -81,6 +82,27 @@ async def test_pages_together_are_every_request_once(service: Service) -> None:
     assert {one["customer"] for one in of_ada["notifications"]} == {str(ADA)}
     assert len(of_ada["notifications"]) == 5
     assert (await service.ok("GET", "/v1/notifications", key="theirs"))["notifications"] == []
+
+
+async def test_who_is_shown_notifications_is_written_down_before_they_are(service: Service, settings: Settings) -> None:
+    await service.ok("GET", f"/v1/notifications?customer={ADA}&limit=2")
+    await service.ok("GET", "/v1/notifications")
+    await service.ok("POST", "/v1/notifications:claim", {"limit": 4})
+    await service.ok("POST", "/v1/notifications:claim", {"limit": 100})
+    await service.ok("POST", "/v1/notifications:claim", {"limit": 100})  # nothing is left to be shown
+    assert (await service.send("GET", "/v1/notifications?customer=Ada"))[0] == 400
+    owner = await asyncpg.connect(settings.owner_database_url)
+    rows = await owner.fetch("SELECT body FROM notifications.outbox ORDER BY seq")
+    await owner.close()
+    events = [msgspec.json.decode(row["body"]) for row in rows]
+    told = [event["data"] for event in events if event["actor"] in service.keys["ours"]]
+    both = sorted([str(ADA), str(BEN)])
+    assert told == [
+        {"route": "/v1/notifications", "rows": 2, "customers": [str(ADA)]},
+        {"route": "/v1/notifications", "rows": 10, "customers": both},
+        {"route": "/v1/notifications:claim", "rows": 4, "customers": both},
+        {"route": "/v1/notifications:claim", "rows": 6, "customers": both},
+    ]
 
 
 async def test_a_sender_claims_and_reports(service: Service) -> None:

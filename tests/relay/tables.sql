@@ -23,3 +23,5 @@ CREATE TABLE stream (
 CREATE TABLE positions (position bigint PRIMARY KEY, seq bigint NOT NULL UNIQUE);
 -- What the events are about: a row to lock and its version.
 CREATE TABLE thing (id uuid PRIMARY KEY, version integer NOT NULL DEFAULT 0);
+-- What was pruned: nothing here.
+CREATE TABLE outbox_prunes (below bigint PRIMARY KEY);

@@ -29,6 +29,12 @@ async def step_through(sequencer: Sequencer) -> None:
         pass
 
 
+async def page_of(source: Source, after: int, limit: int) -> outbox.EventPage:
+    page = await read_events(source.pool, after, limit)
+    assert isinstance(page, outbox.EventPage)
+    return page
+
+
 async def test_rows_are_numbered_in_the_order_given(source: Source) -> None:
     rows = [event(uuid4(), version) for version in range(EVENTS_PAGE_MAX)]
     async with source.pool.acquire() as connection:
@@ -40,9 +46,9 @@ async def test_rows_are_numbered_in_the_order_given(source: Source) -> None:
 
 async def test_an_event_is_not_read_before_it_has_a_position(source: Source) -> None:
     await source.write(3)
-    assert await read_events(source.pool, -1, 10) == (source.stream, [], -1)
+    assert await page_of(source, -1, 10) == (source.stream, [], -1)
     await sequence_all(source)
-    page = await read_events(source.pool, -1, 10)
+    page = await page_of(source, -1, 10)
     assert [position for position, _ in page.events] == [0, 1, 2]
     assert page.last == 2
 
@@ -51,12 +57,12 @@ async def test_pages_follow_each_other_by_position(source: Source) -> None:
     thing = await source.write(25)
     await sequence_all(source)
     bodies: list[bytes] = []
-    after, page = -1, await read_events(source.pool, -1, 10)
+    after, page = -1, await page_of(source, -1, 10)
     while page.events:
         assert page.last == 24
         bodies += [body for _, body in page.events]
         after = page.events[-1][0]
-        page = await read_events(source.pool, after, 10)
+        page = await page_of(source, after, 10)
     assert after == 24
     assert bodies == [f"{thing} {version}".encode() for version in range(1, 26)]
 
@@ -67,7 +73,7 @@ async def test_a_page_is_bounded_in_bytes_but_never_empty_before_the_end(source:
     async with source.pool.acquire() as connection:
         await append(connection, rows)
     await sequence_all(source)
-    sizes = [len((await read_events(source.pool, after, 100)).events) for after in (-1, 0, 2, 3)]
+    sizes = [len((await page_of(source, after, 100)).events) for after in (-1, 0, 2, 3)]
     assert sizes == [1, 2, 1, 0]
 
 
@@ -119,7 +125,7 @@ async def test_an_event_whose_id_tells_no_time_settles_nothing_while_it_waits(so
 
 async def test_a_limit_beyond_the_bound_is_a_bug(source: Source) -> None:
     with pytest.raises(AssertionError):
-        await read_events(source.pool, -1, EVENTS_PAGE_MAX + 1)
+        await page_of(source, -1, EVENTS_PAGE_MAX + 1)
 
 
 def test_the_reply_gives_back_the_exact_bytes() -> None:

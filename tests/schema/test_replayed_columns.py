@@ -64,12 +64,15 @@ def test_every_table_and_column_is_rebuilt_or_its_absence_is_explained(live: dic
 
 async def test_a_new_table_or_column_of_which_nobody_says_anything_is_seen(fresh: Settings) -> None:
     connection = await asyncpg.connect(fresh.owner_database_url)
+    changes = connection.transaction()
+    await changes.start()  # and taken back: the database is that of all tests of schemas
     try:
         await connection.execute("CREATE TABLE eligibility.promises (id uuid, made_at timestamptz)")
         await connection.execute("ALTER TABLE transactions.withdrawn_offers ADD COLUMN why text")
         await connection.execute("ALTER TABLE eligibility.reversals DROP COLUMN over_version")
         found = await columns_of(connection)
     finally:
+        await changes.rollback()
         await connection.close()
     assert unexplained(found) == {
         "eligibility.promises",

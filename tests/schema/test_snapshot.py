@@ -15,7 +15,7 @@ from amana.infra.sql import load_queries
 
 PARTS = ("relations", "columns", "constraints", "indexes", "triggers", "functions", "grants")
 KEYS_OF_THE_STREAM = {
-    *("outbox_pkey", "positions_pkey", "positions_seq_key", "stream_pkey"),
+    *("outbox_pkey", "outbox_prunes_pkey", "positions_pkey", "positions_seq_key", "stream_pkey"),
     *("consumer_progress_pkey", "consumer_taken_pkey", "consumer_letters_pkey", "ledger_watermark_pkey"),
     *("consumer_letters_place", "consumer_letters_foreign"),
 }

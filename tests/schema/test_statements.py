@@ -57,8 +57,10 @@ USES = (
     Use("infra/migrate.sql", "owner_database_url", "public"),
     Use("infra/outbox.sql", "eligibility_database_url", "eligibility"),
     Use("infra/outbox.sql", "transactions_database_url", "transactions"),
+    Use("infra/outbox.sql", "notifications_database_url", "notifications"),
     Use("infra/relay.sql", "relay_database_url", "eligibility"),
     Use("infra/relay.sql", "relay_database_url", "transactions"),
+    Use("infra/relay.sql", "relay_database_url", "notifications"),
     Use("operate/privacy/encrypt.sql", "owner_database_url", "eligibility"),
     Use("operate/privacy/encrypt_notes.sql", "owner_database_url", "transactions"),
     Use("operate/metrics.sql", "owner_metrics_database_url", "timescale"),
@@ -69,8 +71,11 @@ USES = (
     Use("operate/replay/log.sql", "owner_audit_database_url", "public"),
     Use("operate/replay/past.sql", "owner_database_url", "public"),
     Use("operate/replay/scratch.sql", "owner_database_url", "public", first="make_"),
-    Use("operate/reconcile.sql", "owner_database_url", "public"),
+    Use("operate/reconcile.sql", "owner_database_url", "public", first="make_"),
     Use("operate/reconcile.sql", "owner_audit_database_url", "public"),
+    Use("operate/streams/prune.sql", "owner_database_url", "eligibility"),
+    Use("operate/streams/prune.sql", "owner_database_url", "transactions"),
+    Use("operate/streams/prune.sql", "owner_database_url", "notifications"),
     Use("vault/queries.sql", "owner_keys_database_url", "vault"),
     Use("transactions/notes.sql", "transactions_database_url", "transactions"),
     Use("transactions/queries.sql", "transactions_database_url", "transactions"),
@@ -78,7 +83,10 @@ USES = (
 )
 EITHER = {"operate/reconcile.sql", "operate/replay/log.sql"}
 """Files whose statements each run in one of the places, not in all."""
-NOT_PLANNED = ("ANALYZE", "CREATE TABLE", "CREATE UNLOGGED TABLE", "CREATE FUNCTION", "ALTER TABLE", "TRUNCATE")
+NOT_PLANNED = (
+    *("ANALYZE", "CREATE TABLE", "CREATE UNLOGGED TABLE", "CREATE TEMP TABLE", "CREATE FUNCTION", "ALTER TABLE"),
+    *("TRUNCATE", "LOCK TABLE"),
+)
 """What EXPLAIN does not take: it is parsed only."""
 
 

@@ -22,7 +22,7 @@ from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
 from amana.audit.index_store import Index
 from amana.audit.indexer import Indexer
-from amana.audit.leaf import LOGS, STREAMS
+from amana.audit.leaf import LOGS, SOURCES
 from amana.audit.metrics.http import ROUTES as METRICS_ROUTES
 from amana.audit.metrics.loops import metrics_steps
 from amana.audit.metrics.store import MetricsStore
@@ -34,7 +34,7 @@ from amana.audit.witness import Witness
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
-from amana.gateway.source import Source
+from amana.gateway.source import Source, url_of
 from amana.gateway.store import KeyStore
 from amana.infra.arrival import Arrival
 from amana.infra.breaker import pause
@@ -137,15 +137,14 @@ class _Work(NamedTuple):
     def steps(self, stop: asyncio.Event) -> dict[str, Step]:
         """The loops by name, each as its step."""
         settings = self.settings
-        urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
 
         async def consume_step() -> float:
             await consume(self.store, Consumer(Brokers.of(settings), GROUP, TOPICS), stop)
             return 0.0
 
         made: dict[str, Step] = {"consume": consume_step} if settings.kafka_bootstrap else {}
-        for stream in STREAMS:
-            source = Source(stream, urls[stream], settings.internal_key, self.client)
+        for stream in SOURCES:
+            source = Source(stream, url_of(settings, stream), settings.internal_key, self.client)
             made[f"pull {stream}"] = Puller(source, self.store).pull
         for stream in LOGS:
             made[f"seal {stream}"] = self._seal_step(Sealer(stream, self.store, self.custody))
@@ -230,16 +229,17 @@ def _bell_of(loop: str, arrivals: Arrivals) -> asyncio.Event | None:
 
 async def _loop(name: str, step: Step, stop: asyncio.Event, bell: asyncio.Event) -> None:
     """Each step after the seconds that the last one gave; or, where that went well, as soon after `REST_S` as the bell
-    rings."""
+    rings. What it waits for is said once."""
+    waits = False
     while not stop.is_set():
         if bell is not stop:
             bell.clear()
         wakes = stop
         try:
-            pause_s, wakes = await step(), bell
+            pause_s, wakes, waits = await step(), bell, False
         except (DatabaseUnavailable, UpstreamUnavailable) as error:
-            log.warning("loop_waits", loop=name, detail=str(error))
-            pause_s = AWAY_PAUSE_S
+            (log.debug if waits else log.warning)("loop_waits", loop=name, detail=str(error))
+            waits, pause_s = True, AWAY_PAUSE_S
         except (LogBroken, CustodyError) as error:
             log.critical("refuses_to_sign", loop=name, detail=str(error))
             pause_s = BROKEN_PAUSE_S

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from amana.audit import meters
 from amana.audit.flow import RECEIVE_MAX, Received, receive
 from amana.audit.irregularities import Irregularity, Seen, report, seen_in
-from amana.audit.leaf import STREAMS
+from amana.audit.leaf import SOURCES
 from amana.audit.store import Store
-from amana.gateway.source import Source
+from amana.gateway.source import EventsPruned, Source
 from amana.infra.consuming.light import run_light
 from amana.infra.consuming.records import place_of
 from amana.infra.kafka import Consumer, Message
@@ -28,7 +28,7 @@ from amana.infra.telemetry import logger
 from amana.wire.events import EventPage
 
 GROUP = "amana-audit"
-TOPICS = tuple(f"amana.{stream}.events" for stream in STREAMS)
+TOPICS = tuple(f"amana.{stream}.events" for stream in SOURCES)
 BATCH_WAIT_MS = 50
 """The longest that a message waits in the consumer for company."""
 
@@ -72,7 +72,7 @@ def _by_stream(batch: Sequence[Message]) -> dict[str, list[tuple[int, bytes]]]:
     events: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
     for message in batch:
         place = place_of(message)
-        if place is not None and place.stream in STREAMS:
+        if place is not None and place.stream in SOURCES:
             events[place.stream].append((place.position, message.value))
         else:
             log.error("foreign_message", topic=message.topic, partition=message.partition, offset=message.offset)
@@ -86,18 +86,21 @@ class Puller:
         self._source = source
         self._store = store
         self._frontier: int | None = None
+        self._pruned_at: int | None = None
+        """The first missing position of which it was told that the source has pruned it."""
 
     async def pull(self) -> float:
         """Asks the source once, or as often as it takes to catch up. Returns the seconds to wait until the next time.
 
         At the first time, and when the first gap is still where it was left, everything is fetched; else one event, to
-        learn how far the source is. Raises `UpstreamUnavailable` and `DatabaseUnavailable`.
+        learn how far the source is. Raises `UpstreamUnavailable` and `DatabaseUnavailable`; `EventsPruned` where the
+        source has no longer got what is missing, which is kept as an irregularity.
         """
         frontier = await self._first_missing()
         whole = self._frontier in (None, frontier)
         hole = self._frontier is not None and await self._is_hole(frontier)
         for _ in range(PULL_PAGES_MAX if whole else 1):
-            page = await self._source.page(frontier - 1, RECEIVE_MAX if whole else 1)
+            page = await self._page(frontier, RECEIVE_MAX if whole else 1)
             await self._take(page, hole and whole)
             hole = False
             before, self._frontier = frontier, frontier
@@ -105,6 +108,15 @@ class Puller:
             if frontier in (before, page.last + 1):
                 return PULL_EVERY_S
         return 0.0 if whole else PULL_EVERY_S
+
+    async def _page(self, frontier: int, limit: int) -> EventPage:
+        try:
+            return await self._source.page(frontier - 1, limit)
+        except EventsPruned as error:
+            if self._pruned_at != frontier:
+                await report(self._store, self._source.stream, [Seen(Irregularity.PRUNED, frontier, str(error))])
+            self._pruned_at = frontier
+            raise
 
     async def _take(self, page: EventPage, hole: bool) -> None:
         stream = self._source.stream

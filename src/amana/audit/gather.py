@@ -5,11 +5,12 @@ from uuid import UUID
 
 from amana.audit.index_store import Extent, Index
 from amana.audit.keys import StreamKeys
-from amana.audit.leaf import ACCESSES, LOGS, STREAMS
+from amana.audit.leaf import LOGS, STREAMS
 from amana.audit.report import POLICY_STEPS, Gathered
 from amana.audit.search import search
 from amana.audit.store import Rows, Store, StoredEvent
 from amana.audit.subjects import READS, Kind, Subject
+from amana.audit.views import sealed_sizes
 from amana.audit.walk import Question
 from amana.wire.audit_reports import LogState
 
@@ -38,9 +39,8 @@ async def gather(
         extents = await index_rows.indexed_to(STREAMS)
     async with store.rows() as rows:
         log = [await _log_state(rows, stream, extents[stream], keys[stream]) for stream in STREAMS]
-        newest_read = await rows.newest_checkpoint(ACCESSES)
+        sealed = await sealed_sizes(rows, LOGS)
     complete = not more and all(state.searched == state.received for state in log)
-    sealed = {state.stream: state.size for state in log} | {ACCESSES: newest_read.size if newest_read else 0}
     return Gathered(found, policy_events, sealed, log, complete, reads, more_reads)
 
 

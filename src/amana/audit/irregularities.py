@@ -35,6 +35,8 @@ class Irregularity(StrEnum):
     """What came is no event in its canonical bytes."""
     REFETCHED = "refetched"
     """Events did not come and were fetched from the source."""
+    PRUNED = "pruned"
+    """Events are missing, and their source has pruned them: no service has them any more."""
 
 
 class Seen(NamedTuple):

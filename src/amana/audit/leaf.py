@@ -9,10 +9,14 @@ import msgspec
 from amana.domain.events import EVENT_BYTES_MAX, MAX_INTEGER, Event, event_bytes
 
 STREAMS = ("eligibility", "transactions")
+"""What happens to borrowers and their money: searched, reported and counted."""
+NOTIFICATIONS = "notifications"
+"""Who read what borrowers are told, and nothing that happened to them."""
+SOURCES = (*STREAMS, NOTIFICATIONS)
 """What comes from elsewhere: one log for each source of events."""
 ACCESSES = "accesses"
 """The log's own stream: who read what of it."""
-LOGS = (*STREAMS, ACCESSES)
+LOGS = (*SOURCES, ACCESSES)
 """What is sealed and verified."""
 
 

@@ -18,7 +18,7 @@ PARTITION_SEGMENTS = 512
 BLOCK_LEAVES = 128
 """Times are kept of segments and of their blocks."""
 STREAM_BITS = 40
-STREAM_NUMBERS = {"eligibility": 0, "transactions": 1, "accesses": 2}
+STREAM_NUMBERS = {"eligibility": 0, "transactions": 1, "accesses": 2, "notifications": 3}
 """In the numbers of segments: never changed, never used again."""
 
 

@@ -12,20 +12,17 @@ While a legal hold stands nothing goes at all.
 Whatever is interrupted is gone on with by the next run. A trigger refuses every other loss (see the migration).
 """
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from amana.audit.announcing import HeldBack, announce, until_signed
 from amana.audit.dropped import BUNDLE_LEAVES, TYPE, Dropped, read_dropped
 from amana.audit.index_store import Index, bounds
-from amana.audit.leaf import ACCESSES, LOGS, read_leaf
+from amana.audit.leaf import ACCESSES, LOGS
 from amana.audit.postings import first_position
 from amana.audit.retention import COUNT_TIMEOUT_MS, DAYS_OF_A_YEAR, REGULATED_YEARS, SQL, longest, years_before
 from amana.audit.store import Rows, Store
-from amana.domain.event_types import VERSIONS
-from amana.domain.events import Aggregate, Event, event_bytes, utc_text
-from amana.domain.ids import uuid7
-from amana.infra import clock
+from amana.domain.events import utc_text
 from amana.infra.postgres import Pool, open_pool
 from amana.infra.settings import Settings
 
@@ -33,14 +30,6 @@ BATCH_LEAVES = 10 * BUNDLE_LEAVES
 """Leaves that go in one transaction."""
 RUN_LEAVES_MAX = 10_000_000
 """Leaves of a stream that go in one run."""
-SEALED_WITHIN_S = 30.0
-SEALED_POLL_S = 0.2
-PLATFORM = 0
-"""The tenant of what is about all tenants."""
-
-
-class HeldBack(Exception):
-    """Nothing may go now; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +58,7 @@ async def plan_bodies(settings: Settings, now: datetime) -> list[Bodies]:
 async def drop_bodies(settings: Settings, now: datetime, by: str) -> list[Bodies]:
     """Drops what may go, and says so in the log as done by `by`. What is left afterwards, by stream.
 
-    Raises `HeldBack` while a legal hold stands, or where the event is not signed within `SEALED_WITHIN_S` (it then
+    Raises `HeldBack` while a legal hold stands, or where the event is not signed in time (it then
     stands, and the next run goes on from it), and `DatabaseUnavailable`.
     """
     if settings.legal_hold:
@@ -139,41 +128,20 @@ async def _bodies(rows: Rows, stream: str, end: int) -> Bodies:
 
 async def _announce(pool: Pool, planned: list[Bodies], kept_from: datetime, by: str, now: datetime) -> None:
     """The event that says what goes, of every stream of which anything does or did."""
-    id_ = uuid7(clock.unix_ms(), clock.random_74_bits())
     below = {each.stream: each.below for each in planned if each.below}
-    event = Event(
-        event_id=id_,
-        tenant=PLATFORM,
-        type=TYPE,
-        version=VERSIONS[TYPE],
-        occurred_at=now,
-        aggregate=Aggregate("retention", id_, 1),
-        actor=f"operator:{by}",
-        trace="",
-        data={"below": below, "kept_from": utc_text(kept_from)},
-    )
     async with Store(pool).transaction() as rows:
-        await rows.lock_appending(ACCESSES)
-        position = await rows.highest_position(ACCESSES) + 1
-        stored = await rows.add_leaves(ACCESSES, [read_leaf(position, event_bytes(event))])
-        assert stored == {position}, "somebody wrote to the stream without its lock"
+        position = await announce(rows, TYPE, {"below": below, "kept_from": utc_text(kept_from)}, by, now)
         for stream, bound in below.items():
             await rows.connection.execute(SQL["announce_drop"], stream, bound, position)
             await rows.connection.execute(SQL["raise_floor"], stream, bound)
 
 
 async def _until_signed(pool: Pool) -> None:
-    """Until a checkpoint covers all that was announced: the audit service makes one within a second."""
-    until = asyncio.get_running_loop().time() + SEALED_WITHIN_S
-    while True:
-        async with Store(pool).rows() as rows:
-            announced = await rows.connection.fetchval(SQL["last_announced"])
-            signed = await rows.newest_checkpoint(ACCESSES)
-        if announced is None or (signed is not None and announced < signed.size):
-            return
-        if asyncio.get_running_loop().time() > until:
-            raise HeldBack("no checkpoint signs the event that says what goes: let the audit service run, then go on")
-        await asyncio.sleep(SEALED_POLL_S)
+    """Until a checkpoint covers all that was announced."""
+    async with Store(pool).rows() as rows:
+        announced = await rows.connection.fetchval(SQL["last_announced"])
+    if announced is not None:
+        await until_signed(pool, announced)
 
 
 async def _drop(pool: Pool, bodies: Bodies) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from amana.audit.index_store import Extent, Index, bounds
-from amana.audit.leaf import ACCESSES, LOGS
+from amana.audit.leaf import ACCESSES, LOGS, NOTIFICATIONS
 from amana.audit.postings import PARTITION_SEGMENTS, SEGMENT_LEAVES, first_position
 from amana.audit.store import Store
 from amana.infra.postgres import Connection, open_pool, reading
@@ -74,6 +74,7 @@ KINDS = (
     ),
     Kind("reads of customers' records", "eligibility", ("CustomerRecordRead",), 0, SETTING),
     Kind("reads of accounts, transfers and loans", "transactions", ("LedgerRecordRead",), 0, SETTING),
+    Kind("reads of notifications", NOTIFICATIONS, ("NotificationsRead",), 0, SETTING),
     Kind("reads of the audit log", ACCESSES, ("AuditRead",), 0, SETTING),
 )
 """Every type of event that is in none of these is kept by the lender's own rule."""

@@ -53,7 +53,7 @@ Stream = Annotated[
     Literal["eligibility", "transactions"] | None, QueryParameter(name="stream", description="Of this stream alone.")
 ]
 OfService = Annotated[
-    Literal["eligibility", "transactions", "accesses"] | None,
+    Literal["eligibility", "transactions", "notifications", "accesses"] | None,
     QueryParameter(name="stream", description="Reads at this service alone; `accesses` are those of the log itself."),
 ]
 InOrder = Annotated[Order, QueryParameter(name="order", description="Which come first.")]

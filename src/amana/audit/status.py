@@ -7,13 +7,13 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 
 from amana.audit import irregularities
-from amana.audit.leaf import STREAMS
+from amana.audit.leaf import SOURCES
 from amana.audit.store import Store
 from amana.wire.audit import IrregularityList, IrregularityView, StreamStatus, StreamStatuses
 from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 
-SourceName = Literal["eligibility", "transactions"]
-LogName = Literal["eligibility", "transactions", "accesses"]
+SourceName = Literal["eligibility", "transactions", "notifications"]
+LogName = Literal["eligibility", "transactions", "notifications", "accesses"]
 PageLimit = Annotated[int, Parameter(ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]
 
 
@@ -21,8 +21,8 @@ PageLimit = Annotated[int, Parameter(ge=1, le=PAGE_SIZE_MAX, description="Items 
 async def list_streams(state: State) -> StreamStatuses:
     """How far each stream is received, sealed and indexed, and whether anything is wrong."""
     async with state.index.rows() as rows:
-        indexed = await rows.indexed_to(STREAMS)
-    return StreamStatuses(streams=[await _status(state, stream, indexed[stream].size) for stream in STREAMS])
+        indexed = await rows.indexed_to(SOURCES)
+    return StreamStatuses(streams=[await _status(state, stream, indexed[stream].size) for stream in SOURCES])
 
 
 @get("/v1/audit/streams/{stream:str}/irregularities", opt={"scope": "internal"}, tags=["Internal"])

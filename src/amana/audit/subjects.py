@@ -37,8 +37,9 @@ class Subject(NamedTuple):
     name: str
 
 
-READ_TYPES = ("AuditRead", "CustomerRecordRead", "LedgerRecordRead")
-"""Types of events that say who read what: of the log, of what is known of customers, of the ledger."""
+READ_TYPES = ("AuditRead", "CustomerRecordRead", "LedgerRecordRead", "NotificationsRead")
+"""Types of events that say who read what: of the log, of what is known of customers, of the ledger, of what borrowers
+are told."""
 READS = frozenset(Subject(Kind.TYPE, type_) for type_ in READ_TYPES)
 
 

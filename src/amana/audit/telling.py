@@ -126,6 +126,7 @@ _TELLERS: dict[str, Callable[[Data], str]] = {
     "LedgerRecordRead": _read,
     "LoanBooked": _booked,
     "LoanClosed": lambda data: "The loan was repaid in full.",
+    "NotificationsRead": _read,
     "PolicyApproved": lambda data: f"Version {data['policy_version']} was approved, from {data['valid_from']}.",
     "PolicyDrafted": lambda data: f"Version {data['policy_version']} was drafted.",
     "PolicyPublished": lambda data: f"Version {data['policy_version']} decided from {data['valid_from']} on.",

@@ -18,6 +18,7 @@ from amana.domain.event_kinds import Data, EventType
 from amana.domain.event_types_audit import AUDIT_EVENTS
 from amana.domain.event_types_eligibility import ELIGIBILITY_EVENTS
 from amana.domain.event_types_ledger import LEDGER_EVENTS
+from amana.domain.event_types_notifications import NOTIFICATION_EVENTS
 from amana.domain.events import Event
 
 Upcaster: TypeAlias = Callable[[Any], Data]
@@ -92,6 +93,6 @@ _envelopes = msgspec.json.Decoder(_Written)
 UPCASTERS: dict[tuple[str, int], Upcaster] = {}
 """By type and the version that each starts from. Every type still has its first version."""
 
-CATALOGUE = Catalogue((*AUDIT_EVENTS, *ELIGIBILITY_EVENTS, *LEDGER_EVENTS), UPCASTERS)
+CATALOGUE = Catalogue((*AUDIT_EVENTS, *ELIGIBILITY_EVENTS, *LEDGER_EVENTS, *NOTIFICATION_EVENTS), UPCASTERS)
 VERSIONS = CATALOGUE.newest
 """What a writer puts into an event; an undeclared type is a bug."""

@@ -1,5 +1,5 @@
-"""The events of the audit service, declared: who read the log, what retention dropped of it. They are leaves of it
-and go to no broker."""
+"""The events of the audit service, declared: who read the log, what retention dropped of it, what was pruned where
+events come from. They are leaves of it and go to no broker."""
 
 from uuid import UUID
 
@@ -29,7 +29,18 @@ class BodiesDropped(Data, frozen=True):
     kept_from: Instant
 
 
+class OutboxPruned(Data, frozen=True):
+    """The outboxes of services let go of their events, of each stream those below a position: all happened before
+    `happened_before`, and the log has them under a checkpoint of as many leaves as `sealed` says. Written, and sealed,
+    before the first of them goes."""
+
+    below: dict[str, Count]
+    sealed: dict[str, Count]
+    happened_before: Instant
+
+
 AUDIT_EVENTS = (
     EventType(AuditRead.__name__, 1, "accesses", "access", AuditRead),
     EventType(BodiesDropped.__name__, 1, "accesses", "retention", BodiesDropped),
+    EventType(OutboxPruned.__name__, 1, "accesses", "retention", OutboxPruned),
 )

@@ -267,6 +267,13 @@ class CustomerRecordRead(DataRead, frozen=True):
     those whom it was about, `rows` how much it was; what was asked for by its id stands beside them."""
 
 
+class DeadLettersPruned(Data, frozen=True):
+    """Dead letters of the service that were settled more than `settled_days` days ago were deleted, so many."""
+
+    letters: Count
+    settled_days: Count
+
+
 STREAM = "eligibility"
 _ABOUT: dict[str, tuple[type[Data], ...]] = {
     "customer": (
@@ -290,6 +297,7 @@ _ABOUT: dict[str, tuple[type[Data], ...]] = {
         DecisionReversed,
     ),
     "read": (CustomerRecordRead,),
+    "retention": (DeadLettersPruned,),
     "policy": (PolicyApproved, PolicyDrafted, PolicyPublished, PolicyRetired, PolicyWithdrawn),
 }
 

@@ -106,6 +106,7 @@ class Reason(StrEnum):
     NOT_SEALED = "not_sealed"
     DROPPED_BY_RETENTION = "dropped_by_retention"
     # Events and notifications
+    EVENTS_PRUNED = "events_pruned"
     LETTER_BEHIND = "letter_behind"
     LEASE_LOST = "lease_lost"
 
@@ -210,6 +211,7 @@ REFUSALS: dict[Reason, Refusal] = {
         Refusal(Reason.EXCEEDS_EXPOSURE_CAP, 422, False, "Principal and fee together are above the exposure cap."),
         Refusal(Reason.NOT_SEALED, 409, True, "The event is stored; the checkpoint that covers it comes in a second."),
         Refusal(Reason.DROPPED_BY_RETENTION, 410, False, "Its time of retention was over; its hash is kept."),
+        Refusal(Reason.EVENTS_PRUNED, 410, False, "The service has pruned these events; the audit log has them."),
         Refusal(Reason.LETTER_BEHIND, 409, False, "Another letter of its key stands before it: redrive that one."),
         Refusal(
             Reason.LEASE_LOST, 409, False, "The notification is not leased to this claim, or was settled otherwise."

@@ -30,6 +30,7 @@ from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
 from amana.gateway.read_log import ReadLog
+from amana.gateway.settled import prune_settled_forever
 from amana.gateway.source import Source
 from amana.gateway.store import KeyStore
 from amana.infra.arrival import Arrival
@@ -96,7 +97,7 @@ async def _opened(settings: Settings, database: Arrival, state: State) -> AsyncI
         state.read_log = ReadLog(pool, "CustomerRecordRead")
         async with (
             database.awaited(pool, fatal=ClearText),
-            _beside(*_jobs(eraser, settings), undoing.run()),
+            _beside(*_jobs(eraser, settings), undoing.run(), _prune_letters(settings, consumer)),
             _consuming(consumer, source, is_fed=bool(settings.kafka_bootstrap)),
             latencies_told(settings.metrics_database_url, "eligibility"),
         ):
@@ -130,6 +131,11 @@ def _jobs(eraser: Eraser, settings: Settings) -> Iterator[Coroutine[Any, Any, No
         yield validate_forever(flow, settings.assessments_validated_per_s)
     if settings.redis_url:
         yield _listening(settings.redis_url, flow.cache)
+
+
+def _prune_letters(settings: Settings, consumer: Runtime) -> Coroutine[Any, Any, None]:
+    kinds = {"letters": consumer.taker.store.prune}
+    return prune_settled_forever(settings, consumer.taker.pool, "DeadLettersPruned", kinds, asyncio.Event())
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import msgspec
 from amana.infra.consuming.runtime import Missing
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.kafka import Message
+from amana.infra.settings import Settings
 from amana.wire.consuming import StreamEnd
 from amana.wire.events import EventPage, SequencedEvent
 
@@ -31,6 +32,17 @@ class _Envelope(msgspec.Struct):
 _envelopes = msgspec.json.Decoder(_Envelope)
 
 
+class EventsPruned(UpstreamUnavailable):
+    """The service has pruned the events that were asked for; asking again gives nothing. The message says where the
+    stream begins."""
+
+
+def url_of(settings: Settings, stream: str) -> str:
+    """Where the service of a stream answers."""
+    urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
+    return (urls | {"notifications": settings.notifications_url})[stream]
+
+
 class Source:
     """The service that a stream comes from."""
 
@@ -42,7 +54,8 @@ class Source:
         self._client = client
 
     async def page(self, after: int, limit: int) -> EventPage:
-        """At most `limit` events after position `after`. Raises `UpstreamUnavailable`."""
+        """At most `limit` events after position `after`. Raises `UpstreamUnavailable`; `EventsPruned` where the service
+        has no longer got the first of them."""
         return await self._get(f"{self._url}?after={after}&limit={limit}", EventPage)
 
     async def end(self) -> StreamEnd:
@@ -51,6 +64,8 @@ class Source:
 
     async def _get(self, url: str, type_: type[Answer]) -> Answer:
         reply = await self._client.request("GET", url, headers=self._headers, timeout_ms=TIMEOUT_MS)
+        if reply.status == 410:
+            raise EventsPruned(f"GET {url}: {_detail(reply.body)}", outcome_known=True)
         if reply.status != 200:
             raise UpstreamUnavailable(f"GET {url}: status {reply.status}", outcome_known=True)
         try:
@@ -66,6 +81,17 @@ class Source:
         page = await self.page(after, limit)
         first_at = _happened_at(page.events[0]) if page.events else None
         return Missing([as_message(self.stream, event) for event in page.events], page.last, first_at)
+
+
+class _Problem(msgspec.Struct):
+    detail: str
+
+
+def _detail(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Problem).detail
+    except msgspec.MsgspecError:
+        return "status 410"
 
 
 def as_message(stream: str, event: SequencedEvent) -> Message:

@@ -40,8 +40,17 @@ class EventPage(NamedTuple):
     last: int
 
 
+class Pruned(NamedTuple):
+    """What was asked for begins before `oldest`: events of `stream` before that were pruned, and the audit log has
+    them."""
+
+    stream: str
+    oldest: int
+
+
 class StreamEnd(NamedTuple):
     """How far a stream is: the highest position given (`last`) and the highest that is published with all before it.
+    Events before `oldest` were pruned; 0 where none were.
 
     Everything that was committed before `settled_at` has a position up to `last`, by the database's clock, which said
     `now` just before. None where too much waits for a position to say so.
@@ -50,6 +59,7 @@ class StreamEnd(NamedTuple):
     stream: str
     last: int
     published: int
+    oldest: int
     now: datetime
     settled_at: datetime | None
 
@@ -63,17 +73,22 @@ async def append(connection: Connection, rows: Sequence[OutboxRow]) -> None:
         await connection.copy_records_to_table("outbox", records=rows, columns=OutboxRow._fields)
 
 
-async def read_events(pool: Pool, after: int, limit: int) -> EventPage:
+async def read_events(pool: Pool, after: int, limit: int) -> EventPage | Pruned:
     """The events after position `after` (-1 for all), at most `limit` (1 to `EVENTS_PAGE_MAX`) and about 4 MiB of them.
+
+    A page has no gap: what begins in what was pruned is `Pruned`, also while the prune is under way.
 
     `pool` sees the schema whose stream is read. Raises `DatabaseUnavailable`.
     """
     assert 1 <= limit <= EVENTS_PAGE_MAX, f"limit of a page of events: {limit}"
     async with reading(pool) as connection:
         rows = await connection.fetch(SQL["events_after"], after, limit, EVENTS_PAGE_BYTES_MAX)
-        # Read after the events, so that `last` is never below a position in the page.
+        # Read after the events, so that `last` is never below a position in the page, and that no event went from the
+        # page of which `first_kept` does not know: it is raised before the first one goes.
         end = await connection.fetchrow(SQL["stream_end"])
     assert end is not None, "the migration of this schema inserted no row into stream"
+    if after + 1 < end["first_kept"]:
+        return Pruned(end["stream"], end["first_kept"])
     return EventPage(end["stream"], [(row["position"], row["body"]) for row in rows], end["last_position"])
 
 
@@ -83,7 +98,7 @@ async def read_end(pool: Pool) -> StreamEnd:
         end = await connection.fetchrow(SQL["stream_settled"], WAITING_MAX)
     assert end is not None, "the migration of this schema inserted no row into stream"
     settled_at = None if end["large"] or end["number"] >= WAITING_MAX else _settled_at(end["now"], end["oldest"])
-    return StreamEnd(end["stream"], end["last_position"], end["published"], end["now"], settled_at)
+    return StreamEnd(end["stream"], end["last_position"], end["published"], end["first_kept"], end["now"], settled_at)
 
 
 def _settled_at(now: datetime, oldest: UUID | None) -> datetime | None:

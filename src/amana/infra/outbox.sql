@@ -5,7 +5,7 @@
 -- '1:1:' is the snapshot in which nothing is visible (xmin = xmax = 1, and real transactions begin at 3), so that every
 -- row of the outbox is new to it, whatever ran during the migration.
 --
--- Grants. The service's role: INSERT, SELECT on outbox; SELECT on positions and stream. The role amana_relay: SELECT on
+-- Grants. The service's role: INSERT, SELECT on outbox; SELECT on positions, stream and outbox_prunes. The role amana_relay: SELECT on
 -- outbox; SELECT, INSERT on positions; SELECT, UPDATE on stream.
 --
 -- outbox.seq must keep CACHE 1 (the default): a session that draws numbers in advance would break the order.
@@ -27,14 +27,17 @@ WHERE bytes_before = 0 OR bytes_before + octet_length(body) <= $3
 ORDER BY position;
 
 -- name: stream_end
--- The name of this schema's stream, the highest position given so far, and the highest that is published.
-SELECT stream, last_position, published FROM stream;
+-- The name of this schema's stream, the highest position given so far, the highest that is published, and the first
+-- that was not pruned.
+SELECT stream, last_position, published, (SELECT coalesce(max(below), 0) FROM outbox_prunes) AS first_kept
+FROM stream;
 
 -- name: stream_settled
--- How far the stream is, with the clock just before this look, and what is committed and waits for a position: how many
+-- How far the stream is and where it begins, with the clock just before this look, and what is committed and waits for a position: how many
 -- events (counted up to about 2 x $1), the oldest by its id, and whether a large difference is under way, in which
 -- nobody has counted.
-SELECT stream, last_position, published, now() AS now, until IS NOT NULL AS large, waiting.number, waiting.oldest
+SELECT stream, last_position, published, (SELECT coalesce(max(below), 0) FROM outbox_prunes) AS first_kept,
+       now() AS now, until IS NOT NULL AS large, waiting.number, waiting.oldest
 FROM stream
 CROSS JOIN LATERAL (
     SELECT count(*) AS number, (array_agg(event_id ORDER BY event_id))[1] AS oldest

@@ -22,7 +22,7 @@ from amana.infra.publisher import EVENTS_PER_S_MAX, Publisher
 from amana.infra.sequencer import SEQUENCE_CHUNK_MAX, Sequencer
 from amana.infra.settings import Settings
 
-SOURCES = ("eligibility", "transactions")
+SOURCES = ("eligibility", "transactions", "notifications")
 """Schemas with an outbox; the stream of each has the schema's name."""
 CONNECTIONS = 5
 """Per source: lease, sequencer, publisher (its next chunk, and how far it got), gauges."""

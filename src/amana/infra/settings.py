@@ -10,6 +10,9 @@ import msgspec
 
 KAFKA_PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 KAFKA_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+DAYS_MAX = 36_525
+SETTLED_DAYS_MIN = 7
+"""What is settled stays for as long, whatever the settings: nothing that may go then is still told to anybody."""
 
 
 class SettingsError(ValueError):
@@ -59,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     privacy_key_file: str = ""
     retention_days: int = 1_827
     legal_hold: str = ""
+    settled_days: int = 0
     audit_origin: str = "amana.example/audit"
     audit_archive_dir: str = ""
     ledger_shards: int = 1
@@ -92,8 +96,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("AMANA_ASSESSMENTS_VALIDATED_PER_S must be between 0 and 10000")
     if settings.metrics_port > 65_535:
         raise SettingsError("AMANA_METRICS_PORT must be between 0 and 65535")
-    if settings.retention_days > 36_525:
-        raise SettingsError("AMANA_RETENTION_DAYS must be between 0 and 36525")
+    _check_days(settings)
     if not 100 <= settings.relay_events_per_s <= 1_000_000:
         raise SettingsError("AMANA_RELAY_EVENTS_PER_S must be between 100 and 1000000")
     if settings.quota_default_rate > 1_000_000:
@@ -101,6 +104,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     if not 1 <= settings.quota_replicas <= 10_000:
         raise SettingsError("AMANA_QUOTA_REPLICAS must be between 1 and 10000")
     return settings
+
+
+def _check_days(settings: Settings) -> None:
+    if settings.retention_days > DAYS_MAX:
+        raise SettingsError(f"AMANA_RETENTION_DAYS must be between 0 and {DAYS_MAX}")
+    if settings.settled_days and not SETTLED_DAYS_MIN <= settings.settled_days <= DAYS_MAX:
+        raise SettingsError(f"AMANA_SETTLED_DAYS must be 0, for never, or between {SETTLED_DAYS_MIN} and {DAYS_MAX}")
 
 
 def check_kafka(settings: Settings) -> None:

@@ -1,17 +1,20 @@
-"""Composes the notifications service: settings → pool → consumer and sweeper → routes.
+"""Composes the notifications service: settings → pool → consumer, sweeper, pruning, record of reads → routes.
 
 Ready once both streams have a beginning: a new installation tells nobody of what happened before it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from litestar import Litestar
 
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
+from amana.gateway.read_log import ReadLog
+from amana.gateway.settled import prune_settled_forever
 from amana.gateway.store import KeyStore
 from amana.infra.arrival import Arrival
 from amana.infra.consuming.runtime import Runtime
@@ -19,9 +22,11 @@ from amana.infra.http import HttpClient
 from amana.infra.http_server import serve as serve_http
 from amana.infra.latencies import latencies_told
 from amana.infra.settings import Settings
+from amana.notifications import store
 from amana.notifications.consumer import make_runtime
+from amana.notifications.flow import READ_TYPE
 from amana.notifications.http import ROUTES
-from amana.notifications.jobs import sweep_forever
+from amana.notifications.jobs import PRUNED_TYPE, sweep_forever
 
 STOP_TIMEOUT_S = 10.0
 
@@ -46,13 +51,13 @@ def build(settings: Settings) -> Litestar:
             runtime = make_runtime(settings, pool, client)
             runtimes[:] = [runtime]
             app.state.consumer = runtime
-            tasks = [asyncio.create_task(runtime.run(stop)), asyncio.create_task(sweep_forever(pool, stop))]
-            yield
-            stop.set()
-            _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            app.state.outbox_pool = pool
+            app.state.read_log = ReadLog(pool, READ_TYPE)
+            kinds = {"requests": store.prune, "letters": runtime.taker.store.prune}
+            pruning = prune_settled_forever(settings, pool, PRUNED_TYPE, kinds, stop)
+            async with _beside(stop, runtime.run(stop), sweep_forever(pool, stop), pruning):
+                yield
+            await app.state.read_log.drain()
         await pool.close()
 
     return build_app(
@@ -63,6 +68,18 @@ def build(settings: Settings) -> Litestar:
         lifespan=[lifespan],
         ready=lambda: any(runtime.started for runtime in runtimes),
     )
+
+
+@asynccontextmanager
+async def _beside(stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs what ends with `stop` around the block; at its end it is asked to, and after a while made to."""
+    tasks = [asyncio.create_task(one) for one in work]
+    yield
+    stop.set()
+    _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def serve(settings: Settings) -> None:

@@ -6,7 +6,7 @@ event is there once.
 
 from collections.abc import Sequence
 
-from amana.gateway.source import Source
+from amana.gateway.source import Source, url_of
 from amana.infra.consuming.runtime import Runtime
 from amana.infra.consuming.taking import Taker
 from amana.infra.http import HttpClient
@@ -33,6 +33,5 @@ def make_taker(pool: Pool) -> Taker:
 
 def make_runtime(settings: Settings, pool: Pool, client: HttpClient) -> Runtime:
     """The consumer of the settings."""
-    urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
-    sources = [Source(stream, urls[stream], settings.internal_key, client) for stream in STREAMS]
+    sources = [Source(stream, url_of(settings, stream), settings.internal_key, client) for stream in STREAMS]
     return Runtime(make_taker(pool), Brokers.of(settings), [topic_of(stream) for stream in STREAMS], sources)

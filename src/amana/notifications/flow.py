@@ -1,6 +1,7 @@
 """What a sender does: claim, report. Each is one transaction; nothing here calls anybody.
 
-A claim leases requests under an id of its own. A report names that id: one whose lease ran over and was given to
+A claim leases requests under an id of its own, and shows the sender what is leased: that it did is an event, in the
+same transaction. A report names that id: one whose lease ran over and was given to
 another sender since is refused as `lease_lost`, so that two senders never settle the same request. Sent again, a report
 finds what it did.
 """
@@ -11,7 +12,10 @@ from uuid import UUID
 
 from amana.domain.ids import uuid7
 from amana.domain.reasons import Reason
+from amana.gateway.caller import Caller
+from amana.gateway.read_log import Read, read_rows
 from amana.infra import clock
+from amana.infra.outbox import append
 from amana.infra.postgres import Connection, Pool, in_transaction
 from amana.notifications import store
 from amana.notifications.store import ATTEMPTS_MAX, Standing
@@ -21,17 +25,28 @@ RETRY_FIRST_S = 30.0
 """After the first failure; doubled for each further one."""
 
 
+READ_TYPE = "NotificationsRead"
+CLAIM_ROUTE = "/v1/notifications:claim"
+
+
 async def claim(
-    pool: Pool, tenant: int, limit: int, lease_s: int
+    pool: Pool, caller: Caller, limit: int, lease_s: int
 ) -> tuple[UUID, datetime | None, list[NotificationView]]:
     """Leases what is due: the lease, its end, the requests. Raises `DatabaseUnavailable`."""
 
     async def work(connection: Connection) -> tuple[UUID, datetime | None, list[NotificationView]]:
         lease = uuid7(clock.unix_ms(), clock.random_74_bits())
-        found, until = await store.claim(connection, tenant, lease, limit, lease_s)
+        found, until = await store.claim(connection, caller.tenant, lease, limit, lease_s)
+        if found:
+            await append(connection, list(read_rows(READ_TYPE, _shown(caller, found))))
         return lease, until, found
 
     return await in_transaction(pool, work)
+
+
+def _shown(caller: Caller, found: Sequence[NotificationView]) -> Read:
+    data = {"route": CLAIM_ROUTE, "rows": len(found)}
+    return Read(caller, clock.now(), data, sorted({str(view.customer) for view in found}))
 
 
 async def report(pool: Pool, tenant: int, lease: UUID, reports: Sequence[DeliveryReport]) -> list[ReportResult]:

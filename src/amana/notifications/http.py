@@ -11,6 +11,7 @@ from litestar.types import ControllerRouterHandler
 
 from amana.gateway.caller import Caller
 from amana.gateway.consumers import CONSUMER_ROUTES
+from amana.gateway.stream import get_stream_end, list_events
 from amana.infra.postgres import reading
 from amana.notifications import flow, store
 from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
@@ -26,7 +27,7 @@ from amana.wire.notifications import (
 OneState = Literal["waiting", "claimed", "delivered", "failed", "expired"]
 
 
-@get("/v1/notifications", opt={"scope": "notifications:read"}, tags=["Notifications"])
+@get("/v1/notifications", opt={"scope": "notifications:read", "personal": True}, tags=["Notifications"])
 async def list_notifications(
     caller: Caller,
     state: State,
@@ -39,13 +40,20 @@ async def list_notifications(
     wanted = None if of_state is None else NotificationState(of_state)
     async with reading(state.pool) as connection:
         page, last = await store.list_page(connection, caller.tenant, after, limit, wanted, customer)
+    shown = {customer} if customer else {view.customer for view in page}
+    await state.read_log.record(caller, "/v1/notifications", shown, len(page))
     return NotificationPage(notifications=page, next=last)
 
 
-@post("/v1/notifications:claim", opt={"scope": "notifications:send"}, status_code=200, tags=["Notifications"])
+@post(
+    flow.CLAIM_ROUTE,
+    opt={"scope": "notifications:send", "personal": True},
+    status_code=200,
+    tags=["Notifications"],
+)
 async def claim_notifications(caller: Caller, state: State, data: ClaimRequest) -> Claimed:
     """Lease what is due, the oldest first. What is not reported within the lease is handed out again."""
-    lease, until, found = await flow.claim(state.pool, caller.tenant, data.limit, data.lease_s)
+    lease, until, found = await flow.claim(state.pool, caller, data.limit, data.lease_s)
     return Claimed(lease=lease, until=until, notifications=found)
 
 
@@ -60,5 +68,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     list_notifications,
     claim_notifications,
     report_notifications,
+    list_events,
+    get_stream_end,
     *CONSUMER_ROUTES,
 )

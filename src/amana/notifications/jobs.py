@@ -13,6 +13,8 @@ from amana.infra.telemetry import logger
 from amana.notifications.store import SWEEP_MAX, count_open, sweep
 
 SWEEP_EVERY_S = 5.0
+PRUNED_TYPE = "SettledPruned"
+"""The event that says how much of what was settled long ago went."""
 
 OPEN = Gauge("amana_notifications_open", "Notification requests not settled yet.", ["state"])
 

@@ -67,6 +67,17 @@ WHERE (tenant, request_id) IN (
     FOR UPDATE SKIP LOCKED
 );
 
+-- name: prune
+-- Requests that were settled more than $1 days ago go, at most $2.
+DELETE FROM requests
+WHERE (tenant, request_id) IN (
+    SELECT tenant, request_id FROM requests
+    WHERE settled_at < clock_timestamp() - make_interval(days => $1)
+    ORDER BY settled_at
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+);
+
 -- name: count_open
 -- How many requests are open, by state; for the gauges.
 SELECT state, count(*) AS requests FROM requests WHERE state IN ('waiting', 'claimed') GROUP BY state;

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from amana.domain.ids import derived_id
+from amana.infra.consuming.store import deleted
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
 from amana.notifications.events import Told
@@ -100,6 +101,11 @@ async def sweep(connection: Connection) -> int:
     """Settles what may not be claimed any more; how many."""
     done: str = await connection.execute(SQL["sweep"], ATTEMPTS_MAX, SWEEP_MAX)
     return int(done.rpartition(" ")[2])
+
+
+async def prune(connection: Connection, days: int, limit: int) -> int:
+    """Deletes requests that were settled more than `days` days ago, at most `limit`; how many."""
+    return deleted(await connection.execute(SQL["prune"], days, limit))
 
 
 async def count_open(connection: Connection) -> dict[str, int]:

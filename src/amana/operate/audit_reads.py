@@ -157,7 +157,8 @@ def _add_reindex(audit: typer.Typer, running: Running) -> None:
 
 def _bodies(settings: Settings, by: str | None) -> "list[Bodies]":
     """What may go; with `by` after it went."""
-    from amana.audit.retaining import HeldBack, drop_bodies, plan_bodies
+    from amana.audit.announcing import HeldBack
+    from amana.audit.retaining import drop_bodies, plan_bodies
     from amana.infra import clock
 
     try:

@@ -3,6 +3,9 @@
 Read-only, in one repeatable-read snapshot of the main database, so it may run while the services do. Events travel to
 the audit log for a moment, so that comparison alone is tried again until it agrees or `settle_s` is over. Nothing is
 ever repaired here: a correction is a new transfer, made by a person.
+
+Events that the services have pruned are read from the audit log, so that rows are held to all of them. Where retention
+dropped their bodies there too nobody knows them any more: then a row without an event is passed over.
 """
 
 import asyncio
@@ -13,8 +16,10 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from amana.infra.postgres import Connection, open_pool, reading
+from amana.infra.relay import SOURCES
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
+from amana.operate.replay.scratch import pipe
 
 SQL = load_queries("amana.operate", "reconcile.sql")
 CHECKS = (
@@ -35,7 +40,26 @@ CHECKS = (
     "decisions_and_events",
     "reviews_and_events",
 )
-SOURCES = ("eligibility", "transactions")
+EVENT_CHECKS = {
+    "loans_and_events": "transactions",
+    "transfers_and_events": "transactions",
+    "decisions_and_events": "eligibility",
+    "reviews_and_events": "eligibility",
+}
+"""Those that look at events, and at which stream."""
+COMPARED_TYPES = {
+    "transactions": (
+        *("LoanBooked", "RepaymentReceived", "RepaymentReversed", "LoanReversed"),
+        *("TransferPosted", "HoldPlaced", "HoldCaptured", "HoldVoided", "HoldExpired"),
+    ),
+    "eligibility": (
+        *("DecisionMade", "DecisionOverridden", "DecisionAppealed", "AppealResolved", "DecisionReversed"),
+        *("DecisionReversalStarted", "DecisionReversalResumed", "DecisionReversalAbandoned"),
+    ),
+}
+"""The types of events that the statements of these checks name."""
+NO_EVENT = "0 events"
+"""How they say it."""
 DIFFERENCES_MAX = 100
 """Of each check; the count goes on."""
 BLOCK_EVENTS = 10_000
@@ -56,7 +80,8 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Reconciliation(msgspec.Struct):
-    """What was compared and what differs. `leaves` counts sealed events by stream."""
+    """What was compared and what differs. `leaves` counts sealed events by stream, `pruned` those that were read from
+    the log because their source has pruned them, and `forgotten` those of them that the log has dropped too."""
 
     checks: dict[str, int]
     counts: dict[str, int]
@@ -65,6 +90,8 @@ class Reconciliation(msgspec.Struct):
     leaves: dict[str, int]
     sealed: dict[str, int]
     differences: list[Difference]
+    pruned: dict[str, int] = {}
+    forgotten: dict[str, int] = {}
     seconds: float = 0.0
 
     @property
@@ -78,7 +105,9 @@ async def reconcile(settings: Settings, settle_s: float = SETTLE_DEFAULT_S) -> R
     begun = time.monotonic()
     result = Reconciliation({}, {}, {}, {}, {}, {}, [])
     async with _connected(settings.owner_database_url) as main, _connected(settings.owner_audit_database_url) as audit:
+        await main.execute(SQL["make_sealed"])
         async with main.transaction(isolation="repeatable_read", readonly=True):
+            await _read_pruned(main, audit, result)
             await _compare_inside(main, result)
         await _compare_with_leaves(main, audit, result, settle_s)
     result.seconds = round(time.monotonic() - begun, 3)
@@ -95,9 +124,23 @@ async def _connected(dsn: str) -> AsyncIterator[Connection]:
         await pool.close()
 
 
+async def _read_pruned(main: Connection, audit: Connection, result: Reconciliation) -> None:
+    """Puts beside the outboxes, for this connection alone, what this snapshot of them no longer has."""
+    for source, types in COMPARED_TYPES.items():
+        stands = await main.fetchrow(SQL[f"{source}_written"])
+        assert stands is not None
+        if oldest := stands["oldest"]:
+            result.pruned[source] = oldest
+            await pipe(audit, SQL["sealed_before"], main, "sealed_events", source, oldest, list(types))
+            if forgotten := min(oldest, await audit.fetchval(SQL["leaves_dropped"], source) or 0):
+                result.forgotten[source] = forgotten
+
+
 async def _compare_inside(main: Connection, result: Reconciliation) -> None:
     for check in CHECKS:
         rows = await main.fetch(SQL[check])
+        if EVENT_CHECKS.get(check) in result.forgotten:
+            rows = [row for row in rows if row["found"] != NO_EVENT]
         result.checks[check] = len(rows)
         result.differences += [Difference(check, *row.values()) for row in rows[:DIFFERENCES_MAX]]
     counts = await main.fetchrow(SQL["counts"])
@@ -111,16 +154,16 @@ async def _compare_with_leaves(main: Connection, audit: Connection, result: Reco
     while True:
         differences: list[Difference] = []
         for source in SOURCES:
-            events = await _digests(main, f"{source}_digests")
-            leaves = await _digests(audit, "leaf_digests", source)
-            dropped = await audit.fetchval(SQL["leaves_dropped"], source)
-            written = await main.fetchval(SQL[f"{source}_written"])
-            result.events[source] = written
-            result.leaves[source] = dropped + sum(count for count, _ in leaves.values())
-            if written != sum(count for count, _ in events.values()):
-                unsequenced = written - sum(count for count, _ in events.values())
+            stands = await main.fetchrow(SQL[f"{source}_written"])
+            assert stands is not None
+            dropped = await audit.fetchval(SQL["leaves_dropped"], source) or 0
+            start = max(stands["oldest"], dropped)
+            leaves = await _digests(audit, "leaf_digests", source, start)
+            result.events[source] = stands["oldest"] + stands["written"]
+            result.leaves[source] = await audit.fetchval(SQL["leaves_from"], source, dropped) + dropped
+            if unsequenced := stands["written"] - stands["placed"]:
                 differences.append(Difference("events_sequenced", source, "0 without position", f"{unsequenced}"))
-            differences += _differing_blocks(source, events, leaves, -(-dropped // BLOCK_EVENTS))
+            differences += _differing_blocks(source, await _digests(main, f"{source}_digests", start), leaves)
         sealed = {row["stream"]: row["size"] for row in await audit.fetch(SQL["sealed"])}
         result.sealed = {source: sealed[source] for source in SOURCES if source in sealed}  # not who read the log
         differences += [
@@ -136,17 +179,17 @@ async def _compare_with_leaves(main: Connection, audit: Connection, result: Reco
     result.differences += differences
 
 
-async def _digests(connection: Connection, query: str, *arguments: str) -> dict[int, tuple[int, str]]:
+async def _digests(connection: Connection, query: str, *arguments: str | int) -> dict[int, tuple[int, str]]:
     rows = await connection.fetch(SQL[query], *arguments)
     return {row["block"]: (row["count"], row["digest"]) for row in rows}
 
 
 def _differing_blocks(
-    source: str, events: Mapping[int, tuple[int, str]], leaves: Mapping[int, tuple[int, str]], first: int
+    source: str, events: Mapping[int, tuple[int, str]], leaves: Mapping[int, tuple[int, str]]
 ) -> list[Difference]:
-    """Of the blocks from `first` on: in those before retention has dropped leaves, whose hashes the verifier checks."""
+    """What differs of what both have: of what retention dropped the verifier checks the hashes."""
     differences = []
-    blocks = sorted(block for block in events.keys() | leaves.keys() if block >= first)
+    blocks = sorted(events.keys() | leaves.keys())
     for block in blocks[:DIFFERENCES_MAX]:
         ours, theirs = events.get(block, (0, "")), leaves.get(block, (0, ""))
         if ours != theirs:

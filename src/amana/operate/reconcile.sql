@@ -183,7 +183,7 @@ HAVING sum(debits_posted - credits_posted) <> 0;
 -- name: loans_and_events
 -- Every loan, repayment and reversal of either has its one event. Repayments that went back with their loan are told
 -- by the loan's.
-SELECT made.kind || ' ' || made.id AS subject, '1 event' AS expected, count(o.seq) || ' events' AS found
+SELECT made.kind || ' ' || made.id AS subject, '1 event' AS expected, count(o.type) || ' events' AS found
 FROM (
     SELECT 'loan' AS kind, tenant, id, id AS loan, 'LoanBooked' AS type, 'loan' AS field FROM transactions.loans
     UNION ALL
@@ -198,13 +198,15 @@ FROM (
     WHERE reversed_by IS NOT NULL
 ) made
 LEFT JOIN (
-    SELECT seq, tenant, aggregate_id, type, convert_from(body, 'UTF8')::jsonb -> 'data' AS data
-    FROM transactions.outbox
+    SELECT tenant, aggregate_id, type, convert_from(body, 'UTF8')::jsonb -> 'data' AS data
+    FROM (SELECT tenant, aggregate_id, type, body FROM transactions.outbox
+          UNION ALL
+          SELECT tenant, aggregate_id, type, body FROM sealed_events WHERE stream = 'transactions') AS events
     WHERE type IN ('LoanBooked', 'RepaymentReceived', 'RepaymentReversed', 'LoanReversed')
 ) o ON o.tenant = made.tenant AND o.aggregate_id = made.loan AND o.type = made.type
     AND o.data ->> made.field = made.id::text
 GROUP BY made.kind, made.tenant, made.id
-HAVING count(o.seq) <> 1;
+HAVING count(o.type) <> 1;
 
 -- name: transfers_and_events
 -- Every transfer has its one event.
@@ -213,7 +215,9 @@ SELECT 'transfer ' || coalesce(t.id, o.transfer) AS subject, '1 event' AS expect
 FROM transactions.transfers t
 FULL JOIN (
     SELECT tenant, (convert_from(body, 'UTF8')::jsonb -> 'data' ->> 'transfer')::uuid AS transfer, count(*) AS count
-    FROM transactions.outbox
+    FROM (SELECT tenant, aggregate_id, type, body FROM transactions.outbox
+          UNION ALL
+          SELECT tenant, aggregate_id, type, body FROM sealed_events WHERE stream = 'transactions') AS events
     WHERE type IN ('TransferPosted', 'HoldPlaced', 'HoldCaptured', 'HoldVoided', 'HoldExpired')
     GROUP BY 1, 2
 ) o ON o.tenant = t.tenant AND o.transfer = t.id
@@ -226,7 +230,9 @@ SELECT 'decision ' || coalesce(d.decision_id, o.aggregate_id) AS subject, '1 eve
 FROM eligibility.decisions d
 FULL JOIN (
     SELECT tenant, aggregate_id, count(*) AS count
-    FROM eligibility.outbox
+    FROM (SELECT tenant, aggregate_id, type, body FROM eligibility.outbox
+          UNION ALL
+          SELECT tenant, aggregate_id, type, body FROM sealed_events WHERE stream = 'eligibility') AS events
     WHERE type = 'DecisionMade'
     GROUP BY tenant, aggregate_id
 ) o ON o.tenant = d.tenant AND o.aggregate_id = d.decision_id
@@ -245,7 +251,9 @@ FROM (
 FULL JOIN (
     SELECT tenant, aggregate_id, (convert_from(body, 'UTF8')::jsonb #>> '{aggregate,version}')::bigint AS version,
            count(*) AS count
-    FROM eligibility.outbox
+    FROM (SELECT tenant, aggregate_id, type, body FROM eligibility.outbox
+          UNION ALL
+          SELECT tenant, aggregate_id, type, body FROM sealed_events WHERE stream = 'eligibility') AS events
     WHERE type IN ('DecisionOverridden', 'DecisionAppealed', 'AppealResolved', 'DecisionReversed',
                    'DecisionReversalStarted', 'DecisionReversalResumed', 'DecisionReversalAbandoned')
     GROUP BY 1, 2, 3
@@ -253,10 +261,12 @@ FULL JOIN (
 WHERE o.count IS DISTINCT FROM 1 OR r.review_id IS NULL;
 
 -- name: transactions_digests
--- Count and digest of every block of events, in the order of their positions; unsequenced ones have none yet.
+-- Count and digest of every block of events from position $1 on, in the order of their positions; unsequenced ones have
+-- none yet.
 SELECT position / 10000 AS block, count(*) AS count,
        encode(sha256(string_agg(sha256(o.body), ''::bytea ORDER BY position)), 'hex') AS digest
 FROM transactions.positions p JOIN transactions.outbox o USING (seq)
+WHERE position >= $1
 GROUP BY block ORDER BY block;
 
 -- name: eligibility_digests
@@ -264,23 +274,52 @@ GROUP BY block ORDER BY block;
 SELECT position / 10000 AS block, count(*) AS count,
        encode(sha256(string_agg(sha256(o.body), ''::bytea ORDER BY position)), 'hex') AS digest
 FROM eligibility.positions p JOIN eligibility.outbox o USING (seq)
+WHERE position >= $1
+GROUP BY block ORDER BY block;
+
+-- name: notifications_digests
+-- The same of who read what borrowers are told.
+SELECT position / 10000 AS block, count(*) AS count,
+       encode(sha256(string_agg(sha256(o.body), ''::bytea ORDER BY position)), 'hex') AS digest
+FROM notifications.positions p JOIN notifications.outbox o USING (seq)
+WHERE position >= $1
 GROUP BY block ORDER BY block;
 
 -- name: transactions_written
--- Events written, sequenced or not.
-SELECT count(*) FROM transactions.outbox;
+-- Events there, sequenced or not; how many of them have a position, and which is the first: what was before was pruned.
+SELECT (SELECT count(*) FROM transactions.outbox) AS written, (SELECT count(*) FROM transactions.positions) AS placed,
+       coalesce((SELECT min(position) FROM transactions.positions), 0) AS oldest;
 
 -- name: eligibility_written
--- Events written, sequenced or not.
-SELECT count(*) FROM eligibility.outbox;
+-- The same of the other source.
+SELECT (SELECT count(*) FROM eligibility.outbox) AS written, (SELECT count(*) FROM eligibility.positions) AS placed,
+       coalesce((SELECT min(position) FROM eligibility.positions), 0) AS oldest;
+
+-- name: notifications_written
+-- The same of who read what borrowers are told.
+SELECT (SELECT count(*) FROM notifications.outbox) AS written, (SELECT count(*) FROM notifications.positions) AS placed,
+       coalesce((SELECT min(position) FROM notifications.positions), 0) AS oldest;
 
 -- name: leaf_digests
--- The same of the audit log's leaves of a stream.
+-- The same of the audit log's leaves of stream $1, from position $2 on.
 SELECT position / 10000 AS block, count(*) AS count,
        encode(sha256(string_agg(sha256(bytes), ''::bytea ORDER BY position)), 'hex') AS digest
 FROM audit.leaves
-WHERE stream = $1
+WHERE stream = $1 AND position >= $2
 GROUP BY block ORDER BY block;
+
+-- name: make_sealed
+-- Events that the services have pruned, as the audit log has them; gone with the connection.
+CREATE TEMP TABLE sealed_events (stream text, tenant integer, aggregate_id uuid, type text, body bytea);
+
+-- name: sealed_before
+-- What the log has of stream $1 before position $2, of the types that are compared with rows.
+SELECT stream, tenant, aggregate_id, type, bytes AS body FROM audit.leaves
+WHERE stream = $1 AND position < $2 AND type = ANY ($3::text[]);
+
+-- name: leaves_from
+-- How many leaves stream $1 has from position $2 on.
+SELECT count(*) FROM audit.leaves WHERE stream = $1 AND position >= $2;
 
 -- name: leaves_dropped
 -- How many leaves of a stream retention has dropped: all before its first.

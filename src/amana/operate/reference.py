@@ -69,7 +69,9 @@ SETTINGS = {
     "privacy_key_file": "The keys that wrap customers' keys. Kept away from every database and its backups.",
     "retention_days": "How long personal data is kept by law after the last decision and loan, and what the audit log "
     "has (five years at least); at most 36525. 5 years.",
-    "legal_hold": "Why no body of the audit log may be dropped now, whatever its retention; empty for no legal hold.",
+    "legal_hold": "Why no body of the audit log may be dropped, and nothing be pruned, now; empty for no legal hold.",
+    "settled_days": "After how many days settled notification requests and dead letters are deleted, 7 to 36525; 0 for "
+    "never. Nothing is while `AMANA_LEGAL_HOLD` stands.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
     "audit_archive_dir": "A folder, best a write-once mount, for a checkpoint of each stream a minute; empty for none.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",

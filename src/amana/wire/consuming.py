@@ -12,7 +12,7 @@ Number = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 class StreamEnd(Response):
     """How far a stream is: `last` is the highest position given, `published` the highest that the broker has
-    acknowledged with all before it; -1 for none.
+    acknowledged with all before it; -1 for none. Events before position `oldest` were pruned: the audit log has them.
 
     Everything that was committed before `settled_at` has a position up to `last`, by the clock of the stream's
     database, which said `now` just before; null where too much waits for a position to say so.
@@ -23,6 +23,7 @@ class StreamEnd(Response):
     published: int
     now: datetime
     settled_at: datetime | None
+    oldest: int = 0
 
 
 class ConsumedStream(Response):

@@ -14,8 +14,8 @@ VERSION_MAX = 1
 """The newest version of an event that the folds read."""
 NO_EFFECT: frozenset[str] = frozenset(
     (
-        *("AuditRead", "BodiesDropped", "CustomerRecordRead", "LedgerRecordRead"),
-        *("CustomerErasurePlanned", "CustomerExported"),
+        *("AuditRead", "BodiesDropped", "CustomerRecordRead", "LedgerRecordRead", "NotificationsRead"),
+        *("CustomerErasurePlanned", "CustomerExported", "DeadLettersPruned", "OutboxPruned", "SettledPruned"),
     )
 )
 """Types of which nothing follows for any row that is rebuilt. Whoever adds an event decides: here, or a fold."""

@@ -139,6 +139,18 @@ LIMIT $2;
 -- A letter is done or discarded.
 UPDATE consumer_letters SET state = $3, settled_at = clock_timestamp() WHERE consumer = $1 AND letter = $2;
 
+-- name: prune
+-- Letters that were settled more than $2 days ago go, at most $3; those that somebody looks at wait for the next time.
+DELETE FROM consumer_letters
+WHERE (consumer, letter) IN (
+    SELECT consumer, letter FROM consumer_letters
+    WHERE consumer = $1 AND state IN ('done', 'discarded')
+          AND settled_at < clock_timestamp() - make_interval(days => $2)
+    ORDER BY settled_at
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+);
+
 -- name: died_again
 -- A letter failed again, or for the first time when its turn came; the topic is told once.
 UPDATE consumer_letters SET state = 'dead', reason = $3, error = $4, attempts = attempts + $5

@@ -162,10 +162,19 @@ class Store:
         """The topic has got them."""
         await connection.execute(SQL["told"], self.name, list(letters))
 
+    async def prune(self, connection: Connection, days: int, limit: int) -> int:
+        """Deletes letters that were settled more than `days` days ago, at most `limit`; how many."""
+        return deleted(await connection.execute(SQL["prune"], self.name, days, limit))
+
     async def count_letters(self, connection: Connection) -> dict[State, tuple[int, int]]:
         """Open letters and their keys, by state."""
         rows = await connection.fetch(SQL["count_letters"], self.name)
         return {State(row["state"]): (row["letters"], row["keys"]) for row in rows}
+
+
+def deleted(status: str) -> int:
+    """How many rows a DELETE says that it took."""
+    return int(status.rpartition(" ")[2])
 
 
 def storable(error: str) -> str:

@@ -64,7 +64,7 @@ NOT_REBUILT_TABLES: Mapping[str, str] = {
     **{
         f"{schema}.{table}": "the way of events to the log, not what they say: compared by `amana reconcile`"
         for schema in ("eligibility", "transactions")
-        for table in ("outbox", "positions", "stream")
+        for table in ("outbox", "outbox_prunes", "positions", "stream")
     },
 }
 """Whole tables."""

@@ -28,6 +28,14 @@ WHERE position >= $1 ORDER BY position LIMIT $2;
 SELECT position, type, body FROM transactions.positions JOIN transactions.outbox USING (seq)
 WHERE position >= $1 ORDER BY position LIMIT $2;
 
+-- name: eligibility_oldest
+-- Where the stream begins: what was before was pruned.
+SELECT coalesce(max(below), 0) FROM eligibility.outbox_prunes;
+
+-- name: transactions_oldest
+-- The same of the other stream.
+SELECT coalesce(max(below), 0) FROM transactions.outbox_prunes;
+
 -- name: eligibility_last
 -- The last position that was given.
 SELECT last_position FROM eligibility.stream;

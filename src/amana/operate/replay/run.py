@@ -80,7 +80,8 @@ class Replay:
     async def _require_same_log(self, main: Connection) -> None:
         """Of an export or a service that was named: its last event is the one that the main database has there.
 
-        Where that was pruned nobody knows, and every row will differ. Raises `CannotReplay`.
+        Where that alone was pruned nobody knows, and every row will differ. Raises `CannotReplay`, also where what
+        comes after it was pruned.
         """
         for stream in self.streams if self.options.is_named else ():
             outbox, last = Outbox(stream.name, main), await stream.last()
@@ -89,6 +90,8 @@ class Replay:
                     f"{last + 1:,} events of {stream.name}, and the main database has given {given + 1:,} positions"
                 )
                 raise CannotReplay(f"the {stream.source.place} has {longer}: it is of another log, or of a later one")
+            if last + 1 == await outbox.oldest():
+                continue
             theirs, ours = [await each.page(max(last, 0), 1) for each in (stream.source, outbox)]
             if theirs and ours and theirs[0].body != ours[0].body and theirs[0].position == ours[0].position:
                 at = f"its event of {stream.name} at position {last} is not that of the main database"

@@ -87,7 +87,8 @@ class AuditDatabase:
         if first is not None:
             raise CannotReplay(
                 f"the bodies of {self.stream} below position {first:,} were dropped by retention: replay the outboxes"
-                f" with --log outbox, or begin with a snapshot (--from-snapshot) made at {first:,} or later"
+                " with --log outbox where they have them yet, or begin with a snapshot (--from-snapshot) made at"
+                f" {first:,} or later"
             )
 
     async def signed(self, size: int) -> list[Signed]:
@@ -117,9 +118,24 @@ class Outbox:
         """See `Source`."""
         return int(await self._connection.fetchval(SQL[f"{self.stream}_last"]))
 
+    async def oldest(self) -> int:
+        """Where it begins: what was before was pruned."""
+        return int(await self._connection.fetchval(SQL[f"{self.stream}_oldest"]))
+
     async def page(self, start: int, limit: int) -> list[Event]:
         """See `Source`."""
-        return list(map(Event._make, await self._connection.fetch(SQL[f"{self.stream}_page"], start, limit)))
+        events = list(map(Event._make, await self._connection.fetch(SQL[f"{self.stream}_page"], start, limit)))
+        if not events or events[0].position != start:
+            await self._refuse_pruned(start)
+        return events
+
+    async def _refuse_pruned(self, start: int) -> None:
+        oldest = await self.oldest()
+        if start < oldest:
+            raise CannotReplay(
+                f"the outbox of {self.stream} was pruned before position {oldest:,}: replay the audit log (--log audit,"
+                " --from-audit, or --from-export with an export that reaches as far)"
+            )
 
     async def signed(self, size: int) -> list[Signed]:
         """Nothing."""

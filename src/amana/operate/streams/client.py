@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from amana.gateway.guard import TENANT_HEADER
-from amana.gateway.source import Source
+from amana.gateway.source import Source, url_of
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.settings import Settings
 from amana.wire.audit import StreamStatuses
@@ -17,6 +17,9 @@ from amana.wire.events import SequencedEvent
 
 TIMEOUT_MS = 30_000
 STREAMS = ("eligibility", "transactions")
+"""What happens to borrowers and their money."""
+NOTIFICATIONS = "notifications"
+"""Who read what borrowers are told: a stream of a service that not every stack runs."""
 ANY_TENANT = "0"
 """What is asked here concerns every lender; an internal key names some tenant."""
 
@@ -57,8 +60,8 @@ class Services:
     def __init__(self, http: HttpClient, settings: Settings) -> None:
         self._http = http
         self._settings = settings
-        self._urls = {"eligibility": settings.eligibility_url, "transactions": settings.transactions_url}
-        self._sources = {stream: Source(stream, self._urls[stream], settings.internal_key, http) for stream in STREAMS}
+        self._urls = {stream: url_of(settings, stream) for stream in (*STREAMS, NOTIFICATIONS)}
+        self._sources = {stream: Source(stream, url, settings.internal_key, http) for stream, url in self._urls.items()}
 
     async def end(self, stream: str) -> StreamEnd:
         """How far a stream is."""

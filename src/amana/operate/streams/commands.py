@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from amana.infra.settings import Settings
+from amana.operate.streams.prune_command import add_prune
 from amana.operate.terminal import DATA_DIR, EXIT_CANNOT, EXIT_NOT_OK, DataDir, cannot, complain, run, say
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Stream(StrEnum):
 
     ELIGIBILITY = "eligibility"
     TRANSACTIONS = "transactions"
+    NOTIFICATIONS = "notifications"
 
 
 class LetterState(StrEnum):
@@ -51,8 +53,10 @@ def _start(text: str) -> str:
 
 def group(running: Running) -> typer.Typer:
     """The group; `running` gives the settings."""
-    events = typer.Typer(no_args_is_help=True, help="Events: watch them, see who lags, redrive what failed.")
-    for add in (_add_tail, _add_lag, _add_dead, _add_redrive):
+    events = typer.Typer(
+        no_args_is_help=True, help="Events: watch them, see who lags, redrive what failed, prune what is old."
+    )
+    for add in (_add_tail, _add_lag, _add_dead, _add_redrive, add_prune):
         add(events, running)
     return events
 
@@ -60,7 +64,7 @@ def group(running: Running) -> typer.Typer:
 def _add_tail(events: typer.Typer, running: Running) -> None:
     @events.command("tail")
     def tail(
-        stream: Annotated[Stream | None, typer.Option(help="One stream; else both.")] = None,
+        stream: Annotated[Stream | None, typer.Option(help="One stream; else eligibility and transactions.")] = None,
         start: Annotated[
             str, typer.Option("--from", callback=_start, help="now, start, or a position (with --stream).")
         ] = "now",
@@ -73,11 +77,12 @@ def _add_tail(events: typer.Typer, running: Running) -> None:
         data_dir: DataDir = DATA_DIR,
     ) -> None:
         """Show events as they get their positions, until Ctrl-C."""
+        from amana.operate.streams.client import STREAMS
         from amana.operate.streams.tailing import Wanted, follow
 
         if start.isdecimal() and stream is None:
             raise typer.BadParameter("a position is of one stream: name it with --stream", param_hint="--from")
-        streams = tuple(one.value for one in Stream if stream in (None, one))
+        streams = (stream.value,) if stream else STREAMS
         wanted = Wanted(tuple(type_ or ()), aggregate, customer, tenant)
         _ask(running(data_dir), follow(streams, start, wanted, count, as_json=as_json, say=say, complain=complain))
 

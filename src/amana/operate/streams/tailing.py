@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from amana.gateway.source import EventsPruned
 from amana.infra.breaker import Backoff
 from amana.infra.http import UpstreamUnavailable
 from amana.operate.streams.client import Placed, Services
@@ -52,11 +53,12 @@ def follow(
 ) -> Callable[[Services], Awaitable[None]]:
     """Says `count` events, or goes on for ever. `start`: `now`, `start`, or a position in each of `streams`.
 
-    A service that is away at first raises `UpstreamUnavailable`; one that goes away later is waited for.
+    A service that is away at first raises `UpstreamUnavailable`; one that goes away later is waited for. A position
+    whose event was pruned raises `EventsPruned`.
     """
 
     async def work(services: Services) -> None:
-        tails = [_Tail(stream, await _begin(services, stream, start)) for stream in streams]
+        tails = [_Tail(stream, await _begin(services, stream, start, complain)) for stream in streams]
         left = count
         while left is None or left > 0:
             busy = False
@@ -84,6 +86,8 @@ class _Tail:
         """What came since; nothing, after a while, where the service is away."""
         try:
             page = await services.events(self._stream, self._after, PAGE)
+        except EventsPruned:
+            raise  # whoever waits waits in vain
         except UpstreamUnavailable as error:
             complain(f"{error}; waiting")
             await asyncio.sleep(self._backoff.next_s())
@@ -94,10 +98,14 @@ class _Tail:
         return page
 
 
-async def _begin(services: Services, stream: str, start: str) -> int:
+async def _begin(services: Services, stream: str, start: str, complain: Say) -> int:
+    """The position after which to begin; `start` is where the stream begins now."""
+    end = await services.end(stream)
     if start == NOW:
-        return (await services.end(stream)).last
-    after = -1 if start == START else int(start) - 1
+        return end.last
+    if start == START and end.oldest:
+        complain(f"{stream} begins at position {end.oldest}: what was before was pruned, and is in the audit log")
+    after = (end.oldest if start == START else int(start)) - 1
     await services.events(stream, after, 1)
     return after
 

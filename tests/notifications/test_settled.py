@@ -1,0 +1,153 @@
+"""Requests and letters that were settled long ago go, where the settings ask for it, and what went is told."""
+
+import asyncio
+import json
+from datetime import timedelta
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import pytest
+from tests.notifications.happenings import CUSTOMER, TENANT, booked, message
+from tests.relay.source import until
+
+from amana.gateway import settled
+from amana.gateway.settled import prune_settled, prune_settled_forever
+from amana.infra import clock
+from amana.infra.postgres import Pool
+from amana.infra.settings import SETTLED_DAYS_MIN, Settings, SettingsError, load_settings
+from amana.notifications import store
+from amana.notifications.consumer import STREAMS, make_taker
+from amana.notifications.events import Told
+from amana.notifications.jobs import PRUNED_TYPE
+from amana.notifications.templates import TEMPLATES
+
+DAYS = 30
+
+
+@pytest.fixture
+async def pool(tables: Pool) -> Pool:
+    for stream in STREAMS:
+        await make_taker(tables).begin(stream, 0)
+    return tables
+
+
+async def requests(pool: Pool, *ages: tuple[str, int]) -> None:
+    """Requests in these states, settled so many days ago where they are."""
+    now = clock.now()
+    told = [Told(TENANT, uuid4(), "loan_closed", CUSTOMER, uuid4(), {}, now, None) for _ in ages]
+    async with pool.acquire() as connection:
+        await store.insert(connection, told)
+    for one, (state, days) in zip(told, ages, strict=True):
+        at = now - timedelta(days=days) if state in ("delivered", "failed", "expired") else None
+        await pool.execute(
+            "UPDATE requests SET state = $2, settled_at = $3, lease = request_id WHERE request_id = $1",
+            store.request_id(one),
+            state,
+            at,
+        )
+
+
+async def letters(pool: Pool, *ages: tuple[str, int]) -> None:
+    """Letters in these states, settled so many days ago where they are."""
+    taker = make_taker(pool)
+    await taker.take([message(at, "LoanBooked", booked())._replace(value=b"{") for at in range(len(ages))])
+    for position, (state, days) in enumerate(ages):
+        at = clock.now() - timedelta(days=days) if state in ("done", "discarded") else None
+        await pool.execute(
+            "UPDATE consumer_letters SET state = $2, settled_at = $3 WHERE position = $1", position, state, at
+        )
+
+
+async def prune(pool: Pool) -> int:
+    kinds = {"requests": store.prune, "letters": make_taker(pool).store.prune}
+    return await prune_settled(pool, PRUNED_TYPE, kinds, DAYS)
+
+
+async def told(pool: Pool) -> list[dict[str, int]]:
+    rows = await pool.fetch("SELECT body FROM outbox WHERE type = $1 ORDER BY seq", PRUNED_TYPE)
+    return [json.loads(row["body"])["data"] for row in rows]
+
+
+async def test_only_what_was_settled_long_enough_ago_goes_and_is_told_in_the_same_transaction(pool: Pool) -> None:
+    await requests(
+        pool, ("delivered", 31), ("failed", 400), ("expired", 31), ("delivered", 29), ("waiting", 0), ("claimed", 0)
+    )
+    await letters(pool, ("done", 31), ("discarded", 31), ("done", 29), ("dead", 0), ("parked", 0))
+    assert await prune(pool) == 3
+    left = await pool.fetch("SELECT state FROM requests ORDER BY state")
+    assert [row["state"] for row in left] == ["claimed", "delivered", "waiting"]
+    left = await pool.fetch("SELECT state FROM consumer_letters ORDER BY state")
+    assert [row["state"] for row in left] == ["dead", "done", "parked"]
+    assert await told(pool) == [{"letters": 2, "requests": 3, "settled_days": DAYS}]
+    assert await prune(pool) == 0
+    assert len(await told(pool)) == 1, "of nothing nothing is told"
+
+
+async def test_a_request_that_went_is_not_told_again_though_its_event_comes_again(pool: Pool) -> None:
+    event = message(0, "LoanBooked", booked())
+    await make_taker(pool).take([event])
+    await pool.execute("UPDATE requests SET state = 'delivered', settled_at = now() - interval '31 days'")
+    assert await prune(pool) == 1
+    await make_taker(pool).take([event])
+    assert await pool.fetchval("SELECT count(*) FROM requests") == 0
+    assert max(template.useful for template in TEMPLATES.values()) < timedelta(days=SETTLED_DAYS_MIN)
+
+
+async def test_it_goes_in_bounded_parts_and_two_processes_share_the_work(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settled, "PRUNE_MAX", 10)
+    await requests(pool, *[("delivered", 40)] * 35)
+    went = await asyncio.gather(prune(pool), prune(pool))
+    assert all(0 < each <= 10 for each in went)
+    while await prune(pool):
+        pass
+    assert sum(each["requests"] for each in await told(pool)) == 35
+
+
+async def test_what_can_not_be_told_does_not_go(pool: Pool) -> None:
+    await requests(pool, ("delivered", 40))
+    await pool.execute("ALTER TABLE outbox ADD CONSTRAINT nothing_goes_in CHECK (tenant < 0)")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await prune(pool)
+    assert await pool.fetchval("SELECT count(*) FROM requests") == 1
+
+
+@pytest.mark.parametrize("state", ["waiting", "delivered"])
+async def test_what_is_not_settled_for_a_week_is_kept_whoever_asks(pool: Pool, state: str) -> None:
+    await requests(pool, (state, 6))
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await pool.execute("DELETE FROM requests")
+    await letters(pool, ("dead" if state == "waiting" else "done", 6))
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await pool.execute("DELETE FROM consumer_letters")
+
+
+async def test_nothing_goes_unasked_nor_while_a_legal_hold_stands(pool: Pool) -> None:
+    await requests(pool, ("delivered", 400))
+    kinds = {"requests": store.prune}
+    for settings in (Settings(), Settings(settled_days=DAYS, legal_hold="a suit")):
+        await prune_settled_forever(settings, pool, PRUNED_TYPE, kinds, asyncio.Event())
+    assert await pool.fetchval("SELECT count(*) FROM requests") == 1
+    stop = asyncio.Event()
+    task = asyncio.create_task(prune_settled_forever(Settings(settled_days=DAYS), pool, PRUNED_TYPE, kinds, stop))
+
+    async def gone() -> bool:
+        return not await pool.fetchval("SELECT count(*) FROM requests")
+
+    await until(gone)
+    stop.set()
+    await task
+
+
+@pytest.mark.parametrize("days", ["1", "6", "36526", "-7", "a week"])
+def test_too_short_a_time_stops_the_process(days: str) -> None:
+    with pytest.raises(SettingsError, match="AMANA_SETTLED_DAYS"):
+        load_settings({"AMANA_SETTLED_DAYS": days})
+
+
+def test_for_ever_is_the_default() -> None:
+    assert load_settings({}).settled_days == 0
+    assert load_settings({"AMANA_SETTLED_DAYS": str(SETTLED_DAYS_MIN)}).settled_days == SETTLED_DAYS_MIN
+    assert msgspec.structs.asdict(Settings())["settled_days"] == 0
