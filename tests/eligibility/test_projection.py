@@ -112,6 +112,7 @@ async def test_a_paused_consumer_holds_the_watermark_and_a_restarted_one_moves_i
     copy: LedgerCopy, lender: Lender, good: str, ledger: StandingsServer
 ) -> None:
     await copy.check(lender.tenant, good)
+    before = (await copy.row(good))["moves"]
     late = [as_message(copy.position + at, loan_event(lender.tenant, UUID(good))) for at in range(3)]
     copy.position += len(late)
     assert not await copy.level()
@@ -122,7 +123,7 @@ async def test_a_paused_consumer_holds_the_watermark_and_a_restarted_one_moves_i
     await copy.taker.take(late[:2])
     assert await copy.level()
     row = await copy.row(good)
-    assert (row["moves"], row["as_of"]) == (2, None)  # once for each batch that had something new
+    assert (row["moves"] - before, row["as_of"]) == (2, None)  # once for each batch that had something new
 
 
 async def test_a_new_database_asks_the_ledger_and_keeps_nothing_until_it_is_level(

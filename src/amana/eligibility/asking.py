@@ -68,8 +68,7 @@ async def note_moves(
                 lacking.add(key)
             elif row.as_of is None:
                 moves[key] = row.moves
-    made = await projection_store.claim(connection, lacking) if lacking else set()
-    return moves | dict.fromkeys(made, 0)
+    return moves | (await projection_store.claim(connection, lacking) if lacking else {})
 
 
 async def ask(ledger: Ledger, checks: Mapping[int, Check], customers: Mapping[Key, Customer]) -> Found:

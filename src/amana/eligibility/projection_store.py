@@ -52,11 +52,11 @@ async def find_owners(connection: Connection, accounts: Collection[Key]) -> set[
     return {tuple(row) for row in await connection.fetch(SQL["find_owners"], *_pairs(accounts))}
 
 
-async def claim(connection: Connection, keys: Collection[StandingKey]) -> set[StandingKey]:
-    """Makes stale rows where there are none; those that were made."""
+async def claim(connection: Connection, keys: Collection[StandingKey]) -> dict[StandingKey, int]:
+    """Makes stale rows where there are none; those that were made, with their moves."""
     columns = zip(*((*key, exposure_account_id(key.customer, key.currency)) for key in keys), strict=True)
     rows = await connection.fetch(SQL["claim_standings"], *(list(column) for column in columns))
-    return {StandingKey(*row) for row in rows}
+    return {StandingKey(tenant, customer, currency): moves for tenant, customer, currency, moves in rows}
 
 
 async def fill(connection: Connection, told: Sequence[Told]) -> None:
