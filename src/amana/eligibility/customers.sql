@@ -10,7 +10,8 @@ SELECT tenant, customer, facts_version, kyc_tier, employment, monthly_income, bi
        bank_known, bvn_token, nin_token, blocked, processing, bureau_as_of, bureau_count, bureau_score, bureau_worst_days_past_due,
        bureau_open_facilities, topups_as_of, topup_monthly, consent_terms, consent_terms_at, consent_bureau,
        consent_bureau_at, consent_recovery, consent_recovery_at,
-       recorded_at, person, person_blocked, ledger_at, clock_timestamp() - proven_at AS ledger_lag,
+       recorded_at, person, person_blocked, ledger_at, watermark.given_up AS ledger_given_up,
+       clock_timestamp() - proven_at AS ledger_lag,
        (SELECT json_agg(standing.*)
         FROM unnest(whole.person) AS number (customer)
         CROSS JOIN LATERAL (

@@ -199,7 +199,7 @@ class Flow:
             open_ = {at: check for at, check in enumerate(checks) if at not in results}
             projected = asking.projected(open_, customers, now)
             asked = {at: check for at, check in open_.items() if at not in projected}
-            moves = await asking.note_moves(connection, asked, customers)
+            noted = await asking.note_moves(connection, asked, customers)
         decidable = {_whom(check): customers[_whom(check)] for check in open_.values()}
         found, opened = await asyncio.gather(
             asking.ask(self.ledger, asked, customers), open_births(self.vault, decidable)
@@ -213,7 +213,7 @@ class Flow:
             for check in [checks[at]]
         ]
         results |= dict(
-            zip(standings, await self._record(made, partial(asking.keep, found=found, moves=moves)), strict=True)
+            zip(standings, await self._record(made, partial(asking.keep, found=found, noted=noted)), strict=True)
         )
         return [results[at] for at in range(len(checks))]
 

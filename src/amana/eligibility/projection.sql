@@ -40,10 +40,10 @@ WITH told AS (
     SELECT *
     FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[], $7::bigint[],
                 $8::bigint[], $9::bigint[], $10::integer[], $11::integer[], $12::bigint[], $13::bigint[], $14::date[],
-                $15::date[], $16::date[])
+                $15::date[], $16::date[], $17::bigint[])
         AS t (tenant, customer, currency, moves, as_of, exposure, loans_total, loans_open, loans_closed,
               worst_days_past_due, current_days_past_due, largest_principal_repaid, repaid_total, first_loan_on,
-              last_closed_on, open_due_on)
+              last_closed_on, open_due_on, given_up)
 ), free AS (
     SELECT told.*
     FROM told
@@ -54,10 +54,10 @@ WITH told AS (
 )
 UPDATE ledger_standings AS s
 SET (as_of, exposure, loans_total, loans_open, loans_closed, worst_days_past_due, current_days_past_due,
-     largest_principal_repaid, repaid_total, first_loan_on, last_closed_on, open_due_on)
+     largest_principal_repaid, repaid_total, first_loan_on, last_closed_on, open_due_on, given_up)
   = (free.as_of, free.exposure, free.loans_total, free.loans_open, free.loans_closed, free.worst_days_past_due,
      free.current_days_past_due, free.largest_principal_repaid, free.repaid_total, free.first_loan_on,
-     free.last_closed_on, free.open_due_on)
+     free.last_closed_on, free.open_due_on, free.given_up)
 FROM free
 WHERE s.tenant = free.tenant AND s.customer = free.customer AND s.currency = free.currency;
 
@@ -82,17 +82,22 @@ RETURNING s.tenant, s.customer, s.currency;
 SELECT clock_timestamp() AS at, below FROM consumer_progress WHERE consumer = $1 AND stream = $2;
 
 -- name: advance_watermark
--- Once everything up to the end ($3) is taken, and no letter of the stream was left unhandled or given up, what was
--- committed before that look is here. No row comes back until then. The watermark never goes back.
-INSERT INTO ledger_watermark AS w (stream, position, proven_at, ledger_at)
-SELECT progress.stream, $3::bigint, $4::timestamptz, $5::timestamptz
+-- Once everything up to the end ($3) is taken, and no letter of the stream is left unhandled, what was committed before
+-- that look is here; with how many letters were given up on the way. No row comes back until then. The watermark never
+-- goes back.
+INSERT INTO ledger_watermark AS w (stream, position, proven_at, ledger_at, given_up)
+SELECT progress.stream, $3::bigint, $4::timestamptz, $5::timestamptz, letters.given_up
 FROM consumer_progress AS progress
-WHERE progress.consumer = $1 AND progress.stream = $2 AND progress.below > $3
-  AND NOT EXISTS (SELECT FROM consumer_letters AS letter
-                  WHERE letter.consumer = $1 AND letter.stream = $2 AND letter.state <> 'done')
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE letter.state = 'discarded') AS given_up,
+           count(*) FILTER (WHERE letter.state NOT IN ('done', 'discarded')) AS open
+    FROM consumer_letters AS letter
+    WHERE letter.consumer = $1 AND letter.stream = $2
+) AS letters
+WHERE progress.consumer = $1 AND progress.stream = $2 AND progress.below > $3 AND letters.open = 0
 ON CONFLICT (stream) DO UPDATE
     SET position = greatest(w.position, excluded.position), proven_at = greatest(w.proven_at, excluded.proven_at),
-        ledger_at = greatest(w.ledger_at, excluded.ledger_at)
+        ledger_at = greatest(w.ledger_at, excluded.ledger_at), given_up = greatest(w.given_up, excluded.given_up)
 RETURNING clock_timestamp() - proven_at AS lag;
 
 -- name: lag
