@@ -15,7 +15,19 @@ from amana.bench.customers import ANSWERS, NOT_GOOD, STORED, open_customers
 from amana.bench.eligibility import Options, run_eligibility
 from amana.bench.generator import Plan, run_load
 from amana.bench.load import Result
-from amana.bench.owed_checks import CACHE, DOWN, KEPT, MEMORY, MISS, OPEN, PROXIED, UNVALIDATED, cores, figures_of
+from amana.bench.owed_checks import (
+    CACHE,
+    DOWN,
+    FIRST,
+    KEPT,
+    MEMORY,
+    MISS,
+    OPEN,
+    PROXIED,
+    UNVALIDATED,
+    cores,
+    figures_of,
+)
 from amana.bench.report import Report
 from amana.bench.wrk import wrk_program
 from amana.cli import app
@@ -45,6 +57,7 @@ async def test_a_bench_of_checks_measures_and_proves_its_answers(settings: Setti
         DOWN,
         CACHE,
         MISS,
+        FIRST,
         f"{OPEN}.p99",
         f"{DOWN}.p99",
         f"{KEPT}.rss",
@@ -53,7 +66,7 @@ async def test_a_bench_of_checks_measures_and_proves_its_answers(settings: Setti
     assert owed <= figures.keys()
     assert all(figures[path].value > 0 for path in owed)
     assert [peer.name.split(",")[0] for peer in figures[MEMORY].peers] == ["nginx"]
-    assert all(0 < figures[f"{path}.share"].value <= 1 for path in (MEMORY, UNVALIDATED, PROXIED, CACHE, MISS))
+    assert all(0 < figures[f"{path}.share"].value <= 1 for path in (MEMORY, UNVALIDATED, PROXIED, CACHE, MISS, FIRST))
     assert {f"{path}.cpu.service" for path in (MEMORY, UNVALIDATED)} <= figures.keys()
     assert [run["validated_per_s"] for run in report.runs if run["path"] in (MEMORY, UNVALIDATED)] == [20, 0]
     assert [run["path"] for run in report.runs] == list(PATHS)

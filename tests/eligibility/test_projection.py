@@ -1,6 +1,7 @@
 """The projection of standings: it saves the question to the ledger, and never says what the ledger no longer would."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -13,8 +14,8 @@ from tests.eligibility.standings_server import StandingsServer
 from tests.eligibility.test_persons import new_number
 
 from amana.domain.facts import Source, Through
-from amana.eligibility import consumer
-from amana.eligibility.projection import LAG_MAX
+from amana.eligibility import consumer, customer_store
+from amana.eligibility.projection import LAG_MAX, STREAM
 from amana.infra.consuming.letters import Letters, Redriven
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.postgres import DatabaseUnavailable
@@ -112,6 +113,7 @@ async def test_a_paused_consumer_holds_the_watermark_and_a_restarted_one_moves_i
     copy: LedgerCopy, lender: Lender, good: str, ledger: StandingsServer
 ) -> None:
     await copy.check(lender.tenant, good)
+    before = (await copy.row(good))["moves"]
     late = [as_message(copy.position + at, loan_event(lender.tenant, UUID(good))) for at in range(3)]
     copy.position += len(late)
     assert not await copy.level()
@@ -122,7 +124,7 @@ async def test_a_paused_consumer_holds_the_watermark_and_a_restarted_one_moves_i
     await copy.taker.take(late[:2])
     assert await copy.level()
     row = await copy.row(good)
-    assert (row["moves"], row["as_of"]) == (2, None)  # once for each batch that had something new
+    assert (row["moves"] - before, row["as_of"]) == (2, None)  # once for each batch that had something new
 
 
 async def test_a_new_database_asks_the_ledger_and_keeps_nothing_until_it_is_level(
@@ -226,6 +228,57 @@ async def test_an_event_that_was_not_handled_holds_the_watermark_until_it_is_red
     assert await Letters(copy.taker).redrive(letter) == Redriven(1, [])
     assert await copy.level()
     assert (await copy.row(good))["as_of"] is None
+
+
+async def give_up_a_letter(copy: LedgerCopy) -> None:
+    """An event comes that can't be read, and a person gives it up."""
+    broken = as_message(copy.position, {})._replace(value=b"{")
+    copy.position += 1
+    await copy.taker.take([broken])
+    assert not await copy.level()
+    letter = await copy.owner.fetchval("SELECT max(letter) FROM consumer_letters")
+    assert await Letters(copy.taker).discard(letter) == Redriven(0, [])
+
+
+async def test_once_a_letter_was_given_up_everybody_is_asked_about_again_and_the_projection_goes_on(
+    copy: LedgerCopy, lender: Lender, good: str, ledger: StandingsServer
+) -> None:
+    for exposure in (700_000, 800_000):
+        await copy.check(lender.tenant, good)
+        ledger.known[lender.tenant, UUID(good)] = GOOD_STANDING | {"exposure": exposure}
+        await give_up_a_letter(copy)  # the one that told of it
+        assert await copy.level()
+        asked(ledger)
+        answers = [await copy.check(lender.tenant, good) for _ in range(2)]
+        assert [answer.assessment.exposure for answer in answers] == [exposure] * 2
+        assert asked(ledger) == 1
+
+
+async def test_what_was_asked_before_a_letter_was_given_up_is_not_believed_after(
+    copy: LedgerCopy, lender: Lender, good: str, ledger: StandingsServer
+) -> None:
+    ledger.hold = asyncio.Event()
+    answering = asyncio.create_task(copy.check(lender.tenant, good))
+    await ledger.asked.wait()
+    await give_up_a_letter(copy)
+    assert await copy.level()
+    ledger.hold.set()
+    await answering
+    ledger.hold = None
+    asked(ledger)
+    assert [await _asks(copy, lender, good, ledger) for _ in range(2)] == [1, 0]
+
+
+async def test_a_persons_rows_are_found_by_their_numbers_however_small_the_table_seems(
+    copy: LedgerCopy, lender: Lender, good: str
+) -> None:
+    """A planner that has not counted the rows yet thinks that there are none."""
+    explain = "EXPLAIN (COSTS OFF) " + customer_store.SQL["find_customers"]
+    await copy.owner.execute("SET plan_cache_mode = force_generic_plan")
+    rows = await copy.owner.fetch(explain, [lender.tenant], [UUID(good)], 22, STREAM)
+    plan = "\n".join(row[0] for row in rows)
+    assert "using ledger_standings_pkey" in plan
+    assert re.search(r"Index Cond: \(\(tenant = wanted.tenant\) AND \(customer = number.customer\)\)", plan), plan
 
 
 async def test_what_is_cached_goes_after_the_row_is_void(

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from amana.bench.checks import Source
 from amana.bench.customers import LEDGER
-from amana.bench.owed_checks import CACHE, DOWN, KEPT, MEMORY, MISS, OPEN, PROXIED, STATIC, UNVALIDATED
+from amana.bench.owed_checks import CACHE, DOWN, FIRST, KEPT, MEMORY, MISS, OPEN, PROXIED, STATIC, UNVALIDATED
 from amana.infra.settings import Settings
 
 HOT_MAX = 20_000
@@ -17,9 +17,10 @@ CPU_TOLD = {
     PROXIED: ("service", "nginx"),
     CACHE: ("service", "valkey"),
     MISS: CPU,
+    FIRST: CPU,
 }
 """Whose CPU is a figure."""
-PATHS = (MEMORY, UNVALIDATED, PROXIED, STATIC, DOWN, CACHE, MISS, OPEN, KEPT)
+PATHS = (MEMORY, UNVALIDATED, PROXIED, STATIC, DOWN, CACHE, MISS, FIRST, OPEN, KEPT)
 """Everything that is measured in a round, in its order."""
 
 

@@ -107,6 +107,10 @@ class Customers(Site):
             await asyncio.sleep(REST_S)
         raise LoadFailed(f"after asking {FILLS_MAX} times the answers come from {sources}, not from {source}")
 
+    async def forget_standings(self) -> None:
+        """Empties the service's projection of the ledger: everybody is asked about for the first time again."""
+        await self.fetch("forget_standings")
+
     async def run(self, plan: Plan, run: Run = run_load) -> Measured:
         """As `Site.measure`, of one plan; notes what `check` has to hold against the database."""
         (measured,) = await self.measure(plan, run=run)

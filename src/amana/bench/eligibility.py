@@ -17,7 +17,7 @@ from amana.bench.checks import Checks, Source
 from amana.bench.connection import LoadFailed
 from amana.bench.customers import Customers, open_customers
 from amana.bench.generator import Plan, run_load
-from amana.bench.owed_checks import DOWN, KEPT, MEMORY, MISS, MISS_FLOOR, OPEN, PROXIED, STATIC, figures_of
+from amana.bench.owed_checks import DOWN, FIRST, KEPT, MEMORY, MISS, MISS_FLOOR, OPEN, PROXIED, STATIC, figures_of
 from amana.bench.report import publish
 from amana.bench.rounds import Rounds, told
 from amana.bench.site import Measured
@@ -31,6 +31,8 @@ TTL_MS = 60_000
 """The longest that a setting allows: what is asked about before a run does not end within half a minute of it."""
 MISS_TTL_MS = 100
 """The shortest: every customer has been forgotten when it is asked about again."""
+WARMING = 500
+"""Customers who are asked about before a run of first questions, which has no other time to warm up."""
 PROCESSES = 2
 """Of the service, at one port: one for each core of the machine that is owed figures."""
 DOWN_MAX = 1_000
@@ -69,7 +71,7 @@ async def run_eligibility(console: Console, given: Settings, options: Options) -
         configuration = {
             "generator": bench.generator,
             "ttl_ms": {"hits": TTL_MS, "misses": MISS_TTL_MS},
-            "customers_asked": {"hits": bench.hot, DOWN: bench.down, "misses": customers},
+            "customers_asked": {"hits": bench.hot, DOWN: bench.down, "misses": bench.hot, FIRST: customers},
             **msgspec.to_builtins(options),
         }
         figures = figures_of(bench.values, customers)
@@ -174,10 +176,13 @@ class _Bench(Rounds):
         """Customers are asked about in turn; by the time that one comes again, the answer has been forgotten."""
         options, ground = self.options, self.ground
         await ground.start(PROCESSES, assessment_ttl_ms=MISS_TTL_MS, assessments_in_memory=options.customers)
-        checks = ground.checks(options.customers, "fresh")
-        plan = self._open_plan(checks)
-        if path == MISS:
-            plan = ground.plan(checks, MISS_CONNECTIONS, options.warm_s, options.seconds)
+        if path == FIRST:
+            plan = await self._first_plan()
+        else:
+            await ground.ask_each(self.hot)  # so that how they stand is known here, as it is of whoever comes back
+            checks = ground.checks(self.hot, "fresh")
+            closed = ground.plan(checks, MISS_CONNECTIONS, options.warm_s, options.seconds)
+            plan = closed if path == MISS else self._open_plan(checks)
         measured = await ground.run(plan)
         await self._note(path, measured, connections=MISS_CONNECTIONS)
         if path == OPEN:
@@ -187,6 +192,14 @@ class _Bench(Rounds):
             self._cpu(path, measured)
             self._share(path, measured, "fresh")
         return told(measured, CPU)
+
+    async def _first_plan(self) -> Plan:
+        """Each customer at most once, and nobody has been asked about: but by as few as warm the service up."""
+        ground, customers = self.ground, self.options.customers
+        await ground.ask_each(min(WARMING, customers))
+        await ground.forget_standings()
+        checks = ground.checks(customers, "fresh")
+        return ground.plan(checks, MISS_CONNECTIONS, 0.0, self.options.seconds, items_max=customers)
 
     def _open_plan(self, checks: Checks) -> Plan:
         """Half of what is owed of misses, at a constant rate."""

@@ -78,3 +78,7 @@ SELECT relname AS name, pg_total_relation_size(oid)::bigint AS bytes, pg_indexes
 FROM pg_class
 WHERE relnamespace = to_regnamespace('audit') AND relkind = 'r'
 ORDER BY 2 DESC;
+
+-- name: forget_standings
+-- Nobody was ever asked about: the projection of the ledger's standings is empty. The service rests meanwhile.
+TRUNCATE eligibility.ledger_standings;

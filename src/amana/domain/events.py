@@ -7,6 +7,7 @@ within +-(2^53 - 1); with sorted keys msgspec then writes exactly what RFC 8785 
 Personal data and free text never enter an event: pseudonymous ids and non-identifying scalars only.
 """
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
@@ -39,8 +40,17 @@ class SideData(msgspec.Struct, frozen=True, gc=False):
     version: int
 
 
-class MovementData(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+class Shaped(msgspec.Struct, frozen=True):
+    """The data of an event in a fixed shape: members in the order of their bytes, and so are those of its parts."""
+
+    def check(self) -> None:
+        """Raises for what has no place in an event and that its types let pass; here nothing."""
+
+
+class MovementData(Shaped, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The data of an event of one transfer, in the fixed shape that makes its bytes cheap.
+
+    Its members are ASCII texts and counters within bounds, by their types.
 
     Members in the order of their bytes; what is None, or nothing released, is left out.
     """
@@ -86,7 +96,7 @@ class Event(msgspec.Struct, frozen=True):
     """A past-tense fact, written with the change.
 
     `occurred_at` is UTC with microseconds; `actor` is an API key's id or `system:<name>`; `trace` is a W3C trace id or
-    an empty string; `data` is a dict of JSON values of the kinds named above, or a `MovementData`.
+    an empty string; `data` is a dict of JSON values of the kinds named above, or a `Shaped`.
     """
 
     event_id: UUID
@@ -109,9 +119,9 @@ def utc_text(moment: datetime) -> str:
 def event_bytes(event: Event) -> bytes:
     """The canonical bytes of `event`. An integer out of range, a float, a bytes value or an event that is too long is a
     bug: it raises."""
-    if not isinstance(
-        event.data, MovementData
-    ):  # whose members are ASCII texts and counters within bounds, by its types
+    if isinstance(event.data, Shaped):
+        event.data.check()
+    else:
         _check(event.data)
     body = _encoder.encode(
         _Envelope(
@@ -128,6 +138,20 @@ def event_bytes(event: Event) -> bytes:
     )
     assert len(body) <= EVENT_BYTES_MAX, f"an event of {len(body)} bytes"
     return body
+
+
+_SCALARS = frozenset({int, str, bool, type(None)})
+
+
+def check_scalars(values: Collection[object]) -> None:
+    """Raises unless each of many values is null, a boolean, an integer within bounds or a string."""
+    kinds = set(map(type, values))
+    assert kinds <= _SCALARS, f"{kinds - _SCALARS} have no place in an event"
+    if int in kinds:
+        numbers = [value for value in values if isinstance(value, int)]
+        assert -MAX_INTEGER <= min(numbers) <= max(numbers) <= MAX_INTEGER, (
+            f"integers out of range in an event: {numbers}"
+        )
 
 
 def _check(value: object) -> None:

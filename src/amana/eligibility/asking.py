@@ -17,7 +17,7 @@ from amana.domain.money import Currency
 from amana.domain.persons import standing_of_person
 from amana.eligibility import projection_store
 from amana.eligibility.projection import StandingKey
-from amana.eligibility.projection_store import Told
+from amana.eligibility.projection_store import Noted, Told
 from amana.eligibility.records import Check, Customer, Key
 from amana.eligibility.standings import Ledger, Person
 from amana.infra.http import UpstreamUnavailable
@@ -52,24 +52,25 @@ def projected(
 
 async def note_moves(
     connection: Connection, checks: Mapping[int, Check], customers: Mapping[Key, Customer]
-) -> dict[StandingKey, int]:
-    """The moves of stale rows that the ledger is going to be asked about. Rows that are not there are made: with that,
-    and only then, one round trip."""
-    moves: dict[StandingKey, int] = {}
-    lacking: set[StandingKey] = set()
+) -> dict[StandingKey, Noted]:
+    """What is to be noted of stale rows that the ledger is going to be asked about. Rows that are not there are made:
+    with that, and only then, one round trip."""
+    noted: dict[StandingKey, Noted] = {}
+    lacking: dict[StandingKey, int] = {}
     for check in checks.values():
         customer = customers[check.tenant, check.customer]
-        if check.as_of is not None or customer.projection.watermark is None:
+        watermark = customer.projection.watermark
+        if check.as_of is not None or watermark is None:
             continue
         for number in customer.person:
             key = StandingKey(check.tenant, number, check.currency)
             row = customer.projection.row(number, check.currency)
             if row is None:
-                lacking.add(key)
+                lacking[key] = watermark.given_up
             elif row.as_of is None:
-                moves[key] = row.moves
-    made = await projection_store.claim(connection, lacking) if lacking else set()
-    return moves | dict.fromkeys(made, 0)
+                noted[key] = Noted(row.moves, watermark.given_up)
+    made = await projection_store.claim(connection, lacking) if lacking else {}
+    return noted | {key: Noted(moves, lacking[key]) for key, moves in made.items()}
 
 
 async def ask(ledger: Ledger, checks: Mapping[int, Check], customers: Mapping[Key, Customer]) -> Found:
@@ -99,9 +100,9 @@ async def ask(ledger: Ledger, checks: Mapping[int, Check], customers: Mapping[Ke
     return found
 
 
-async def keep(connection: Connection, found: Found, moves: Mapping[StandingKey, int]) -> None:
+async def keep(connection: Connection, found: Found, noted: Mapping[StandingKey, Noted]) -> None:
     """Keeps in the projection what lasts of what was asked, where nothing moved since. One round trip, or none."""
-    told = [Told(key, moves[key], one) for key, one in found.numbers.items() if key in moves and one.lasts]
+    told = [Told(key, noted[key], one) for key, one in found.numbers.items() if key in noted and one.lasts]
     if told:
         await projection_store.fill(connection, told)
 

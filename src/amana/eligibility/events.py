@@ -5,12 +5,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from amana.domain.decision import Assessment, Decision
+import msgspec
+
+from amana.domain.decision_event import DecisionData, FactData, PolicyData, PriceData, TermsData
 from amana.domain.event_types import VERSIONS
-from amana.domain.events import Aggregate, Event, event_bytes, utc_text
+from amana.domain.events import Aggregate, Event, Shaped, event_bytes, utc_text
 from amana.domain.facts import FACTS, Facts, Through
 from amana.domain.ids import uuid7
-from amana.domain.pricing import Price, Terms
+from amana.domain.pricing import Price
 from amana.domain.record import CustomerRecord
 from amana.domain.sources import NOTHING_SAID, Said
 from amana.eligibility.records import Block, Made
@@ -22,31 +24,42 @@ SYSTEM = "system:eligibility"
 
 _RECORDED = ("bank_code", "birth_date", "bvn", "employment", "monthly_income", "nin", "nuban", "phone")
 _SAID = ("bureau", "topups")
+_SOURCES = tuple((name, spec.source) for name, spec in FACTS.items())
 
 
 def decision_made(made: Made) -> OutboxRow:
     """`DecisionMade`: who, what, why, under which policy, from which facts."""
-    check, inputs = made.check, made.inputs
-    data: dict[str, Any] = {
-        "customer": str(check.customer),
-        "product": check.product,
-        "currency": check.currency,
-        "amount": check.amount,
-        "term_days": check.term_days,
-        "terms": _terms(check.terms),
-        "request_to_borrow": check.id is not None,
-        "offer_id": None if check.offer_id is None else str(check.offer_id),
-        "as_of": utc_text(check.as_of or inputs.now),
-        "as_of_past": check.as_of is not None,
-        "facts": facts_data(inputs.facts),
-        "facts_version": inputs.facts.version,
-        **_assessment(made.assessment),
-        **_decision(made.decision),
-    }
-    if check.network is not None:
-        data["network"] = check.network
-    if inputs.facts.ledger_through is not Through.LEDGER:
-        data["ledger_through"] = str(inputs.facts.ledger_through)
+    check, inputs, assessment, decision = made.check, made.inputs, made.assessment, made.decision
+    through = inputs.facts.ledger_through
+    data = DecisionData(
+        amount=check.amount,
+        as_of=utc_text(check.as_of or inputs.now),
+        as_of_past=check.as_of is not None,
+        band=assessment.band,
+        caps=assessment.caps,
+        currency=check.currency.value,
+        customer=check.customer,
+        exposure=assessment.exposure,
+        exposure_cap=assessment.exposure_cap,
+        facts=facts_data(inputs.facts),
+        facts_version=inputs.facts.version,
+        headroom=assessment.headroom,
+        ledger_through=msgspec.UNSET if through is Through.LEDGER else through.value,
+        limit=decision.limit,
+        network=msgspec.UNSET if check.network is None else check.network,
+        offer_id=check.offer_id,
+        outcome=decision.outcome,
+        points=assessment.points,
+        policy=PolicyData(assessment.policy_hash, assessment.policy, assessment.policy_version),
+        price=_price(decision.price),
+        product=check.product,
+        reasons=decision.reasons,
+        request_to_borrow=check.id is not None,
+        rules=assessment.rules,
+        score=assessment.score,
+        term_days=check.term_days,
+        terms=None if check.terms is None else TermsData(check.terms.fee, check.terms.term_days),
+    )
     aggregate = Aggregate("decision", made.decision_id, 1)
     return outbox_row(check.tenant, "DecisionMade", aggregate, inputs.now, check.actor, check.trace, data)
 
@@ -105,60 +118,22 @@ def customer_block_lifted(
     return outbox_row(tenant, "CustomerBlockLifted", aggregate, now, actor, trace, data)
 
 
-def facts_data(facts: Facts) -> dict[str, Any]:
+def facts_data(facts: Facts) -> dict[str, FactData]:
     """Each fact with its value, who says so, and as of when. A source that said nothing has no facts here."""
-    return {
-        name: {"value": facts.values[name], "source": str(spec.source), "as_of": utc_text(facts.as_of[spec.source])}
-        for name, spec in FACTS.items()
-        if name in facts.values and spec.source in facts.as_of
-    }
+    values = facts.values
+    spoke = {source: (utc_text(at), source.value) for source, at in facts.as_of.items()}
+    known = ((name, source) for name, source in _SOURCES if source in spoke and name in values)
+    return {name: FactData(*spoke[source], values[name]) for name, source in known}
 
 
-def _assessment(assessment: Assessment) -> dict[str, Any]:
-    return {
-        "policy": {
-            "name": assessment.policy,
-            "version": assessment.policy_version,
-            "hash": assessment.policy_hash,
-        },
-        "rules": {rule: str(state) for rule, state in assessment.rules.items()},
-        "points": assessment.points,
-        "score": assessment.score,
-        "band": assessment.band,
-        "caps": assessment.caps,
-        "exposure_cap": assessment.exposure_cap,
-        "exposure": assessment.exposure,
-        "headroom": assessment.headroom,
-    }
-
-
-def _decision(decision: Decision) -> dict[str, Any]:
-    return {
-        "outcome": str(decision.outcome),
-        "limit": decision.limit,
-        "price": _price(decision.price),
-        "reasons": list(decision.reasons),
-    }
-
-
-def _price(price: Price | None) -> dict[str, int] | None:
+def _price(price: Price | None) -> PriceData | None:
     if price is None:
         return None
-    return {
-        "principal": price.principal,
-        "fee": price.fee,
-        "total_due": price.total_due,
-        "rate_bps": price.rate_bps,
-        "term_days": price.term_days,
-    }
-
-
-def _terms(terms: Terms | None) -> dict[str, int] | None:
-    return None if terms is None else {"fee": terms.fee, "term_days": terms.term_days}
+    return PriceData(price.fee, price.principal, price.rate_bps, price.term_days, price.total_due)
 
 
 def outbox_row(
-    tenant: int, type_: str, aggregate: Aggregate, now: datetime, actor: str, trace: str, data: dict[str, Any]
+    tenant: int, type_: str, aggregate: Aggregate, now: datetime, actor: str, trace: str, data: dict[str, Any] | Shaped
 ) -> OutboxRow:
     """An event with an id of its own."""
     event = Event(

@@ -9,9 +9,9 @@ Only plain questions are answered from memory, without a round trip, or from the
 about one customer and product that are asked meanwhile wait for the first of them: it is computed and recorded once.
 
 Round trips of a batch: three reads on one connection; where the ledger is asked, one call for each tenant and currency
-and one write before and after it at most; at the same time, one read of the keys that are not in memory; then BEGIN,
-decisions, events, COMMIT. No database connection is held while the ledger is asked. A batch is bounded by `BATCH_MAX`,
-and by what arrives while a slot is taken.
+and one write before and after it at most; at the same time, one read of the keys that are not in memory; then decisions
+and events, by one statement. No database connection is held while the ledger is asked. A batch is bounded by
+`BATCH_MAX`, and by what arrives while a slot is taken.
 
 Nothing is locked: a decision is a new row, and two checks with one id meet at its primary key. The first to commit is
 the answer to both. A check that is refused (no such customer or product, another currency) was not decided: nothing is
@@ -58,7 +58,6 @@ from amana.infra import clock, deadline
 from amana.infra.bisecting import bisecting
 from amana.infra.collector import Collector
 from amana.infra.http import UpstreamUnavailable
-from amana.infra.outbox import append
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
 from amana.vault.vault import Vault
 
@@ -200,7 +199,7 @@ class Flow:
             open_ = {at: check for at, check in enumerate(checks) if at not in results}
             projected = asking.projected(open_, customers, now)
             asked = {at: check for at, check in open_.items() if at not in projected}
-            moves = await asking.note_moves(connection, asked, customers)
+            noted = await asking.note_moves(connection, asked, customers)
         decidable = {_whom(check): customers[_whom(check)] for check in open_.values()}
         found, opened = await asyncio.gather(
             asking.ask(self.ledger, asked, customers), open_births(self.vault, decidable)
@@ -214,7 +213,7 @@ class Flow:
             for check in [checks[at]]
         ]
         results |= dict(
-            zip(standings, await self._record(made, partial(asking.keep, found=found, moves=moves)), strict=True)
+            zip(standings, await self._record(made, partial(asking.keep, found=found, noted=noted)), strict=True)
         )
         return [results[at] for at in range(len(checks))]
 
@@ -233,11 +232,8 @@ class Flow:
         deadline.point_of_no_return()
         async with reading(self.pool) as connection:
             await keep(connection)
-            async with connection.transaction():
-                stored = await store.insert_decisions(connection, list(first.values()))
-                fresh = [first[_key(item)] is item and _key(item) in stored for item in made]
-                rows = [decision_made(item) for item, is_fresh in zip(made, fresh, strict=True) if is_fresh]
-                await append(connection, rows)
+            stored = await store.record_decisions(connection, [(item, decision_made(item)) for item in first.values()])
+            fresh = [first[_key(item)] is item and _key(item) in stored for item in made]
             late = [_key(item) for item, is_fresh in zip(made, fresh, strict=True) if not is_fresh]
             known = await store.find_decisions(connection, late) if late else {}
             used = await self._policies_of(connection, known)

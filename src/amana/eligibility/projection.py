@@ -43,7 +43,8 @@ class StandingKey(NamedTuple):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A row. Stale where `as_of` is None, whatever else it says; `moves` grows as events concern it."""
+    """A row. Stale where `as_of` is None, whatever else it says; `moves` grows as events concern it. `given_up`: how
+    many letters of the stream had been given up before the ledger was asked, as far as the watermark knew."""
 
     customer: UUID
     currency: str
@@ -60,20 +61,25 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     first_loan_on: date | None
     last_closed_on: date | None
     open_due_on: date | None
+    given_up: int = 0
 
     def standing(self) -> CustomerStanding | None:
         """What the ledger said; None where the row is stale."""
         if self.as_of is None:
             return None
-        told = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("currency", "moves")}
-        return CustomerStanding(**told, lasts=True)
+        return CustomerStanding(**{name: getattr(self, name) for name in _TOLD}, lasts=True)
+
+
+_TOLD = tuple(name for name in Row.__struct_fields__ if name not in ("currency", "moves", "given_up"))
 
 
 class Watermark(NamedTuple):
-    """Everything that the ledger had committed before `ledger_at`, by its clock, is here; that is `lag` ago."""
+    """Everything that the ledger had committed before `ledger_at`, by its clock, is here; that is `lag` ago. But for
+    the letters that a person gave up on the way, `given_up` by number: nobody knows whom they concerned."""
 
     ledger_at: datetime
     lag: timedelta
+    given_up: int = 0
 
 
 class Projection(NamedTuple):

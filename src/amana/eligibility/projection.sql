@@ -22,40 +22,43 @@ FROM ledger_standings
 JOIN unnest($1::integer[], $2::uuid[]) AS accounts (tenant, control) USING (tenant, control);
 
 -- name: claim_standings
--- Stale rows of customers who have none, before the ledger is asked about them; those that were made come back.
-INSERT INTO ledger_standings (tenant, customer, currency, control)
-SELECT tenant, customer, currency, control
-FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::uuid[]) AS new (tenant, customer, currency, control)
+-- Stale rows of customers who have none, before the ledger is asked about them; those that were made come back. Their
+-- moves begin where no other row ever did. Nobody waits for the disk: a row that a crash takes away was filled by
+-- nobody after it, and one that is made in its place has other moves.
+INSERT INTO ledger_standings (tenant, customer, currency, control, moves)
+SELECT tenant, customer, currency, control, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::uuid[]) AS new (tenant, customer, currency, control),
+     set_config('synchronous_commit', 'off', true)
 ORDER BY tenant, customer, currency
 ON CONFLICT DO NOTHING
-RETURNING tenant, customer, currency;
+RETURNING tenant, customer, currency, moves;
 
 -- name: fill_standings
 -- Keep what the ledger said, where no event moved it since before it was asked ($4). A row that somebody has in
--- hands is passed over: then it is made stale, or filled.
+-- hands is passed over: then it is made stale, or filled. Nobody waits for the disk: after a crash it is stale again.
 WITH told AS (
     SELECT *
     FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[], $7::bigint[],
                 $8::bigint[], $9::bigint[], $10::integer[], $11::integer[], $12::bigint[], $13::bigint[], $14::date[],
-                $15::date[], $16::date[])
+                $15::date[], $16::date[], $17::bigint[])
         AS t (tenant, customer, currency, moves, as_of, exposure, loans_total, loans_open, loans_closed,
               worst_days_past_due, current_days_past_due, largest_principal_repaid, repaid_total, first_loan_on,
-              last_closed_on, open_due_on)
+              last_closed_on, open_due_on, given_up)
 ), free AS (
-    SELECT s.tenant, s.customer, s.currency
-    FROM ledger_standings AS s
-    JOIN told USING (tenant, customer, currency)
+    SELECT told.*
+    FROM told
+    JOIN ledger_standings AS s USING (tenant, customer, currency)
+    CROSS JOIN set_config('synchronous_commit', 'off', true)
     WHERE s.moves = told.moves AND (s.as_of IS NULL OR s.as_of < told.as_of)
     FOR UPDATE OF s SKIP LOCKED
 )
 UPDATE ledger_standings AS s
 SET (as_of, exposure, loans_total, loans_open, loans_closed, worst_days_past_due, current_days_past_due,
-     largest_principal_repaid, repaid_total, first_loan_on, last_closed_on, open_due_on)
-  = (told.as_of, told.exposure, told.loans_total, told.loans_open, told.loans_closed, told.worst_days_past_due,
-     told.current_days_past_due, told.largest_principal_repaid, told.repaid_total, told.first_loan_on,
-     told.last_closed_on, told.open_due_on)
+     largest_principal_repaid, repaid_total, first_loan_on, last_closed_on, open_due_on, given_up)
+  = (free.as_of, free.exposure, free.loans_total, free.loans_open, free.loans_closed, free.worst_days_past_due,
+     free.current_days_past_due, free.largest_principal_repaid, free.repaid_total, free.first_loan_on,
+     free.last_closed_on, free.open_due_on, free.given_up)
 FROM free
-JOIN told USING (tenant, customer, currency)
 WHERE s.tenant = free.tenant AND s.customer = free.customer AND s.currency = free.currency;
 
 -- name: clock
@@ -79,17 +82,22 @@ RETURNING s.tenant, s.customer, s.currency;
 SELECT clock_timestamp() AS at, below FROM consumer_progress WHERE consumer = $1 AND stream = $2;
 
 -- name: advance_watermark
--- Once everything up to the end ($3) is taken, and no letter of the stream was left unhandled or given up, what was
--- committed before that look is here. No row comes back until then. The watermark never goes back.
-INSERT INTO ledger_watermark AS w (stream, position, proven_at, ledger_at)
-SELECT progress.stream, $3::bigint, $4::timestamptz, $5::timestamptz
+-- Once everything up to the end ($3) is taken, and no letter of the stream is left unhandled, what was committed before
+-- that look is here; with how many letters were given up on the way. No row comes back until then. The watermark never
+-- goes back.
+INSERT INTO ledger_watermark AS w (stream, position, proven_at, ledger_at, given_up)
+SELECT progress.stream, $3::bigint, $4::timestamptz, $5::timestamptz, letters.given_up
 FROM consumer_progress AS progress
-WHERE progress.consumer = $1 AND progress.stream = $2 AND progress.below > $3
-  AND NOT EXISTS (SELECT FROM consumer_letters AS letter
-                  WHERE letter.consumer = $1 AND letter.stream = $2 AND letter.state <> 'done')
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE letter.state = 'discarded') AS given_up,
+           count(*) FILTER (WHERE letter.state NOT IN ('done', 'discarded')) AS open
+    FROM consumer_letters AS letter
+    WHERE letter.consumer = $1 AND letter.stream = $2
+) AS letters
+WHERE progress.consumer = $1 AND progress.stream = $2 AND progress.below > $3 AND letters.open = 0
 ON CONFLICT (stream) DO UPDATE
     SET position = greatest(w.position, excluded.position), proven_at = greatest(w.proven_at, excluded.proven_at),
-        ledger_at = greatest(w.ledger_at, excluded.ledger_at)
+        ledger_at = greatest(w.ledger_at, excluded.ledger_at), given_up = greatest(w.given_up, excluded.given_up)
 RETURNING clock_timestamp() - proven_at AS lag;
 
 -- name: lag

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from amana.domain.account import exposure_account_id
 from amana.domain.facts import CustomerStanding
@@ -15,15 +16,22 @@ from amana.infra.sql import load_queries
 
 SQL = load_queries("amana.eligibility", "projection.sql")
 
-_VALUES = tuple(name for name in Row.__struct_fields__ if name not in ("customer", "currency", "moves"))
+_VALUES = tuple(name for name in Row.__struct_fields__ if name not in ("customer", "currency", "moves", "given_up"))
 _rows = msgspec.json.Decoder(tuple[Row, ...])
 
 
+class Noted(NamedTuple):
+    """What was so before the ledger was asked: the `moves` of the row, and how many letters had been given up."""
+
+    moves: int
+    given_up: int
+
+
 class Told(NamedTuple):
-    """What the ledger said of a customer, and the `moves` that the row had before it was asked."""
+    """What the ledger said of a customer, and what was `noted` before it was asked."""
 
     key: StandingKey
-    moves: int
+    noted: Noted
     standing: CustomerStanding
 
 
@@ -35,11 +43,15 @@ class Before(NamedTuple):
 
 
 def projection_of(row: Record) -> Projection:
-    """The projection of a person, from the columns that are read with the customer's record."""
+    """The projection of a person, from the columns that are read with the customer's record. A row from before a letter
+    was given up is stale: the letter may have concerned it."""
     if row["ledger_at"] is None:
         return Projection()
+    watermark = Watermark(row["ledger_at"], row["ledger_lag"], row["ledger_given_up"])
     rows = () if row["standings"] is None else _rows.decode(row["standings"])
-    return Projection(rows, Watermark(row["ledger_at"], row["ledger_lag"]))
+    if any(one.given_up != watermark.given_up for one in rows):
+        rows = tuple(one if one.given_up == watermark.given_up else replace(one, as_of=None) for one in rows)
+    return Projection(rows, watermark)
 
 
 async def make_stale(connection: Connection, named: Collection[Key], accounts: Collection[Key]) -> None:
@@ -52,17 +64,21 @@ async def find_owners(connection: Connection, accounts: Collection[Key]) -> set[
     return {tuple(row) for row in await connection.fetch(SQL["find_owners"], *_pairs(accounts))}
 
 
-async def claim(connection: Connection, keys: Collection[StandingKey]) -> set[StandingKey]:
-    """Makes stale rows where there are none; those that were made."""
+async def claim(connection: Connection, keys: Collection[StandingKey]) -> dict[StandingKey, int]:
+    """Makes stale rows where there are none; those that were made, with their moves."""
     columns = zip(*((*key, exposure_account_id(key.customer, key.currency)) for key in keys), strict=True)
     rows = await connection.fetch(SQL["claim_standings"], *(list(column) for column in columns))
-    return {StandingKey(*row) for row in rows}
+    return {StandingKey(tenant, customer, currency): moves for tenant, customer, currency, moves in rows}
 
 
 async def fill(connection: Connection, told: Sequence[Told]) -> None:
     """Keeps what the ledger said, where nothing moved since before it was asked."""
     columns = zip(
-        *((*one.key, one.moves, *(getattr(one.standing, name) for name in _VALUES)) for one in told), strict=True
+        *(
+            (*one.key, one.noted.moves, *(getattr(one.standing, name) for name in _VALUES), one.noted.given_up)
+            for one in told
+        ),
+        strict=True,
     )
     await connection.execute(SQL["fill_standings"], *(list(column) for column in columns))
 

@@ -32,21 +32,32 @@ CROSS JOIN LATERAL (
 LEFT JOIN decision_standings s ON s.tenant = offer.tenant AND s.decision_id = offer.decision_id
 WHERE offer.tenant = $1 AND offer.decision_id = $2 AND offer.expires_at IS NOT NULL;
 
--- name: insert_decisions
--- Records decisions in one write; an id that is taken is passed over, and does not come back.
-INSERT INTO decisions (tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of,
-                       to_borrow, offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision,
-                       decided_at, expires_at, asked_by)
-SELECT tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of,
-       to_borrow, offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision,
-       statement_timestamp(),
-       CASE WHEN to_borrow AND outcome = 'approve' THEN statement_timestamp() + make_interval(secs => offer_ttl_s) END,
-       asked_by
-FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::integer[], $8::bigint[],
-            $9::timestamptz[], $10::boolean[], $11::uuid[], $12::text[], $13::integer[], $14::text[], $15::bytea[],
-            $16::bytea[], $17::bytea[], $18::integer[], $19::text[])
-     AS made (tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of, to_borrow,
-              offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision, offer_ttl_s, asked_by)
-ORDER BY tenant, decision_id
-ON CONFLICT (tenant, decision_id) DO NOTHING
-RETURNING tenant, decision_id, decided_at, expires_at;
+-- name: record_decisions
+-- Records decisions, each with its event ($20, $21), in one statement and so in one transaction. An id that is taken is
+-- passed over: it does not come back, and nothing is told of it.
+WITH stored AS (
+    INSERT INTO decisions (tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of,
+                           to_borrow, offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision,
+                           decided_at, expires_at, asked_by)
+    SELECT tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of,
+           to_borrow, offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision,
+           statement_timestamp(),
+           CASE WHEN to_borrow AND outcome = 'approve'
+                THEN statement_timestamp() + make_interval(secs => offer_ttl_s) END,
+           asked_by
+    FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::integer[],
+                $8::bigint[], $9::timestamptz[], $10::boolean[], $11::uuid[], $12::text[], $13::integer[], $14::text[],
+                $15::bytea[], $16::bytea[], $17::bytea[], $18::integer[], $19::text[])
+         AS made (tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of, to_borrow,
+                  offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision, offer_ttl_s, asked_by)
+    ORDER BY tenant, decision_id
+    ON CONFLICT (tenant, decision_id) DO NOTHING
+    RETURNING tenant, decision_id, decided_at, expires_at
+), told AS (
+    INSERT INTO outbox (tenant, event_id, aggregate_id, type, body)
+    SELECT tenant, event_id, decision_id, 'DecisionMade', body
+    FROM stored
+    JOIN unnest($1::integer[], $2::uuid[], $20::uuid[], $21::bytea[]) AS event (tenant, decision_id, event_id, body)
+         USING (tenant, decision_id)
+)
+SELECT tenant, decision_id, decided_at, expires_at FROM stored;

@@ -11,6 +11,7 @@ from amana.domain.money import Currency
 from amana.domain.privacy import Processing
 from amana.domain.review import Standing
 from amana.eligibility.records import Key, Look, Made, Offer, Recorded
+from amana.infra.outbox import OutboxRow
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
 
@@ -65,10 +66,13 @@ def look(row: Record) -> Look:
     )
 
 
-async def insert_decisions(connection: Connection, made: Sequence[Made]) -> dict[Key, tuple[datetime, datetime | None]]:
-    """Records decisions: (decided_at, expires_at) of each; one whose id was taken is not in the answer."""
-    columns = zip(*(_columns(item) for item in made), strict=True)
-    rows = await connection.fetch(SQL["insert_decisions"], *(list(column) for column in columns))
+async def record_decisions(
+    connection: Connection, made: Sequence[tuple[Made, OutboxRow]]
+) -> dict[Key, tuple[datetime, datetime | None]]:
+    """Records decisions, each with the event that tells of it, in one transaction: (decided_at, expires_at) of each;
+    one whose id was taken is not in the answer, and its event is not told. One round trip."""
+    columns = zip(*((*_columns(item), event.event_id, event.body) for item, event in made), strict=True)
+    rows = await connection.fetch(SQL["record_decisions"], *(list(column) for column in columns))
     return {(row["tenant"], row["decision_id"]): (row["decided_at"], row["expires_at"]) for row in rows}
 
 
