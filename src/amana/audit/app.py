@@ -1,13 +1,12 @@
 """Composes the audit service: settings → key and pools → store → loops (consume, pull, seal, publish, watch, index, and
 write who read) → routes.
 
-The loops run beside the routes for as long as the application does. None of them ends on an error: what is away is
-tried again, and what is broken is logged and shown in the metrics while everything else goes on. Without a broker in
-the settings events come from the sources alone.
+The loops (`loops`) run beside the routes for as long as the application does. Without a broker in the settings events
+come from the sources alone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
@@ -16,13 +15,13 @@ from litestar.datastructures import State
 
 from amana.audit import meters
 from amana.audit.accesses import WRITE_EVERY_S, AccessLog
-from amana.audit.arrivals import Arrivals
 from amana.audit.consumer import GROUP, TOPICS, Puller, consume
 from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
 from amana.audit.index_store import Index
 from amana.audit.indexer import Indexer
 from amana.audit.leaf import LOGS, SOURCES
+from amana.audit.loops import Step, Steps, running
 from amana.audit.metrics.http import ROUTES as METRICS_ROUTES
 from amana.audit.metrics.loops import metrics_steps
 from amana.audit.metrics.store import MetricsStore
@@ -37,33 +36,16 @@ from amana.gateway.quota import Quotas
 from amana.gateway.source import Source, url_of
 from amana.gateway.store import KeyStore
 from amana.infra.arrival import Arrival
-from amana.infra.breaker import pause
-from amana.infra.http import HttpClient, UpstreamUnavailable
+from amana.infra.http import HttpClient
 from amana.infra.http_server import serve_as_set
 from amana.infra.kafka import Brokers, Consumer
 from amana.infra.latencies import latencies_told
-from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.settings import Settings
-from amana.infra.telemetry import logger
 
-REST_S = 0.2
-"""Between two checkpoints of a stream, and between two looks for what to index, where leaves keep coming."""
 LOOK_EVERY_S = 1.0
 """The same where none came to this process: another one may have stored some."""
-WOKEN = ("seal", "index")
-"""Loops that leaves wake, by the first word of their names; the second one is the stream."""
 SEARCH_CONNECTIONS = 4
 """Of a pool of its own: a search never waits for a connection that a write has, nor the other way round."""
-AWAY_PAUSE_S = 1.0
-BROKEN_PAUSE_S = 5.0
-STOP_TIMEOUT_S = 10.0
-
-Step = Callable[[], Awaitable[float]]
-"""A bit of a loop's work; gives the seconds to wait before the next."""
-Steps = Callable[[asyncio.Event], dict[str, Step]]
-"""The loops by name, which are to end when the event is set."""
-
-log = logger("amana.audit.app")
 
 
 def build(settings: Settings) -> Litestar:
@@ -75,7 +57,7 @@ def build(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with _opened(settings, app.state, database) as steps, _running(steps, app.state.store.arrivals):
+        async with _opened(settings, app.state, database) as steps, running(steps, app.state.store.arrivals):
             yield
 
     keys, quotas = KeyRing(KeyStore(settings.gateway_database_url)), Quotas.of(settings, "audit")
@@ -192,7 +174,8 @@ def _search_steps(store: Store, index: Index, accesses: AccessLog) -> dict[str, 
 
 def _index_step(indexer: Indexer, store: Store) -> Step:
     async def step() -> float:
-        if await indexer.step():
+        await indexer.step()
+        if indexer.is_behind:
             return 0.0
         async with store.rows() as rows:
             received = await rows.highest_position(indexer.stream) + 1
@@ -200,51 +183,3 @@ def _index_step(indexer: Indexer, store: Store) -> Step:
         return LOOK_EVERY_S
 
     return step
-
-
-@asynccontextmanager
-async def _running(steps: Steps, arrivals: Arrivals) -> AsyncIterator[None]:
-    """Runs the loops around the block; at its end they are asked to stop, and after a while made to."""
-    stop = asyncio.Event()
-    tasks = [
-        asyncio.create_task(_loop(name, step, stop, _bell_of(name, arrivals) or stop), name=name)
-        for name, step in steps(stop).items()
-    ]
-    try:
-        yield
-    finally:
-        stop.set()
-        arrivals.ring_all()
-        _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _bell_of(loop: str, arrivals: Arrivals) -> asyncio.Event | None:
-    """Of a loop that works on the leaves of a stream."""
-    work, _, stream = loop.partition(" ")
-    return arrivals.bell(stream) if work in WOKEN else None
-
-
-async def _loop(name: str, step: Step, stop: asyncio.Event, bell: asyncio.Event) -> None:
-    """Each step after the seconds that the last one gave; or, where that went well, as soon after `REST_S` as the bell
-    rings. What it waits for is said once."""
-    waits = False
-    while not stop.is_set():
-        if bell is not stop:
-            bell.clear()
-        wakes = stop
-        try:
-            pause_s, wakes, waits = await step(), bell, False
-        except (DatabaseUnavailable, UpstreamUnavailable) as error:
-            (log.debug if waits else log.warning)("loop_waits", loop=name, detail=str(error))
-            waits, pause_s = True, AWAY_PAUSE_S
-        except (LogBroken, CustodyError) as error:
-            log.critical("refuses_to_sign", loop=name, detail=str(error))
-            pause_s = BROKEN_PAUSE_S
-        except Exception:
-            log.exception("loop_failed", loop=name)
-            pause_s = BROKEN_PAUSE_S
-        await pause(min(pause_s, REST_S), stop)
-        await pause(pause_s - REST_S, wakes)

@@ -25,6 +25,8 @@ class Indexer:
         self.stream = stream
         self.size = 0
         """How many leaves are indexed, as of the last step."""
+        self.is_behind = False
+        """The last step was full: there are probably more."""
         self._index = index
         self._limit = STEP_LEAVES_MAX
 
@@ -35,6 +37,7 @@ class Indexer:
         """
         start, bodies = await self._read()
         self.size = start
+        self.is_behind = len(bodies) == self._limit
         if not bodies:
             return 0
         built = await asyncio.to_thread(build_postings, self.stream, start, bodies)

@@ -24,7 +24,6 @@ What has been seen of the embedded broker (Tansu 0.6, memory only), and what we 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from typing import NamedTuple
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -42,7 +41,9 @@ from amana.infra.kafka_client import (
     ensure_topics,
 )
 from amana.infra.kafka_groups import coordinates_groups
+from amana.infra.kafka_message import Message, message_of
 from amana.infra.kafka_producer import Producer, Record, Sent
+from amana.infra.pace import Pace
 
 __all__ = [
     "TOPIC_PARTITIONS",
@@ -61,23 +62,13 @@ FETCH_KBYTES_MAX = 16 * 1024
 """What a consumer may hold in memory, fetched but not yet asked for."""
 FETCH_WAIT_MS = 100
 FIRST_WAIT_S = 0.25  # for a first message: how often a quiet consumer looks whether it is to stop
+GATHER_MAX_S = 0.25
 SESSION_TIMEOUT_MS = 10_000
 """How long the partitions of a member that was killed wait for another."""
 REOPEN_FIRST_S = 0.1
 REOPEN_MAX_S = 2.0
 
 log = logging.getLogger("amana.kafka")
-
-
-class Message(NamedTuple):
-    """A message received."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes
-    value: bytes
-    headers: dict[str, bytes]
 
 
 class Consumer:
@@ -109,19 +100,22 @@ class Consumer:
     async def batches(
         self, stop: asyncio.Event, size_max: int = 500, wait_ms: int = 200
     ) -> AsyncGenerator[list[Message], None]:
-        """Batches of 1 to `size_max` messages, each gathered for at most `wait_ms`, until `stop` is set.
+        """Batches of 1 to `size_max` messages, until `stop` is set. Each is gathered for `wait_ms`; longer, but at most
+        `GATHER_MAX_S`, where the one before took long.
 
         A broker that is away is waited for. Call `commit` when a batch's effects are durable, before taking the next.
         """
         backoff = Backoff(REOPEN_FIRST_S, REOPEN_MAX_S)
+        pace = Pace(wait_ms / 1000, max(wait_ms / 1000, GATHER_MAX_S))
         while not stop.is_set():
             try:
-                batch = await self._worker.run(self._next, size_max, wait_ms / 1000)
+                batch = await self._worker.run(self._next, size_max, pace.rest_s())
             except KafkaUnavailable as error:
                 log.info("consumer %s waits: %s", self._group, error)
                 await pause(backoff.next_s(), stop)
                 continue
             backoff.reset()
+            pace.begin()
             if batch:
                 yield batch
 
@@ -148,7 +142,7 @@ class Consumer:
             # Whatever came with the bad news is dropped too: it was not committed and comes again.
             self._discard()
             raise KafkaUnavailable("the connection to the brokers was lost")
-        return [_message(message) for message in received]
+        return [message_of(message) for message in received]
 
     def _open(self) -> confluent_kafka.Consumer:
         partitions, incarnations = describe_topics(self._bootstrap, self._topics)
@@ -224,27 +218,3 @@ class Consumer:
         if self._client is not None:
             self._client.close()
             self._client = None
-
-
-def _message(message: confluent_kafka.Message) -> Message:
-    return Message(
-        message.topic() or "",
-        _known(message.partition()),
-        _known(message.offset()),
-        message.key() or b"",
-        message.value() or b"",
-        {name: value for name, value in _headers(message) if isinstance(value, bytes)},
-    )
-
-
-def _headers(message: confluent_kafka.Message) -> list[tuple[str, str | bytes | None]]:
-    try:
-        headers = message.headers() or []
-    except UnicodeDecodeError:  # a name that is no text: whoever sent it, it was not the relay
-        return []
-    return list(headers.items()) if isinstance(headers, dict) else headers
-
-
-def _known(number: int | None) -> int:
-    assert number is not None, "a message without a place"
-    return number

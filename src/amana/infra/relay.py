@@ -17,6 +17,7 @@ from prometheus_client import Gauge
 from amana.infra.breaker import Backoff, pause
 from amana.infra.kafka import Bootstrap, Brokers
 from amana.infra.lease import LEASE_S, RENEWALS_PER_LEASE, SQL, Lease
+from amana.infra.pace import Pace
 from amana.infra.postgres import DatabaseUnavailable, Pool, open_pool, reading
 from amana.infra.publisher import EVENTS_PER_S_MAX, Publisher
 from amana.infra.sequencer import SEQUENCE_CHUNK_MAX, Sequencer
@@ -26,10 +27,10 @@ SOURCES = ("eligibility", "transactions", "notifications")
 """Schemas with an outbox; the stream of each has the schema's name."""
 CONNECTIONS = 5
 """Per source: lease, sequencer, publisher (its next chunk, and how far it got), gauges."""
-POLL_BUSY_S = 0.02
+POLL_BUSY_S, POLL_BUSY_MAX_S = 0.02, 0.1
 POLL_IDLE_S = 0.2
-"""A step that was not full waits the first before the next, so that steps are few and full under load; after a step
-that found nothing the wait doubles up to the second."""
+"""After a step that was not full a loop rests for the first at least, and for the second at most where steps take long,
+so that they are few and full under load; after a step that found nothing the wait doubles up to the third."""
 LOOK_EVERY_S = 1.0
 """How often a publisher looks for events to publish that nobody told it of."""
 GAUGES_EVERY_S = 2.0
@@ -110,13 +111,14 @@ class Relay:
 
     async def _while_busy(self, step: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:
         """Step after step while there is work; longer and longer waits while there is none or no database."""
-        idle, broken = Backoff(POLL_BUSY_S, POLL_IDLE_S), Backoff()
+        idle, broken, pace = Backoff(POLL_BUSY_S, POLL_IDLE_S), Backoff(), Pace(POLL_BUSY_S, POLL_BUSY_MAX_S)
         while not stop.is_set():
+            pace.begin()
             done = await self._tried(step)
             if done:
                 idle.reset()
                 broken.reset()
-                await asyncio.sleep(0 if done >= FULL_STEP else POLL_BUSY_S)
+                await asyncio.sleep(0 if done >= FULL_STEP else pace.rest_s())
             else:
                 await pause((broken if done is None else idle).next_s(), stop)
 
