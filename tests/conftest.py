@@ -23,6 +23,7 @@ import pytest
 import xdist.scheduler
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from tests.databases import spare_the_disk
 from tests.declared import faults_in
 from tests.kafka.server import ApacheKafka
 
@@ -106,6 +107,8 @@ async def _open(name: str, kafka: ApacheKafka | None, *, servers_only: bool) -> 
         ledger_shards=int(os.environ.get("AMANA_TEST_LEDGER_SHARDS", "1")),
     )
     async with Stack.open(given=given, servers_only=servers_only) as stack:
+        if stack.postgres is not None:
+            spare_the_disk(stack.postgres)
         try:
             yield stack
             undeclared = await faults_in(stack.settings.owner_database_url)
