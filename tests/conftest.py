@@ -1,8 +1,9 @@
 """Fixtures for every test: Hypothesis without surprises, and real servers, started only when a test asks for them.
 
 `stack` (and `settings`, its settings) are migrated databases, a cache and a broker, shared by the whole run: a test
-takes a tenant of its own. `platform` is a second stack with the four services running, for tests over HTTP. When they
-end, every event that any test made the services write there is held to its declaration.
+takes a tenant of its own. `platform` is a second stack with the four services running, for tests over HTTP. Their
+PostgreSQL waits for no disk: crash tests and benches, which need one that does, see to it themselves. When they end,
+every event that any test made the services write there is held to its declaration.
 
 With AMANA_TEST_KAFKA_HOME naming a folder with Apache Kafka's jars, one is started in place of the embedded broker
 (`make test-kafka`). With AMANA_TEST_DATABASE_URL (a role with CREATEDB and CREATEROLE), AMANA_TEST_REDIS_URL or
@@ -23,7 +24,7 @@ import pytest
 import xdist.scheduler
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from tests.databases import spare_the_disk
+from tests.databases import wait_for_disk
 from tests.declared import faults_in
 from tests.kafka.server import ApacheKafka
 
@@ -107,8 +108,7 @@ async def _open(name: str, kafka: ApacheKafka | None, *, servers_only: bool) -> 
         ledger_shards=int(os.environ.get("AMANA_TEST_LEDGER_SHARDS", "1")),
     )
     async with Stack.open(given=given, servers_only=servers_only) as stack:
-        if stack.postgres is not None:
-            spare_the_disk(stack.postgres)
+        await wait_for_disk(stack, wait=False)
         try:
             yield stack
             undeclared = await faults_in(stack.settings.owner_database_url)

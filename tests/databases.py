@@ -1,23 +1,38 @@
-"""What the servers and databases of most tests can do without: they are thrown away, whatever happens to the machine."""
+"""What makes databases cheap that nobody wants to keep."""
 
+import asyncio
 import os
 import signal
 
 import asyncpg
 
-from amana.infra.embedded.postgres import Postgres
 from amana.infra.migrate import MAINTENANCE_DATABASE, database_of, with_database
+from amana.operate.stack import Stack
+
+LOOK_EVERY_S, LOOKS_MAX = 0.01, 500
 
 
-def spare_the_disk(server: Postgres) -> None:
-    """Has PostgreSQL wait for no disk. Not for servers that a test kills or pauses, nor for one that it measures.
+async def wait_for_disk(stack: Stack, wait: bool) -> None:
+    """Has the PostgreSQL of a stack wait for its disk, or not; one that was given by URL is left as it is.
 
-    What was written is still there after any process's death, only not after the machine's.
+    Without, what was written is still there after the death of any process, only not after the machine's. Not for a
+    server that a test kills or measures.
     """
-    assert server.process is not None and server.process.pid is not None
-    with (server.data / "postgresql.auto.conf").open("a") as file:
-        file.write("fsync = off\n")
-    os.kill(server.process.pid, signal.SIGHUP)
+    if stack.postgres is None:
+        return
+    assert stack.postgres.process is not None and stack.postgres.process.pid is not None
+    value = "on" if wait else "off"
+    (stack.postgres.data / "postgresql.auto.conf").write_text(f"fsync = {value}\n")
+    os.kill(stack.postgres.process.pid, signal.SIGHUP)
+    connection = await asyncpg.connect(stack.settings.owner_database_url)
+    try:
+        for _ in range(LOOKS_MAX):
+            if await connection.fetchval("SHOW fsync") == value:
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+    finally:
+        await connection.close()
+    raise AssertionError("PostgreSQL never read its configuration again")
 
 
 async def copy_database(template: str, dsn: str) -> None:

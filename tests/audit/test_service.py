@@ -307,7 +307,9 @@ async def running(log: Settings, client: HttpClient) -> AsyncIterator[Service]:
 
 
 @pytest.fixture(scope="module")
-async def service(settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+async def service(
+    settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
     """For tests that only read."""
     folder = tmp_path_factory.mktemp("service")
     async with settings_of_log(settings, template, folder) as log, HttpClient() as http, running(log, http) as made:
