@@ -48,18 +48,40 @@ hypothesis_settings.load_profile("amana")
 TOGETHER = {
     "tests/e2e/": "platform",
     "tests/tape/test_replay_on_the_platform": "platform",
-    "tests/operate/replay/": "replay",
+    "tests/chaos/test_kills": "kills",
+    "tests/chaos/test_metrics_away": "metrics away",
     "tests/chaos/": "chaos",
+    "tests/operate/replay/": "replay",
 }
 """Beginnings of files whose tests share servers that are costly to run, also while nobody asks them anything."""
 
+LONG = (
+    "platform",
+    "chaos",
+    "kills",
+    "replay",
+    "tests/infra/test_stack.py",
+    "tests/infra/test_up.py",
+    "tests/infra/test_embedded.py",
+    "tests/audit/test_export.py",
+    "tests/audit/test_log.py",
+    "tests/audit/test_leaf.py",
+)
+"""What takes longest, the longest first: it begins first, so that the end of a run is not one process alone."""
+
 
 class ByServers(xdist.scheduler.LoadFileScheduling):  # type: ignore[misc]  # without types
-    """Gives the tests of a file to one process, and those that share costly servers to the same one."""
+    """Gives the tests of a file to one process, and those that share costly servers to the same one; the long first."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
         return next((group for start, group in TOGETHER.items() if file.startswith(start)), file)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        next_long = next((scope for scope in LONG if scope in self.workqueue), None)
+        if next_long is not None:
+            self.workqueue.move_to_end(next_long, last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
