@@ -187,88 +187,36 @@ def _running(data_dir: Path) -> Settings:
     return msgspec.structs.replace(found, **own)
 
 
-def _add_audit(to: typer.Typer) -> None:
-    from amana.operate import audit_commands as audit
-
-    to.add_typer(audit.group(_given, _running), name="audit")
-
-
-def _add_replay(to: typer.Typer) -> None:
-    from amana.operate.replay import commands as replays
-
-    to.command("replay")(replays.command(_given, _running))
-
-
-def _add_bench(to: typer.Typer) -> None:
-    from amana.bench import commands as bench
-
-    to.add_typer(bench.group(_given), name="bench")
-
-
-def _add_eligibility(to: typer.Typer) -> None:
-    from amana.operate import eligibility
-
-    to.add_typer(eligibility.group(_running), name="eligibility")
-
-
-def _add_events(to: typer.Typer) -> None:
-    from amana.operate.streams import commands as streams
-
-    to.add_typer(streams.group(_running), name="events")
-
-
-def _add_transfers(to: typer.Typer) -> None:
-    from amana.operate.imports import commands as imports
-
-    to.add_typer(imports.group(_given), name="transfers")
-
-
-def _add_metrics(to: typer.Typer) -> None:
-    from amana.operate import metrics_commands as metrics
-
-    to.add_typer(metrics.group(_running), name="metrics")
-
-
-def _add_policy(to: typer.Typer) -> None:
-    from amana.operate import policy_commands as policies
-
-    to.add_typer(policies.group(_given), name="policy")
-
-
-def _add_privacy(to: typer.Typer) -> None:
-    from amana.operate.privacy import commands as privacy
-
-    to.add_typer(privacy.group(_running), name="privacy")
-
-
-def _add_tenant(to: typer.Typer) -> None:
-    from amana.operate import access_commands as access
-
-    to.add_typer(access.tenants(_running), name="tenant")
-
-
-def _add_key(to: typer.Typer) -> None:
-    from amana.operate import access_commands as access
-
-    to.add_typer(access.keys(_running), name="key")
-
-
 LATER += [
-    Late("audit", "The audit log: look things up, verify it, export it.", _add_audit),
+    Late("audit", "The audit log: look things up, verify it, export it.", "operate.audit_commands", (_given, _running)),
     Late(
         "replay",
         "Rebuild what stands from the log alone, and compare it with the live tables; or tell one thing's story.",
-        _add_replay,
+        "operate.replay.commands",
+        (_given, _running),
+        "command",
     ),
-    Late("bench", "Measure, on real servers where it needs any, and check the result.", _add_bench),
-    Late("eligibility", "Decisions: many at once, and whether cached ones are true.", _add_eligibility),
-    Late("events", "Events: watch them, see who lags, redrive what failed.", _add_events),
-    Late("transfers", "Transfers in bulk.", _add_transfers),
-    Late("metrics", "What happened, and how long it took, over time.", _add_metrics),
-    Late("policy", "Policies: documents that say who may borrow how much at what price.", _add_policy),
-    Late("privacy", "Personal data: copies, erasures, and the keys that protect it.", _add_privacy),
-    Late("tenant", "Lenders.", _add_tenant),
-    Late("key", "API keys.", _add_key),
+    Late("bench", "Measure, on real servers where it needs any, and check the result.", "bench.commands", (_given,)),
+    Late(
+        "eligibility", "Decisions: many at once, and whether cached ones are true.", "operate.eligibility", (_running,)
+    ),
+    Late("events", "Events: watch them, see who lags, redrive what failed.", "operate.streams.commands", (_running,)),
+    Late("transfers", "Transfers in bulk.", "operate.imports.commands", (_given,)),
+    Late("metrics", "What happened, and how long it took, over time.", "operate.metrics_commands", (_running,)),
+    Late(
+        "policy",
+        "Policies: documents that say who may borrow how much at what price.",
+        "operate.policy_commands",
+        (_given,),
+    ),
+    Late(
+        "privacy",
+        "Personal data: copies, erasures, and the keys that protect it.",
+        "operate.privacy.commands",
+        (_running,),
+    ),
+    Late("tenant", "Lenders.", "operate.access_commands", (_running,), "tenants"),
+    Late("key", "API keys.", "operate.access_commands", (_running,), "keys"),
 ]
 
 if __name__ == "__main__":

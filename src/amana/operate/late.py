@@ -1,6 +1,7 @@
 """Commands that are imported once somebody asks for them: the list of all commands needs their sentences alone."""
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import typer
@@ -9,11 +10,13 @@ from typer.main import get_group
 
 
 class Late(NamedTuple):
-    """A command or a group of them. `add` imports it, and adds it under `name` to the application that it is given."""
+    """A command or a group of them: what `maker` of `module` (without `amana.`) makes of what is `given`."""
 
     name: str
     told: str
-    add: Callable[[typer.Typer], None]
+    module: str
+    given: tuple[Callable[..., Any], ...]
+    maker: str = "group"
 
 
 class LateCommand(TyperCommand):
@@ -25,9 +28,14 @@ class LateCommand(TyperCommand):
 
     def loaded(self) -> Any:
         """The real one."""
+        name, _, module, given, maker = self._late
+        made = getattr(import_module(f"amana.{module}"), maker)(*given)
         within = typer.Typer()
-        self._late.add(within)
-        return get_group(within).commands[self._late.name]
+        if isinstance(made, typer.Typer):
+            within.add_typer(made, name=name)
+        else:
+            within.command(name)(made)
+        return get_group(within).commands[name]
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Of the real one: parsing, help and the work are all its own from here on."""
