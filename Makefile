@@ -28,8 +28,9 @@ bench: $(STAMP)  ## Measure transfers on real servers: about 8 minutes, the mach
 	@mkdir -p .amana
 	@$(BIN)/amana bench transfers --report .amana/bench-transfers.json
 
+# Where that variable is set, each process would compile every test anew, each time.
 test: $(STAMP)  ## Run every test, on real servers, in three processes (TESTERS=1: in one)
-	@$(BIN)/python -m pytest -n $(or $(TESTERS),3) --dist loadfile
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(or $(TESTERS),3) --dist loadfile
 
 test-shards: $(STAMP)  ## Run the tests over HTTP again, on eight ledger shards
 	@AMANA_TEST_LEDGER_SHARDS=8 $(BIN)/python -m pytest tests/e2e tests/tape/test_replay_on_the_platform.py

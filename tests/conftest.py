@@ -1,8 +1,9 @@
 """Fixtures for every test: Hypothesis without surprises, and real servers, started only when a test asks for them.
 
 `stack` (and `settings`, its settings) are migrated databases, a cache and a broker, shared by the whole run: a test
-takes a tenant of its own. `platform` is a second stack with the four services running, for tests over HTTP. When they
-end, every event that any test made the services write there is held to its declaration.
+takes a tenant of its own. `platform` is a second stack with the four services running, for tests over HTTP. Their
+PostgreSQL waits for no disk: crash tests and benches, which need one that does, see to it themselves. When they end,
+every event that any test made the services write there is held to its declaration.
 
 With AMANA_TEST_KAFKA_HOME naming a folder with Apache Kafka's jars, one is started in place of the embedded broker
 (`make test-kafka`). With AMANA_TEST_DATABASE_URL (a role with CREATEDB and CREATEROLE), AMANA_TEST_REDIS_URL or
@@ -23,6 +24,7 @@ import pytest
 import xdist.scheduler
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from tests.databases import wait_for_disk
 from tests.declared import faults_in
 from tests.kafka.server import ApacheKafka
 
@@ -46,18 +48,40 @@ hypothesis_settings.load_profile("amana")
 TOGETHER = {
     "tests/e2e/": "platform",
     "tests/tape/test_replay_on_the_platform": "platform",
-    "tests/operate/replay/": "replay",
+    "tests/chaos/test_kills": "kills",
+    "tests/chaos/test_metrics_away": "metrics away",
     "tests/chaos/": "chaos",
+    "tests/operate/replay/": "replay",
 }
 """Beginnings of files whose tests share servers that are costly to run, also while nobody asks them anything."""
 
+LONG = (
+    "platform",
+    "chaos",
+    "kills",
+    "replay",
+    "tests/infra/test_stack.py",
+    "tests/infra/test_up.py",
+    "tests/infra/test_embedded.py",
+    "tests/audit/test_export.py",
+    "tests/audit/test_log.py",
+    "tests/audit/test_leaf.py",
+)
+"""What takes longest, the longest first: it begins first, so that the end of a run is not one process alone."""
+
 
 class ByServers(xdist.scheduler.LoadFileScheduling):  # type: ignore[misc]  # without types
-    """Gives the tests of a file to one process, and those that share costly servers to the same one."""
+    """Gives the tests of a file to one process, and those that share costly servers to the same one; the long first."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
         return next((group for start, group in TOGETHER.items() if file.startswith(start)), file)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        next_long = next((scope for scope in LONG if scope in self.workqueue), None)
+        if next_long is not None:
+            self.workqueue.move_to_end(next_long, last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
@@ -106,6 +130,7 @@ async def _open(name: str, kafka: ApacheKafka | None, *, servers_only: bool) -> 
         ledger_shards=int(os.environ.get("AMANA_TEST_LEDGER_SHARDS", "1")),
     )
     async with Stack.open(given=given, servers_only=servers_only) as stack:
+        await wait_for_disk(stack, wait=False)
         try:
             yield stack
             undeclared = await faults_in(stack.settings.owner_database_url)

@@ -1,27 +1,19 @@
-"""The command line. Thin: what the commands do lives in `operate`, `tape` and the services."""
+"""The command line. Thin: what the commands do lives in `operate`, `tape` and the services.
+
+Light to import: each command imports what it needs, and a group of commands is imported when one of them is asked for.
+"""
 
 import os
 from enum import StrEnum
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-import uvloop
 
-from amana.bench import commands as bench
 from amana.infra.settings import Settings, SettingsError, check_kafka, load_settings
-from amana.operate import access_commands as access
-from amana.operate import audit_commands as audit
-from amana.operate import eligibility
-from amana.operate import metrics_commands as metrics
-from amana.operate import policy_commands as policies
-from amana.operate.imports import commands as imports
-from amana.operate.privacy import commands as privacy
-from amana.operate.replay import commands as replays
-from amana.operate.streams import commands as streams
+from amana.operate.late import Late, group_with
 from amana.operate.terminal import (
     DATA_DIR,
     EXIT_CANNOT,
@@ -36,7 +28,8 @@ from amana.operate.terminal import (
     say,
 )
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+LATER: list[Late] = []
+app = typer.Typer(no_args_is_help=True, add_completion=False, cls=group_with(LATER))
 tape = typer.Typer(no_args_is_help=True, help="Loan tapes: check a lender's own book and play it through the platform.")
 app.add_typer(tape, name="tape")
 
@@ -53,6 +46,8 @@ Folder = Annotated[
 
 def _version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         say(f"amana {version('amana')}")
         raise typer.Exit
 
@@ -82,6 +77,8 @@ def up(
     port_base: Annotated[int, typer.Option(help="First of the ports to use.", min=1024, max=65_000)] = PORT_BASE,
 ) -> None:
     """Start everything here and keep it running until Ctrl-C. The data stays for the next time."""
+    import uvloop
+
     from amana.operate.stack import Ports
     from amana.operate.up import run_up
 
@@ -96,12 +93,14 @@ def demo(
     """Run the main job on real servers started for it, prove the result, and stop."""
     from amana.operate.demo import run_demo
 
-    finish(run(run_demo(console, borrowers)), report)
+    finish(run(run_demo(console(), borrowers)), report)
 
 
 @app.command()
 def serve(service: Service) -> None:
     """Run one service from the AMANA_* settings until SIGTERM."""
+    import uvloop
+
     from amana.infra.telemetry import configure_logging
 
     settings = _given()
@@ -144,7 +143,7 @@ def tape_import(folder: Folder, mapping: Mapping = None, report: Report = None) 
     from amana.tape.mapping import TapeError
 
     try:
-        _, checked = check_tape(console, folder, mapping)
+        _, checked = check_tape(console(), folder, mapping)
     except TapeError as error:
         cannot(str(error), error)
     finish((checked.to_json(), True), report)
@@ -161,7 +160,7 @@ def tape_replay(
     """Play a tape through the platform in the order it happened, and prove the result."""
     from amana.operate.tapes import run_replay
 
-    finish(run(run_replay(console, folder, mapping, data_dir, _given(), concurrency)), report)
+    finish(run(run_replay(console(), folder, mapping, data_dir, _given(), concurrency)), report)
 
 
 def main() -> None:
@@ -191,17 +190,37 @@ def _running(data_dir: Path) -> Settings:
     return msgspec.structs.replace(found, **own)
 
 
-app.add_typer(audit.group(_given, _running), name="audit")
-app.command("replay")(replays.command(_given, _running))
-app.add_typer(bench.group(_given), name="bench")
-app.add_typer(eligibility.group(_running), name="eligibility")
-app.add_typer(streams.group(_running), name="events")
-app.add_typer(imports.group(_given), name="transfers")
-app.add_typer(metrics.group(_running), name="metrics")
-app.add_typer(policies.group(_given), name="policy")
-app.add_typer(privacy.group(_running), name="privacy")
-app.add_typer(access.tenants(_running), name="tenant")
-app.add_typer(access.keys(_running), name="key")
+LATER += [
+    Late("audit", "The audit log: look things up, verify it, export it.", "operate.audit_commands", (_given, _running)),
+    Late(
+        "replay",
+        "Rebuild what stands from the log alone, and compare it with the live tables; or tell one thing's story.",
+        "operate.replay.commands",
+        (_given, _running),
+        "command",
+    ),
+    Late("bench", "Measure, on real servers where it needs any, and check the result.", "bench.commands", (_given,)),
+    Late(
+        "eligibility", "Decisions: many at once, and whether cached ones are true.", "operate.eligibility", (_running,)
+    ),
+    Late("events", "Events: watch them, see who lags, redrive what failed.", "operate.streams.commands", (_running,)),
+    Late("transfers", "Transfers in bulk.", "operate.imports.commands", (_given,)),
+    Late("metrics", "What happened, and how long it took, over time.", "operate.metrics_commands", (_running,)),
+    Late(
+        "policy",
+        "Policies: documents that say who may borrow how much at what price.",
+        "operate.policy_commands",
+        (_given,),
+    ),
+    Late(
+        "privacy",
+        "Personal data: copies, erasures, and the keys that protect it.",
+        "operate.privacy.commands",
+        (_running,),
+    ),
+    Late("tenant", "Lenders.", "operate.access_commands", (_running,), "tenants"),
+    Late("key", "API keys.", "operate.access_commands", (_running,), "keys"),
+]
 
 if __name__ == "__main__":
     main()

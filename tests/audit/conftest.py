@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.audit.logs import Log
 from tests.audit.metrics_database import FORMS, MetricsDatabase, has_timescale, open_metrics
+from tests.databases import copy_database
 
 from amana.audit.store import Store
 from amana.infra.migrate import drop_database, ensure_database, load_migrations, with_database
@@ -31,15 +33,26 @@ def new_key_file(folder: Path) -> Path:
     return file
 
 
-@pytest.fixture
-async def log_settings(settings: Settings, tmp_path: Path) -> AsyncIterator[Settings]:
-    """The settings of the run, with an audit database and key file of this test."""
-    name = f"amana_audit_test_{uuid4().hex}"
-    owner = with_database(settings.owner_audit_database_url, name)
-    key_file = new_key_file(tmp_path / "audit")
+@pytest.fixture(scope="session")
+async def template(settings: Settings) -> AsyncIterator[str]:
+    """The DSN of an audit database that only migrations have touched, to be copied."""
+    owner = with_database(settings.owner_audit_database_url, f"amana_audit_template_{uuid4().hex}")
     await ensure_database(owner)
     try:
         await _migrate_audit(owner)
+        yield owner
+    finally:
+        await _drop(owner)
+
+
+@asynccontextmanager
+async def settings_of_log(settings: Settings, template: str, folder: Path) -> AsyncIterator[Settings]:
+    """The settings of the run, with an audit database and key file that nobody else has."""
+    name = f"amana_audit_test_{uuid4().hex}"
+    owner = with_database(settings.owner_audit_database_url, name)
+    key_file = new_key_file(folder / "audit")
+    await copy_database(template, owner)
+    try:
         yield msgspec.structs.replace(
             settings,
             owner_audit_database_url=owner,
@@ -50,6 +63,13 @@ async def log_settings(settings: Settings, tmp_path: Path) -> AsyncIterator[Sett
         )
     finally:
         await _drop(owner)
+
+
+@pytest.fixture
+async def log_settings(settings: Settings, template: str, tmp_path: Path) -> AsyncIterator[Settings]:
+    """Of a log that is this test's own."""
+    async with settings_of_log(settings, template, tmp_path) as made:
+        yield made
 
 
 async def _drop(owner: str) -> None:
@@ -84,10 +104,20 @@ async def log(log_settings: Settings) -> AsyncIterator[Log]:
         await pool.close()
 
 
+@pytest.fixture(scope="session")
+async def plain_template(settings: Settings) -> AsyncIterator[str]:
+    """The DSN of a metrics database that only migrations have touched, to be copied; TimescaleDB's can't be."""
+    async with open_metrics(settings, "plain") as made:
+        await made.owner.close()
+        yield made.settings.owner_metrics_database_url
+
+
 @pytest.fixture(params=FORMS)
-async def metrics(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[MetricsDatabase]:
+async def metrics(
+    settings: Settings, plain_template: str, request: pytest.FixtureRequest
+) -> AsyncIterator[MetricsDatabase]:
     """A metrics database of this test, plain and, wherever the server has the extension, TimescaleDB's."""
     if request.param == "timescale" and not await has_timescale(settings):
         pytest.skip("this PostgreSQL has no TimescaleDB")
-    async with open_metrics(settings, request.param) as database:
+    async with open_metrics(settings, request.param, plain_template if request.param == "plain" else "") as database:
         yield database

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
+from tests.databases import copy_database
 
 from amana.audit.metrics.store import MetricsStore, Span
 from amana.audit.metrics.trail import TrailRow, amount_band
@@ -110,21 +111,21 @@ def moved(at: datetime, amount: int, product: str = "", kind: str = "posted") ->
 
 
 @asynccontextmanager
-async def open_metrics(settings: Settings, form: str) -> AsyncIterator[MetricsDatabase]:
-    """A migrated database in this form."""
+async def open_metrics(settings: Settings, form: str, template: str = "") -> AsyncIterator[MetricsDatabase]:
+    """A migrated database in this form: a copy of the one that `template` names, if it names one."""
     name = f"amana_metrics_test_{uuid4().hex}"
     made = msgspec.structs.replace(
         settings,
         owner_metrics_database_url=with_database(settings.owner_metrics_database_url, name),
         metrics_database_url=with_database(settings.metrics_database_url, name),
     )
-    await ensure_database(made.owner_metrics_database_url)
+    if template:
+        await copy_database(template, made.owner_metrics_database_url)
+    else:
+        await ensure_database(made.owner_metrics_database_url)
+        await _migrate(made, form)
     owner = await asyncpg.connect(made.owner_metrics_database_url)
     try:
-        asked = "&" if "?" in made.owner_metrics_database_url else "?"
-        url = made.owner_metrics_database_url + (f"{asked}amana.metrics_form=plain" if form == "plain" else "")
-        await migrate_metrics(msgspec.structs.replace(made, owner_metrics_database_url=url))
-        await owner.reload_schema_state()
         assert await owner.fetchval("SELECT timescale.form()") == form
         database = MetricsDatabase(form, made, owner)
         yield database
@@ -132,6 +133,12 @@ async def open_metrics(settings: Settings, form: str) -> AsyncIterator[MetricsDa
     finally:
         await owner.close()
         await dropped(made.owner_metrics_database_url)
+
+
+async def _migrate(made: Settings, form: str) -> None:
+    asked = "&" if "?" in made.owner_metrics_database_url else "?"
+    url = made.owner_metrics_database_url + (f"{asked}amana.metrics_form=plain" if form == "plain" else "")
+    await migrate_metrics(msgspec.structs.replace(made, owner_metrics_database_url=url))
 
 
 async def dropped(dsn: str) -> None:

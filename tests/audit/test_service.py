@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.audit.conftest import settings_of_log
 
 from amana.audit import app as audit_app
 from amana.audit.app import build
@@ -302,31 +303,32 @@ async def opened_store(service: Service) -> AsyncIterator[Store]:
 COUNTS = {"eligibility": 20, "transactions": 400}
 
 
-@pytest.fixture
-async def service(log_settings: Settings, client: HttpClient) -> AsyncIterator[Service]:
-    owner = log_settings.owner_database_url
-    run = uuid5(NAMES, log_settings.audit_database_url)
+@asynccontextmanager
+async def running(log: Settings, client: HttpClient) -> AsyncIterator[Service]:
+    """The service on a log, once all that its sources have is sealed and indexed."""
+    owner = log.owner_database_url
+    run = uuid5(NAMES, log.audit_database_url)
     tenants = [await provision.create_tenant(owner, f"audit-{run}-{name}", "Audit") for name in ("one", "other")]
     async with source("eligibility") as eligibility, source("transactions") as transactions:
         for from_ in (eligibility, transactions):
             from_.bodies = [body(from_.stream, at, tenants[at % 10 == 9]) for at in range(COUNTS[from_.stream])]
         settings = msgspec.structs.replace(
-            log_settings,
+            log,
             eligibility_url=eligibility.url,
             transactions_url=transactions.url,
             internal_key=INTERNAL_KEY,
             kafka_bootstrap="",  # its topics belong to everybody; the consumer has a test with a topic of its own
-            gateway_database_url=log_settings.gateway_database_url or owner,
+            gateway_database_url=log.gateway_database_url or owner,
         )
         async with serving(build(settings)) as url:
             made = Service(url, settings, client)
             made.tenant, made.tenants = tenants[0], tenants
-            made.internal_key = log_settings.internal_key
+            made.internal_key = log.internal_key
             made.key = await provision.create_key(owner, tenants[0], ["audit:read"])
             made.other_key = await provision.create_key(owner, tenants[1], ["audit:read"])
 
             async def all_sealed() -> bool:
-                streams = (await made.ok("streams", log_settings.internal_key))["streams"]
+                streams = (await made.ok("streams", log.internal_key))["streams"]
                 return all(
                     stream["sealed_size"] == stream["indexed_size"] == COUNTS.get(stream["stream"], 0)
                     for stream in streams
@@ -334,6 +336,23 @@ async def service(log_settings: Settings, client: HttpClient) -> AsyncIterator[S
 
             await until(all_sealed)
             yield made
+
+
+@pytest.fixture(scope="module")
+async def service(
+    settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """For tests that only read."""
+    folder = tmp_path_factory.mktemp("service")
+    async with settings_of_log(settings, template, folder) as log, HttpClient() as http, running(log, http) as made:
+        yield made
+
+
+@pytest.fixture
+async def own_service(log_settings: Settings, client: HttpClient) -> AsyncIterator[Service]:
+    """For a test that changes what is in the log, or beside it."""
+    async with running(log_settings, client) as made:
+        yield made
 
 
 async def test_events_are_sealed_and_anyone_with_the_key_can_check_a_proof(service: Service) -> None:
@@ -464,54 +483,54 @@ async def test_what_is_no_tile_of_the_log_or_no_size_of_it_is_a_problem(service:
     assert found[f"{proof}?tree_size=401"][1]["errors"][0]["pointer"] == "?tree_size"
 
 
-async def test_each_stream_tells_how_whole_it_is_and_what_was_wrong(service: Service) -> None:
-    key = service.internal_key
-    async with opened_store(service) as store:
-        forged, twice = body("eligibility", 3, 77), body("eligibility", 5, service.tenant)
+async def test_each_stream_tells_how_whole_it_is_and_what_was_wrong(own_service: Service) -> None:
+    key = own_service.internal_key
+    async with opened_store(own_service) as store:
+        forged, twice = body("eligibility", 3, 77), body("eligibility", 5, own_service.tenant)
         await take(store, "eligibility", [(3, forged), (4, b"nonsense"), (22, twice), (3, forged)])
         await take(store, "eligibility", [(3, forged)])
 
-    (status,) = [each for each in (await service.ok("streams", key))["streams"] if each["stream"] == "eligibility"]
+    (status,) = [each for each in (await own_service.ok("streams", key))["streams"] if each["stream"] == "eligibility"]
     assert (status["first_missing"], status["missing"], status["received"], status["sealed_size"]) == (20, 2, 22, 20)
     assert status["refusing"] is None
     assert status["irregularities"] == {"conflict": 1, "doubled": 1, "malformed": 1, "refetched": 0, "pruned": 0}
-    listed = (await service.ok("streams/eligibility/irregularities", key))["irregularities"]
+    listed = (await own_service.ok("streams/eligibility/irregularities", key))["irregularities"]
     told = {each["kind"]: (each["position"], each["detail"], each["times"]) for each in listed}
     assert told["conflict"] == (3, "came again with other bytes", 2)
     assert told["doubled"] == (22, "the same event is at eligibility/5 too", 1)
     assert told["malformed"][0] == 4
-    assert (await service.get("streams/eligibility/irregularities"))[0] == 403
+    assert (await own_service.get("streams/eligibility/irregularities"))[0] == 403
 
 
-async def test_a_sealer_that_refuses_says_why(service: Service) -> None:
-    key = service.internal_key
+async def test_a_sealer_that_refuses_says_why(own_service: Service) -> None:
+    key = own_service.internal_key
     stranger = Signer("amana.test/audit/eligibility", Ed25519PrivateKey.generate())
-    folder = checkpoint_folder(Path(service.settings.audit_key_file))
+    folder = checkpoint_folder(Path(own_service.settings.audit_key_file))
     CheckpointFile(folder, "eligibility").append(stranger.sign(21, bytes(32)))
 
     async def refuses() -> bool:
-        streams = {each["stream"]: each["refusing"] for each in (await service.ok("streams", key))["streams"]}
+        streams = {each["stream"]: each["refusing"] for each in (await own_service.ok("streams", key))["streams"]}
         return streams["transactions"] is None and "not signed by a key of ours" in (streams["eligibility"] or "")
 
     await until(refuses)
-    _, _, metrics = await service.raw("../../metrics")
+    _, _, metrics = await own_service.raw("../../metrics")
     assert 'amana_audit_refusing{stream="eligibility"} 1.0' in metrics.decode()
 
 
-async def test_a_key_that_is_replaced_is_told_with_the_one_before_it(service: Service) -> None:
-    before = {key["stream"]: key["verifier_key"] for key in (await service.ok("key"))["keys"]}
-    custody = Custody.of(service.settings)
+async def test_a_key_that_is_replaced_is_told_with_the_one_before_it(own_service: Service) -> None:
+    before = {key["stream"]: key["verifier_key"] for key in (await own_service.ok("key"))["keys"]}
+    custody = Custody.of(own_service.settings)
     rotate_key(custody, datetime(2026, 3, 1, tzinfo=UTC))
     (reads_signed,) = custody.keys("accesses").until.values()
     signed_until = {**COUNTS, "notifications": 0, "accesses": reads_signed}
-    answer = await service.ok("key")
+    answer = await own_service.ok("key")
     assert {key["stream"] for key in answer["keys"]} == signed_until.keys()
     for key in answer["keys"]:
         stream = key["stream"]
         assert key["verifier_key"] != before[stream]
         assert key["replaced"] == [{"verifier_key": before[stream], "signed_until": signed_until[stream]}]
     assert len(answer["rotations"]) == 1
-    newest = await service.ok("checkpoints/latest?stream=transactions")  # signed before
+    newest = await own_service.ok("checkpoints/latest?stream=transactions")  # signed before
     assert newest["verifier_key"] == before["transactions"]
 
 

@@ -12,6 +12,7 @@ from typer.main import get_command
 from amana.cli import app
 from amana.domain.reasons import Reason
 from amana.infra.settings import Settings
+from amana.operate.late import LateCommand
 
 DOCUMENTS = sorted({file for pattern in PROSE for file in ROOT.glob(pattern)})
 EACH = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
@@ -75,7 +76,8 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
 def commands() -> Iterator[str]:
     """`up`, `tape import`, ...: what `amana` can be told to do."""
     for name, command in getattr(get_command(app), "commands", {}).items():
-        yield from (f"{name} {inner}" for inner in command.commands) if hasattr(command, "commands") else (name,)
+        real = command.loaded() if isinstance(command, LateCommand) else command
+        yield from (f"{name} {inner}" for inner in real.commands) if hasattr(real, "commands") else (name,)
 
 
 def prefixes(command: str) -> Iterator[str]:

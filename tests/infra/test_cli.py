@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -12,9 +14,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from amana.cli import app
+from amana.cli import LATER, app
 from amana.gateway.provision import ALL_SCOPES
 from amana.infra.settings import Settings
+from amana.operate.late import Late, LateCommand
 from amana.operate.terminal import finish
 
 Amana = Callable[..., Result]
@@ -172,6 +175,24 @@ def test_a_tape_s_folder_must_exist(amana: Amana, tmp_path: Path) -> None:
 
 def test_the_version_is_said(amana: Amana) -> None:
     assert amana("--version").stdout == f"amana {version('amana')}\n"
+
+
+LIGHT = """
+import sys
+import amana.cli
+print(sorted({"asyncio", "asyncpg", "aiohttp", "litestar", "polars", "rich", "amana.operate.stack"} & set(sys.modules)))
+"""
+
+
+def test_the_command_line_alone_loads_no_driver_no_loop_and_no_console() -> None:
+    loaded = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("late", LATER, ids=lambda late: late.name)
+def test_what_is_said_of_a_command_before_it_is_loaded_is_what_it_says_of_itself(amana: Amana, late: Late) -> None:
+    assert LateCommand(late).loaded().help.partition("\n\n")[0] == late.told
+    assert amana(late.name, "--help").exit_code == 0
 
 
 def test_a_report_on_a_full_disk_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

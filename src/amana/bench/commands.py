@@ -56,7 +56,7 @@ def transfers(
 
     _require_known(only, PATHS)
     options = Options(seconds=seconds, runs=runs, accounts=accounts, seed=seed, only=tuple(only or ()))
-    finish(run(run_transfers(console, context.obj(), options)), report)
+    finish(run(run_transfers(console(), context.obj(), options)), report)
 
 
 @bench.command()
@@ -74,7 +74,7 @@ def growth(
     from amana.bench.growth import Options, run_growth
 
     options = Options(to=to, seconds=seconds, runs=runs, accounts=accounts, seed=seed)
-    finish(run(run_growth(console, context.obj(), options, keep)), report)
+    finish(run(run_growth(console(), context.obj(), options, keep)), report)
 
 
 @bench.command()
@@ -93,7 +93,7 @@ def eligibility(
 
     _require_known(only, PATHS)
     options = Options(seconds=seconds, runs=runs, customers=customers, seed=seed, only=tuple(only or ()))
-    finish(run(run_eligibility(console, context.obj(), options)), report)
+    finish(run(run_eligibility(console(), context.obj(), options)), report)
 
 
 @bench.command("search")
@@ -110,7 +110,7 @@ def search(
     from amana.bench.audit_queries import Options, run_audit_queries
 
     options = Options(events=events, rate=rate, seconds=seconds, runs=runs, seed=seed)
-    finish(run(run_audit_queries(console, context.obj(), options)), report)
+    finish(run(run_audit_queries(console(), context.obj(), options)), report)
 
 
 @bench.command()
@@ -128,7 +128,7 @@ def events(
 
     _require_known(only, PATHS)
     options = Options(seconds=seconds, runs=runs, events=events, seed=seed, only=tuple(only or ()))
-    finish(run(run_events(console, context.obj(), options)), report)
+    finish(run(run_events(console(), context.obj(), options)), report)
 
 
 @bench.command()
@@ -144,7 +144,7 @@ def platform(
     from amana.bench.platform import Options, run_platform
 
     options = Options(seconds=seconds, trial_s=trial_s, accounts=accounts, seed=seed)
-    finish(run(run_platform(console, context.obj(), options)), report)
+    finish(run(run_platform(console(), context.obj(), options)), report)
 
 
 @bench.command()
@@ -158,7 +158,7 @@ def policy(
     """One decision and tables of them (P6, P7), beside zen-engine on an equal table. Needs no server."""
     from amana.bench.policy import Options, run_policy
 
-    finish(run_policy(console, Options(seconds=seconds, runs=runs, rows=rows, seed=seed)), report)
+    finish(run_policy(console(), Options(seconds=seconds, runs=runs, rows=rows, seed=seed)), report)
 
 
 @bench.command()
@@ -179,7 +179,7 @@ def audit(
     _require_known(only, PATHS)
     configure_logging("bench", QUIET)  # what seals runs in this process
     options = Options(leaves=leaves, runs=runs, seed=seed)
-    finish(run(run_audit(console, context.obj(), options, tuple(only or ()))), report)
+    finish(run(run_audit(console(), context.obj(), options, tuple(only or ()))), report)
 
 
 def _require_known(only: list[str] | None, paths: tuple[str, ...]) -> None:

@@ -10,7 +10,6 @@ import typer
 
 from amana.infra.settings import Settings
 from amana.operate import audit_reads
-from amana.operate.leaves_bar import LeavesBar
 from amana.operate.terminal import (
     DATA_DIR,
     EXIT_CANNOT,
@@ -122,6 +121,7 @@ def _keys(settings: Callable[[Path], Settings]) -> typer.Typer:
 
 def _verify_running(settings: Settings, checkpoints: list[Path]) -> "VerifyReport":
     from amana.audit.verify import run_verify
+    from amana.operate.leaves_bar import LeavesBar
 
     with _explained(), LeavesBar("verified") as bar:
         return run(run_verify(settings, checkpoints=checkpoints, progress=bar.at))
@@ -129,6 +129,7 @@ def _verify_running(settings: Settings, checkpoints: list[Path]) -> "VerifyRepor
 
 def _verify_export(directory: Path, keys: list[str], checkpoints: list[Path]) -> "VerifyReport":
     from amana.audit.offline import verify_export
+    from amana.operate.leaves_bar import LeavesBar
 
     with _explained(), LeavesBar("verified") as bar:
         return run(verify_export(directory, keys, checkpoints, bar.at))
@@ -141,6 +142,7 @@ def _verified(report: "VerifyReport") -> tuple[dict[str, Any], bool]:
 
 def _export(settings: Settings, directory: Path) -> "Exported":
     from amana.audit.export import LeafMissing, run_export
+    from amana.operate.leaves_bar import LeavesBar
 
     try:
         with _explained(), LeavesBar("exported") as bar:

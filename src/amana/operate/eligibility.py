@@ -36,7 +36,7 @@ def group(running: Callable[[Path], Settings]) -> typer.Typer:
         from amana.operate.validating import run_validate
 
         try:
-            finish(run(run_validate(console, running(data_dir), sample)), report)
+            finish(run(run_validate(console(), running(data_dir), sample)), report)
         except UpstreamUnavailable as error:
             cannot(f"cached answers can't be validated: {error}", error)
 

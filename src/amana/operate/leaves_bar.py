@@ -27,8 +27,8 @@ class LeavesBar:
         self._progress = Progress(
             *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
             *(TimeElapsedColumn(), TimeRemainingColumn()),
-            console=console,
-            disable=not console.is_terminal,
+            console=console(),
+            disable=not console().is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
         self._tenths: dict[str, int] = {}
@@ -48,6 +48,6 @@ class LeavesBar:
             self._tasks[stream] = self._progress.add_task(f"{stream}, leaves {self._done}", total=total)
         self._progress.update(self._tasks[stream], completed=done, total=total)
         tenths = done * 10 // total
-        if not console.is_terminal and total >= SPOKEN_FROM_LEAVES and tenths > self._tenths.get(stream, 0):
+        if not console().is_terminal and total >= SPOKEN_FROM_LEAVES and tenths > self._tenths.get(stream, 0):
             self._tenths[stream] = tenths
             say(f"  {stream}: {tenths * 10} % {self._done}")

@@ -1,37 +1,54 @@
 """What every command shares: running its work, saying what came of it, and the exit codes.
 
-Light to import: `amana --help` loads no driver.
+Light to import: `amana --help` loads no driver, no event loop and no console.
 """
 
 import sys
 from collections.abc import Coroutine
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 import typer
-import uvloop
-from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXIT_NOT_OK, EXIT_CANNOT, EXIT_INTERRUPTED = 1, 2, 130
 DATA_DIR = Path(".amana")
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the stack keeps its data.")]
 T = TypeVar("T")
 
-console = Console(highlight=False, emoji=False)
+
+@cache
+def console() -> "Console":
+    """Where everything is told but what went wrong."""
+    from rich.console import Console
+
+    return Console(highlight=False, emoji=False)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs `work`; what a person at the keyboard can mend is said in one line, with exit code 2."""
-    from amana.operate.stack import STACK_ERRORS
-    from amana.tape.mapping import TapeError
+    import uvloop
 
     try:
         return uvloop.run(work)
-    except (*STACK_ERRORS, TapeError) as error:
-        cannot(str(error), error)
     except KeyboardInterrupt as error:
         raise typer.Exit(EXIT_INTERRUPTED) from error
+    except Exception as error:
+        if isinstance(error, _mendable()):
+            cannot(str(error), error)
+        raise
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    """What has a message for the person at the keyboard. Imported only when something was raised."""
+    from amana.operate.stack import STACK_ERRORS
+    from amana.tape.mapping import TapeError
+
+    return (*STACK_ERRORS, TapeError)
 
 
 def run_lines(work: Coroutine[Any, Any, list[str]]) -> None:
@@ -82,7 +99,7 @@ def folder_place(folder: Path) -> Path:
 
 def say(line: str) -> None:
     """One plain line, never wrapped: keys and commands are copied from here."""
-    console.print(line, markup=False, soft_wrap=True)
+    console().print(line, markup=False, soft_wrap=True)
 
 
 def complain(line: str) -> None:

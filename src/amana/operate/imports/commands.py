@@ -57,7 +57,7 @@ def group(given: Callable[[], Settings]) -> typer.Typer:
         url = url.rstrip("/") or settings.transactions_url
         options = Options(file, url, settings.api_key, format_, import_id, state, in_flight, strict)
         try:
-            finish(check_file(console, options) if dry_run else run(run_import(console, options)), report)
+            finish(check_file(console(), options) if dry_run else run(run_import(console(), options)), report)
         except (CannotImport, OSError) as error:
             cannot(str(error), error)
 

@@ -47,7 +47,7 @@ def command(running: Callable[[Path], Settings]) -> Callable[..., None]:
         place = out or Path(f"{product}.offers.csv")
         options = Options(tenant, product, place, network, limit, warm_per_second if warm else 0)
         try:
-            finish(run(run_prequalify(console, running(data_dir), options)), report)
+            finish(run(run_prequalify(console(), running(data_dir), options)), report)
         except UpstreamUnavailable as error:
             cannot(f"the ledger can't be asked how customers stand: {error}; nothing was written", error)
         except (CannotPrequalify, OSError) as error:

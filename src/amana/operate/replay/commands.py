@@ -102,7 +102,7 @@ async def _work(settings: Settings, options: Any, subjects: list[UUID]) -> tuple
     from amana.operate.replay.run import replay, tell_story
     from amana.operate.replay.telling import Telling, tell
 
-    telling = Telling(console)
+    telling = Telling(console())
     if subjects:
         lines = [line for subject in subjects for line in await tell_story(settings, options, subject, telling)]
         for line in lines:
@@ -110,7 +110,7 @@ async def _work(settings: Settings, options: Any, subjects: list[UUID]) -> tuple
         say(f"{len(lines):,} events")
         return {"events": [msgspec.to_builtins(line._asdict()) for line in lines]}, bool(lines)
     result = await replay(settings, options, telling)
-    tell(console, result)
+    tell(console(), result)
     return msgspec.to_builtins(result) | {"ok": result.ok}, result.ok
 
 
