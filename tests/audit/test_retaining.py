@@ -21,11 +21,12 @@ from amana.audit.custody import Custody
 from amana.audit.export import run_export
 from amana.audit.findings import Kind, VerifyReport
 from amana.audit.flow import receive
+from amana.audit.held import HeldBack
 from amana.audit.index_store import Index
 from amana.audit.leaf import ACCESSES
 from amana.audit.merkle import verify_consistency
 from amana.audit.offline import verify_export
-from amana.audit.retaining import Bodies, HeldBack, drop_bodies, plan_bodies
+from amana.audit.retaining import Bodies, drop_bodies, plan_bodies
 from amana.audit.sealer import Sealer
 from amana.audit.tree import root_at
 from amana.cli import app

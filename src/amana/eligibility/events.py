@@ -158,11 +158,18 @@ def _terms(terms: Terms | None) -> dict[str, int] | None:
 
 
 def outbox_row(
-    tenant: int, type_: str, aggregate: Aggregate, now: datetime, actor: str, trace: str, data: dict[str, Any]
+    tenant: int,
+    type_: str,
+    aggregate: Aggregate,
+    now: datetime,
+    actor: str,
+    trace: str,
+    data: dict[str, Any],
+    event_id: UUID | None = None,
 ) -> OutboxRow:
-    """An event with an id of its own."""
+    """An event, with a new id unless one is given."""
     event = Event(
-        event_id=uuid7(clock.unix_ms(), clock.random_74_bits()),
+        event_id=event_id or uuid7(clock.unix_ms(), clock.random_74_bits()),
         tenant=tenant,
         type=type_,
         version=VERSIONS[type_],

@@ -69,7 +69,8 @@ SETTINGS = {
     "privacy_key_file": "The keys that wrap customers' keys. Kept away from every database and its backups.",
     "retention_days": "How long personal data is kept by law after the last decision and loan, and what the audit log "
     "has (five years at least); at most 36525. 5 years.",
-    "legal_hold": "Why no body of the audit log may be dropped now, whatever its retention; empty for no legal hold.",
+    "legal_hold": "Why nothing may be destroyed now, neither a customer nor a body of the audit log; empty for no such "
+    "legal hold on everything.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
     "audit_archive_dir": "A folder, best a write-once mount, for a checkpoint of each stream a minute; empty for none.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
@@ -99,7 +100,9 @@ SCOPES = {
     "notifications:send": "Claim notification requests and report what came of them: a sender's key.",
     "policies:approve": "Approve policies that another key drafted, withdraw and read them.",
     "policies:write": "Draft, withdraw and read policies.",
-    "privacy:read": "Read a customer who is to be erased, take a copy of all that is known of one, see erasures.",
+    "privacy:hold": "Place and release legal holds, which keep customers from being erased.",
+    "privacy:read": "Read a customer who is to be erased, take a copy of all that is known of one, see erasures and "
+    "legal holds.",
     "privacy:write": "Ask for a customer to be erased: it restricts them at once, and nothing undoes it.",
     "tape:import": "Act at a past time: `as_of`, `terms`, `effective_at`, `effective_on`, `imported`.",
     "transfers:force": "Capture a hold after its expiry, limit or no limit, for a reason that the audit log keeps.",

@@ -15,7 +15,7 @@ VERSION_MAX = 1
 NO_EFFECT: frozenset[str] = frozenset(
     (
         *("AuditRead", "BodiesDropped", "CustomerRecordRead", "LedgerRecordRead"),
-        *("CustomerErasurePlanned", "CustomerExported"),
+        *("CustomerErasurePlanned", "CustomerExported", "LegalHoldPlaced", "LegalHoldReleased"),
     )
 )
 """Types of which nothing follows for any row that is rebuilt. Whoever adds an event decides: here, or a fold."""
