@@ -263,7 +263,7 @@ HOLD = LegalHold(
     told_as=id_for("event"),
     told_after=0,
 )
-RELEASED = {"release_reason": "order_lifted", "released_by": "key", "released_for": "obi", "released_at": NOW}
+RELEASED = HOLD._replace(release_reason="order_lifted", released_by="key", released_for="obi", released_at=NOW)
 ERASURE = Erasure(
     tenant=TENANT,
     erasure_id=id_for("erasure"),
@@ -345,7 +345,7 @@ def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None
         customer_erased(ERASURE, 5, NOW),
         customer_exported((TENANT, ada), NOW, "key", ""),
         legal_hold_told(HOLD, ""),
-        legal_hold_told(HOLD._replace(**RELEASED), ""),
+        legal_hold_told(RELEASED, ""),
         *read_rows("CustomerRecordRead", READ),
     ]
     told = [(row.type, json.loads(row.body)["data"]) for row in rows] + policy_life()
