@@ -1,5 +1,5 @@
-"""Composes the audit service: settings → key and pools → store → loops (consume, pull, seal, publish, watch, index, and
-write who read) → routes.
+"""Composes the audit service: settings → key and pools → store → loops (consume, pull, seal, publish, watch, cosign,
+index, write who read) → routes.
 
 The loops run beside the routes for as long as the application does. None of them ends on an error: what is away is
 tried again, and what is broken is logged and shown in the metrics while everything else goes on. Without a broker in
@@ -18,6 +18,7 @@ from amana.audit import meters
 from amana.audit.accesses import WRITE_EVERY_S, AccessLog
 from amana.audit.arrivals import Arrivals
 from amana.audit.consumer import GROUP, TOPICS, Puller, consume
+from amana.audit.cosigning import cosigning_steps
 from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
 from amana.audit.index_store import Index
@@ -67,10 +68,8 @@ log = logger("amana.audit.app")
 
 
 def build(settings: Settings) -> Litestar:
-    """The application; everything that it opens is opened at start and closed at the end.
-
-    Start fails with `CustodyError` without a signing key. The database may come later.
-    """
+    """The application; what it opens is closed at the end. Start fails with `CustodyError` without a signing key. The
+    database may come later."""
     database = Arrival(settings.audit_database_url, "audit")
 
     @asynccontextmanager
@@ -110,10 +109,11 @@ async def _opened(settings: Settings, state: State, database: Arrival) -> AsyncI
         await opened.enter_async_context(latencies_told(settings.metrics_database_url, "audit"))
         state.update(store=store, index=index, accesses=accesses, custody=custody, refusals=refusals, metrics=metrics)
         work = _Work(settings, store, custody, client, witnesses, refusals)
+        cosigning = cosigning_steps(settings, store, custody, client)
 
         def steps(stop: asyncio.Event) -> dict[str, Step]:
             feeding = metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
-            return work.steps(stop) | _search_steps(store, index, accesses) | feeding
+            return work.steps(stop) | _search_steps(store, index, accesses) | cosigning | feeding
 
         yield steps
 

@@ -73,6 +73,7 @@ SETTINGS = {
     "legal hold on everything.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
     "audit_archive_dir": "A folder, best a write-once mount, for a checkpoint of each stream a minute; empty for none.",
+    "audit_witness_file": "Who cosigns checkpoints: a witness's verifier key and URL on each line; empty for nobody.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
     "assessment_ttl_ms": "How old a cached assessment may get and still answer a plain question; at most 60000.",
     "assessments_in_memory": "How many cached assessments one eligibility process holds itself, at most 10000000.",
