@@ -11,10 +11,10 @@ from amana.audit.checkpoint import (
     NoteError,
     Signer,
     VerifierKey,
-    _parts,
     open_note,
     parse_checkpoint,
     parse_verifier_key,
+    split_note,
 )
 
 # A key and a note published with the original implementation of signed notes.
@@ -41,7 +41,7 @@ def test_the_published_note_verifies() -> None:
 
 
 def test_a_note_has_the_form_of_the_standard() -> None:
-    text, signatures = _parts(SIGNER.sign(42, ROOT))
+    text, signatures = split_note(SIGNER.sign(42, ROOT))
     assert text == "amana.test/audit/transactions\n42\nAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"
     assert [(name, payload[:4], len(payload)) for name, payload in signatures] == [
         ("amana.test/audit/transactions", SIGNER.key.key_id(), 4 + 64)

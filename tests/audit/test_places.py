@@ -18,7 +18,7 @@ from amana.audit.key_file import load_key, locked, rotations_file
 from amana.audit.places import CheckpointArchive, CustodyError
 from amana.audit.rotation import rotate_key
 from amana.audit.sealer import LogBroken, Sealer
-from amana.audit.witness import Witness
+from amana.audit.topic import CheckpointTopic
 from amana.infra.kafka import Producer, Record
 from amana.infra.kafka_tail import ensure_kept_topic
 
@@ -155,11 +155,11 @@ async def test_custody_itself_signs_nothing_that_is_not_larger(log: Log) -> None
 # --- the broker's topic
 
 
-async def looked(witness: Witness) -> None:
+async def looked(seen: CheckpointTopic) -> None:
     """Until everything that the topic has was looked at."""
     for _ in range(60):
-        await witness.watch()
-        if witness._looked.is_set():
+        await seen.watch()
+        if seen._looked.is_set():
             return
     raise AssertionError("the topic was never read to its end")
 
@@ -167,7 +167,7 @@ async def looked(witness: Witness) -> None:
 async def test_the_topic_tells_the_next_start_what_was_signed(log: Log) -> None:
     bootstrap, topic = log.settings.kafka_bootstrap, f"amana.audit-test.{uuid4()}"
     await log.sealed(2, 4)
-    one = Witness(bootstrap, STREAM, Custody.of(log.settings), topic)
+    one = CheckpointTopic(bootstrap, STREAM, Custody.of(log.settings), topic)
     await one.publish()
     await one.publish()
     await one.close()
@@ -175,7 +175,7 @@ async def test_the_topic_tells_the_next_start_what_was_signed(log: Log) -> None:
     log.kept.path.unlink()
     await receive(log.store, STREAM, [(at, body(at, amount=1)) for at in range(6)])
     custody = Custody.of(log.settings)
-    other = Witness(bootstrap, STREAM, custody, topic)
+    other = CheckpointTopic(bootstrap, STREAM, custody, topic)
     await looked(other)
     await other.close()
     assert [(kept.place, kept.checkpoint.size) for kept in custody.newest(STREAM)] == [("the broker's topic", 4)]
@@ -192,28 +192,28 @@ async def test_what_others_write_to_the_topic_proves_nothing_and_two_of_ours_tha
     foreign = [b"", b"\xff", SIGNER.sign(9, bytes(32)).encode()]
     await producer.send(topic, [Record(b"", value, []) for value in foreign], 20.0)
     custody = Custody.of(log.settings)
-    witness = Witness(bootstrap, STREAM, custody, topic)
-    await looked(witness)
+    seen = CheckpointTopic(bootstrap, STREAM, custody, topic)
+    await looked(seen)
     assert custody.newest(STREAM) == []
     ours = [log.signer.sign(1, root).encode() for root in (bytes(32), b"1" * 32)]
     await producer.send(topic, [Record(b"", value, []) for value in ours], 20.0)
     await producer.close()
     for _ in range(30):
-        await witness.watch()
+        await seen.watch()
         if custody._forks:
             break
-    await witness.close()
+    await seen.close()
     with pytest.raises(CustodyError, match="two checkpoints of transactions at 1 leaves"):
         custody.newest(STREAM)
 
 
 async def test_without_a_broker_there_is_only_a_meter_that_says_so(log: Log) -> None:
     await log.sealed(1)
-    witness = Witness("127.0.0.1:1", STREAM, Custody.of(log.settings), "absent")
-    assert await witness.publish() > 0
-    assert await witness.watch() > 0
-    await witness.first_look()
-    await witness.close()
+    seen = CheckpointTopic("127.0.0.1:1", STREAM, Custody.of(log.settings), "absent")
+    assert await seen.publish() > 0
+    assert await seen.watch() > 0
+    await seen.first_look()
+    await seen.close()
 
 
 # --- a key that is replaced

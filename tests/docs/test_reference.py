@@ -44,7 +44,13 @@ from amana.eligibility.events import (
 )
 from amana.eligibility.policy_events import Said as PolicySaid
 from amana.eligibility.policy_events import approved, drafted, published, retired, withdrawn
-from amana.eligibility.privacy_events import customer_erased, customer_exported, customer_restricted, erasure_planned
+from amana.eligibility.privacy_events import (
+    customer_erased,
+    customer_exported,
+    customer_restricted,
+    erasure_planned,
+    legal_hold_told,
+)
 from amana.eligibility.records import Block, Check, Made
 from amana.eligibility.reversal_records import Saga
 from amana.eligibility.review_events import all_undone, reviewed, stuck
@@ -57,6 +63,7 @@ from amana.infra.outbox import OutboxRow
 from amana.infra.settings import Settings
 from amana.operate.fact_meanings import FACT_MEANINGS
 from amana.operate.reference import SCOPES, SETTINGS, pages, routes
+from amana.vault.legal_holds import LegalHold
 
 READ = Read(
     Caller(tenant=TENANT, key_id="key", scopes=frozenset(), trace="", request_id=""),
@@ -241,6 +248,23 @@ BLOCK = Block(
 )
 
 
+HOLD = LegalHold(
+    tenant=TENANT,
+    hold_id=id_for("legal hold"),
+    customer=id_for("ada"),
+    reason="dispute",
+    placed_by="key",
+    placed_for="ada",
+    placed_at=NOW,
+    release_reason=None,
+    released_by=None,
+    released_for=None,
+    released_at=None,
+    told=0,
+    told_as=id_for("event"),
+    told_after=0,
+)
+RELEASED = HOLD._replace(release_reason="order_lifted", released_by="key", released_for="obi", released_at=NOW)
 ERASURE = Erasure(
     tenant=TENANT,
     erasure_id=id_for("erasure"),
@@ -321,6 +345,8 @@ def test_the_events_of_eligibility_have_the_fields_that_the_page_lists() -> None
         erasure_planned(ERASURE, NOW),
         customer_erased(ERASURE, 5, NOW),
         customer_exported((TENANT, ada), NOW, "key", ""),
+        legal_hold_told(HOLD, ""),
+        legal_hold_told(RELEASED, ""),
         *read_rows("CustomerRecordRead", READ),
         pruned_row("DeadLettersPruned", {"letters": 2, "settled_days": 90}),
     ]

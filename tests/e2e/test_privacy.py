@@ -10,10 +10,12 @@ import asyncpg
 import msgspec
 from tests.e2e.lenders import Lender
 from tests.ids import near
+from typer.testing import CliRunner
 
 from amana.audit.verify import run_verify
+from amana.cli import app
 from amana.domain.account import wallet_account_id
-from amana.infra.settings import Settings
+from amana.infra.settings import Settings, to_environ
 from amana.operate.privacy.client import PrivacyRefused, export
 from amana.operate.stack import Stack
 
@@ -135,6 +137,28 @@ async def test_a_copy_has_every_page_of_decisions(lender: Lender, platform: Stac
     )
     await connection.close()
     assert told == 1
+
+
+async def test_the_command_line_holds_erases_and_releases(lender: Lender, platform: Stack) -> None:
+    ada, hold = await lender.customer(**IDENTITY), str(uuid4())
+    environ = to_environ(asking(platform, lender))
+
+    async def privacy(*words: str) -> str:
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["privacy", *words], env=environ)
+        assert done.exit_code == 0, done.output
+        return " ".join(done.output.split())
+
+    placed = await privacy("hold", str(ada), "--reason", "dispute", "--by", "ada", "--id", hold)
+    assert f"legal hold {hold} on customer {ada}" in placed
+    assert "a legal hold stands" in await privacy("erase", str(ada), "--reason", "customer_request")
+    assert f"{hold} on customer {ada}" in await privacy("holds")
+    await privacy("release", str(ada), hold, "--reason", "matter_closed", "--by", "obi")
+    assert hold not in await privacy("holds", str(ada))
+    assert "matter_closed" in await privacy("holds", str(ada), "--released")
+    async with asyncio.timeout(SEALED_WITHIN_S):
+        path = f"/v1/customers/{ada}/erasures"
+        while (await lender.must("GET", "eligibility", path))["state"] != "erased":  # noqa: ASYNC110  over HTTP
+            await asyncio.sleep(0.1)
 
 
 async def test_who_is_not_there_has_no_copy(lender: Lender, platform: Stack) -> None:

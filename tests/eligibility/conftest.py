@@ -205,6 +205,14 @@ async def database(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyn
 
 
 @pytest.fixture
+async def owner_of_keys(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """The owner's connection to the vault."""
+    connection = await asyncpg.connect(settings.owner_keys_database_url, server_settings={"search_path": "vault"})
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
 async def eligibility(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     """A connection with the service's own role, seeing its schema."""
     url = settings.eligibility_database_url

@@ -1,5 +1,5 @@
-"""Composes the audit service: settings → key and pools → store → loops (consume, pull, seal, publish, watch, index, and
-write who read) → routes.
+"""Composes the audit service: settings → key and pools → store → loops (consume, pull, seal, publish, watch, cosign,
+index, write who read) → routes.
 
 The loops (`loops`) run beside the routes for as long as the application does. Without a broker in the settings events
 come from the sources alone.
@@ -16,6 +16,7 @@ from litestar.datastructures import State
 from amana.audit import meters
 from amana.audit.accesses import WRITE_EVERY_S, AccessLog
 from amana.audit.consumer import GROUP, TOPICS, Puller, consume
+from amana.audit.cosigning import cosigning_steps
 from amana.audit.custody import Custody
 from amana.audit.http import ROUTES
 from amana.audit.index_store import Index
@@ -29,7 +30,7 @@ from amana.audit.places import CustodyError
 from amana.audit.sealer import STEP_LEAVES_MAX, LogBroken, Sealer
 from amana.audit.store import Store
 from amana.audit.tile_routes import TILE_ROUTES
-from amana.audit.witness import Witness
+from amana.audit.topic import CheckpointTopic
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.quota import Quotas
@@ -49,10 +50,8 @@ SEARCH_CONNECTIONS = 4
 
 
 def build(settings: Settings) -> Litestar:
-    """The application; everything that it opens is opened at start and closed at the end.
-
-    Start fails with `CustodyError` without a signing key. The database may come later.
-    """
+    """The application; what it opens is closed at the end. Start fails with `CustodyError` without a signing key. The
+    database may come later."""
     database = Arrival(settings.audit_database_url, "audit")
 
     @asynccontextmanager
@@ -84,26 +83,27 @@ async def _opened(settings: Settings, state: State, database: Arrival) -> AsyncI
         await opened.enter_async_context(database.awaited(pool))
         store, index, metrics = Store(pool), Index(search_pool), MetricsStore(settings.metrics_database_url)
         opened.push_async_callback(metrics.close)
-        accesses, witnesses, refusals = AccessLog(store), _witnesses(settings, custody), dict[str, str]()
-        for witness in witnesses.values():
-            opened.push_async_callback(witness.close)
+        accesses, topics, refusals = AccessLog(store), _topics(settings, custody), dict[str, str]()
+        for topic in topics.values():
+            opened.push_async_callback(topic.close)
         opened.push_async_callback(accesses.close)
         client = await opened.enter_async_context(HttpClient())
         await opened.enter_async_context(latencies_told(settings.metrics_database_url, "audit"))
         state.update(store=store, index=index, accesses=accesses, custody=custody, refusals=refusals, metrics=metrics)
-        work = _Work(settings, store, custody, client, witnesses, refusals)
+        work = _Work(settings, store, custody, client, topics, refusals)
+        cosigning = cosigning_steps(settings, store, custody, client)
 
         def steps(stop: asyncio.Event) -> dict[str, Step]:
             feeding = metrics_steps(metrics, store, pool) if settings.metrics_database_url else {}
-            return work.steps(stop) | _search_steps(store, index, accesses) | feeding
+            return work.steps(stop) | _search_steps(store, index, accesses) | cosigning | feeding
 
         yield steps
 
 
-def _witnesses(settings: Settings, custody: Custody) -> dict[str, Witness]:
-    """The broker as a witness of each stream; none without a broker."""
+def _topics(settings: Settings, custody: Custody) -> dict[str, CheckpointTopic]:
+    """The topic of each stream at the broker; none without a broker."""
     brokers = Brokers.of(settings)
-    return {stream: Witness(brokers, stream, custody) for stream in LOGS} if brokers.bootstrap else {}
+    return {stream: CheckpointTopic(brokers, stream, custody) for stream in LOGS} if brokers.bootstrap else {}
 
 
 class _Work(NamedTuple):
@@ -113,7 +113,7 @@ class _Work(NamedTuple):
     store: Store
     custody: Custody
     client: HttpClient
-    witnesses: dict[str, Witness]
+    topics: dict[str, CheckpointTopic]
     refusals: dict[str, str]
 
     def steps(self, stop: asyncio.Event) -> dict[str, Step]:
@@ -130,16 +130,16 @@ class _Work(NamedTuple):
             made[f"pull {stream}"] = Puller(source, self.store).pull
         for stream in LOGS:
             made[f"seal {stream}"] = self._seal_step(Sealer(stream, self.store, self.custody))
-        for stream, witness in self.witnesses.items():
-            made[f"publish {stream}"], made[f"watch {stream}"] = witness.publish, witness.watch
+        for stream, topic in self.topics.items():
+            made[f"publish {stream}"], made[f"watch {stream}"] = topic.publish, topic.watch
         return made
 
     def _seal_step(self, sealer: Sealer) -> Step:
-        stream, store, witness = sealer.stream, self.store, self.witnesses.get(sealer.stream)
+        stream, store, topic = sealer.stream, self.store, self.topics.get(sealer.stream)
 
         async def step() -> float:
-            if witness:
-                await witness.first_look()
+            if topic:
+                await topic.first_look()
             try:
                 sealed = await sealer.seal()
             except (LogBroken, CustodyError) as error:

@@ -22,9 +22,9 @@ from amana.audit.merkle import HASH_BYTES
 NOTE_MAX_CHARS = 64 * 1024
 SIGNATURES_MAX = 100
 _ED25519 = b"\x01"
-_KEY_ID_BYTES = 4
+KEY_ID_BYTES = 4
 _SIGNATURE = re.compile(r"— (?P<name>[^\s+]+) (?P<payload>[A-Za-z0-9+/]+={0,2})")
-_NAME = re.compile(r"[^\s+]+")
+KEY_NAME = re.compile(r"[^\s+]+")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _NEVER = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 
@@ -65,7 +65,7 @@ class VerifierKey:
 
     def key_id(self) -> bytes:
         """Four bytes that tell keys apart (C2SP signed-note, "Signatures")."""
-        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_KEY_ID_BYTES]
+        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:KEY_ID_BYTES]
 
     @property
     def label(self) -> str:
@@ -80,7 +80,7 @@ class VerifierKey:
 def parse_verifier_key(text: str) -> VerifierKey:
     """Reads a verifier key string. Raises `NoteError`, also when the id is not that of the key."""
     parts = text.split("+", 2)
-    if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
+    if len(parts) != 3 or not KEY_NAME.fullmatch(parts[0]):
         raise NoteError("a verifier key is name+id+key")
     typed = decode_base64(parts[2])
     if typed[:1] != _ED25519 or len(typed) != 33:
@@ -95,7 +95,7 @@ class Signer:
     """Signs the checkpoints of one log."""
 
     def __init__(self, origin: str, private: Ed25519PrivateKey) -> None:
-        assert _NAME.fullmatch(origin), f"not a key name: {origin!r}"
+        assert KEY_NAME.fullmatch(origin), f"not a key name: {origin!r}"
         self._private = private
         self.key = VerifierKey(origin, private.public_key().public_bytes_raw())
 
@@ -109,13 +109,18 @@ def sign_text(text: str, signers: Iterable[tuple[str, Ed25519PrivateKey]]) -> st
     lines = []
     for name, private in signers:
         key = VerifierKey(name, private.public_key().public_bytes_raw())
-        lines.append(f"— {name} {encode_base64(key.key_id() + private.sign(text.encode()))}\n")
+        lines.append(signature_line(name, key.key_id() + private.sign(text.encode())))
     return f"{text}\n{''.join(lines)}"
+
+
+def signature_line(name: str, payload: bytes) -> str:
+    """The line of a note, with its newline, for a key's id and what it signed."""
+    return f"— {name} {encode_base64(payload)}\n"
 
 
 def signed_by(note: str, key: VerifierKey) -> bool:
     """Whether a note has a signature line of this key, right or wrong. Raises `NoteError` for what is no note."""
-    return bool(_signatures_of(key, _parts(note)[1]))
+    return bool(_signatures_of(key, split_note(note)[1]))
 
 
 def open_text(note: str, key: VerifierKey) -> str:
@@ -123,13 +128,13 @@ def open_text(note: str, key: VerifierKey) -> str:
 
     Signatures of other keys are ignored; one by `key` that does not verify refuses the whole note.
     """
-    text, signatures = _parts(note)
+    text, signatures = split_note(note)
     ours = _signatures_of(key, signatures)
     if not ours:
         raise NoteError(f"not signed by {key.label}")
     for payload in ours:
         try:
-            Ed25519PublicKey.from_public_bytes(key.public).verify(payload[_KEY_ID_BYTES:], text.encode())
+            Ed25519PublicKey.from_public_bytes(key.public).verify(payload[KEY_ID_BYTES:], text.encode())
         except (InvalidSignature, ValueError) as error:
             raise NoteError("the signature is not valid") from error
     return text
@@ -156,8 +161,8 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(lines[0], int(lines[1]), root)
 
 
-def _parts(note: str) -> tuple[str, list[tuple[str, bytes]]]:
-    """The signed text and the (name, payload) of each signature (C2SP signed-note)."""
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """The signed text and the (name, payload) of each signature (C2SP signed-note). Raises `NoteError`."""
     if len(note) > NOTE_MAX_CHARS or _NEVER.search(note) or not note.endswith("\n"):
         raise NoteError("not a signed note")
     text, separator, tail = note.rpartition("\n\n")
@@ -168,7 +173,7 @@ def _parts(note: str) -> tuple[str, list[tuple[str, bytes]]]:
 
 
 def _signatures_of(key: VerifierKey, signatures: Iterable[tuple[str, bytes]]) -> list[bytes]:
-    return [payload for name, payload in signatures if name == key.name and payload[:_KEY_ID_BYTES] == key.key_id()]
+    return [payload for name, payload in signatures if name == key.name and payload[:KEY_ID_BYTES] == key.key_id()]
 
 
 def _signature(line: str) -> tuple[str, bytes]:
@@ -176,7 +181,7 @@ def _signature(line: str) -> tuple[str, bytes]:
     if not found:
         raise NoteError("a signature line is malformed")
     payload = decode_base64(found["payload"])
-    if len(payload) <= _KEY_ID_BYTES:
+    if len(payload) <= KEY_ID_BYTES:
         raise NoteError("a signature is too short")
     return found["name"], payload
 

@@ -4,6 +4,7 @@
       signing.key              whatever the setting names: the private key in use, PEM
       rotations.log            how each key was replaced by the next, signed by both
       checkpoints/<stream>.log every checkpoint
+      checkpoints/cosigned/    the newest checkpoint of each stream that each witness cosigned
 
 Nothing is signed that is not larger than the newest checkpoint in the file; that it extends what every place has is for
 the sealer to see, who asks for `newest` before each signature. The archive and the broker's topic may be away for a
@@ -22,7 +23,7 @@ from amana.audit.checkpoint import Checkpoint, NoteError, Signer
 from amana.audit.key_file import checkpoint_folder, load_key, locked, rotations_file
 from amana.audit.keys import StreamKeys, stream_keys
 from amana.audit.notes import claimed_size, read_notes
-from amana.audit.places import CheckpointArchive, CheckpointFile, CustodyError
+from amana.audit.places import CheckpointArchive, CheckpointFile, CosignedNotes, CustodyError
 from amana.infra.settings import Settings
 from amana.infra.telemetry import logger
 
@@ -174,6 +175,18 @@ class Custody:
         elif checkpoint.size == known.checkpoint.size and checkpoint.root != known.checkpoint.root:
             self._forks[stream] = f"{TOPIC} has two checkpoints of {stream} at {checkpoint.size} leaves"
 
+    def cosigned(self, stream: str) -> list[str]:
+        """The newest note of a stream that each witness cosigned. Raises `CustodyError`."""
+        return self._cosigned(stream).notes()
+
+    def cosigned_by(self, stream: str, key_id: bytes) -> str | None:
+        """The same of one witness. Raises `CustodyError`."""
+        return self._cosigned(stream).of(key_id)
+
+    def keep_cosigned(self, stream: str, key_id: bytes, note: str) -> None:
+        """Keeps a note that a witness cosigned in place of its last one. Raises `CustodyError`."""
+        self._cosigned(stream).keep(key_id, note)
+
     def kept_in_places(self, stream: str) -> list[Iterable[str]]:
         """Every note of the file and of the archive, each in order of size. Reading them may raise `OSError`."""
         archived = [self._archive_of(stream, self._archive).notes()] if self._archive else []
@@ -200,6 +213,9 @@ class Custody:
 
     def _file(self, stream: str) -> CheckpointFile:
         return self._files.setdefault(stream, CheckpointFile(checkpoint_folder(self.key_file), stream))
+
+    def _cosigned(self, stream: str) -> CosignedNotes:
+        return CosignedNotes(checkpoint_folder(self.key_file), stream)
 
     def _archive_of(self, stream: str, folder: Path) -> CheckpointArchive:
         return self._archives.setdefault(stream, CheckpointArchive(folder, stream))

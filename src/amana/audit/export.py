@@ -22,6 +22,7 @@ from amana.audit.notes import claimed_size, read_notes
 from amana.audit.store import Store
 from amana.audit.tile_store import halves
 from amana.audit.tiles import TILE_WIDTH, Tile, levels_of, tiles_of, to_bundle
+from amana.audit.vouching import COSIGNED
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 
@@ -66,7 +67,9 @@ async def run_export(settings: Settings, folder: Path, progress: Progress | None
         exported = Exported({})
         _begin(folder, keys, custody.rotations())
         for stream in LOGS:
+            cosigned = custody.cosigned(stream)  # before the newest checkpoint is read, so that none is beyond it
             await _Stream(Store(pool), stream, folder / stream, exported, progress).run()
+            put(folder / stream / COSIGNED, "".join(f"{note}\n" for note in cosigned).encode())
     finally:
         await pool.close()
     _measure(folder, exported)

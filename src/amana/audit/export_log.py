@@ -4,6 +4,7 @@
     DIRECTORY/rotations               how each key was replaced by the next, signed by both
     DIRECTORY/<stream>/checkpoint     the newest checkpoint
     DIRECTORY/<stream>/checkpoints    every checkpoint, smallest first
+    DIRECTORY/<stream>/cosigned       the newest checkpoint that each witness cosigned
     DIRECTORY/<stream>/dropped        where in `accesses` the event is that says what retention dropped, if it did
     DIRECTORY/<stream>/tile/...       tiles and entry bundles (C2SP tlog-tiles)
 

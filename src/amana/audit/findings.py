@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from amana.audit.dropped import Dropped
 
+AT_MAX = 253_402_300_799
+"""The last second that has a date."""
 Progress = Callable[[str, int, int], None]
 """Told (stream, leaves verified, leaves in all) after every checkpoint."""
 
@@ -21,6 +24,7 @@ class Kind(StrEnum):
     COLUMNS = "columns"
     CHECKPOINT = "checkpoint"
     NODE = "node"
+    COSIGNATURE = "cosignature"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,20 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
+class Witnessed:
+    """A witness vouches for so many leaves: at `at`, in POSIX seconds, they were the most that it had seen."""
+
+    witness: str
+    size: int
+    at: int
+
+    def told(self) -> str:
+        """In words."""
+        at = datetime.fromtimestamp(min(self.at, AT_MAX), UTC)
+        return f"{self.witness} vouches for {self.size:,} leaves at {at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+@dataclass(frozen=True, slots=True)
 class StreamReport:
     """What was found of a stream: leaves and checkpoints that hold, how many are sealed, the root over all, hex, and
     that over the sealed ones. `older` counts the checkpoints kept elsewhere that it was held to.
@@ -76,6 +94,8 @@ class StreamReport:
     fault: Fault | None
     dropped: Dropped | None = None
     """What retention dropped of it, of which the hashes are checked."""
+    witnessed: tuple[Witnessed, ...] = ()
+    """What the witnesses that were asked for vouch for."""
 
     def dropped_told(self) -> str:
         """What was dropped, in words; nothing where nothing was."""
@@ -114,6 +134,7 @@ class VerifyReport:
             for report in self.streams
         ]
         lines += [f"{report.stream}: {report.dropped_told()}" for report in self.streams if report.dropped]
+        lines += [f"{report.stream}: {each.told()}" for report in self.streams for each in report.witnessed]
         faults = [report.fault for report in self.streams if report.fault]
         lines += [f"BAD: {fault.stream}, leaf {fault.position}, {fault.kind}: {fault.detail}" for fault in faults]
         return "\n".join(lines if faults else [*lines, "Nothing is wrong."])

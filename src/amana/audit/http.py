@@ -55,6 +55,7 @@ async def get_latest_checkpoint(caller: Caller, state: State, stream: LogName) -
     """The newest signed checkpoint of a stream."""
     async with state.store.rows() as rows:
         newest = await newest_checkpoint(rows, stream)
+    cosigned = await asyncio.to_thread(state.custody.cosigned, stream)
     asked = {"stream": stream}
     await state.accesses.record(caller, "/v1/audit/checkpoints/latest", asked, 1, at_once=False)
     return CheckpointView(
@@ -64,6 +65,7 @@ async def get_latest_checkpoint(caller: Caller, state: State, stream: LogName) -
         note=newest.note,
         signed_at=newest.signed_at,
         verifier_key=_verifier_key(state, stream, newest.note),
+        cosigned=cosigned,
     )
 
 

@@ -27,6 +27,7 @@ CHECKPOINT_AGE = Gauge(
 UNINDEXED = Gauge("amana_audit_unindexed_leaves", "Leaves received and not yet found by a search.", ("stream",))
 REFUSING = Gauge("amana_audit_refusing", "1 while the sealer refuses to sign what is stored.", ("stream",))
 
+COSIGNED = Gauge("amana_audit_cosigned_leaves", "Leaves that a witness vouches for.", ("stream", "witness"))
 PLACE_AWAY = Gauge(
     "amana_audit_place_away", "1 while a place for checkpoints can't be written or read.", ("stream", "place")
 )

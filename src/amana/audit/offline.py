@@ -8,22 +8,31 @@ the log was cut off, or all of it rewritten by somebody with the key.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from amana.audit.ahead import Workers
 from amana.audit.check import StreamCheck
 from amana.audit.checkpoint import NoteError, VerifierKey, parse_verifier_key
+from amana.audit.cosignature import WitnessKey
 from amana.audit.export_log import ROTATIONS, ExportLog, dropped_in, leaves_at_hand
 from amana.audit.findings import CannotVerify, Fault, Kind, Progress, StreamReport, VerifyReport
 from amana.audit.keys import StreamKeys, stream_keys
 from amana.audit.leaf import ACCESSES, LOGS
 from amana.audit.merkle import EMPTY_ROOT
 from amana.audit.notes import kept_notes, notes_of, read_notes
+from amana.audit.vouching import cosigned_in, held_to, read_witness_keys, vouched_for
 
 
 async def verify_export(
-    folder: Path, keys: Sequence[str], checkpoints: Iterable[Path] = (), progress: Progress | None = None
+    folder: Path,
+    keys: Sequence[str],
+    checkpoints: Iterable[Path] = (),
+    progress: Progress | None = None,
+    *,
+    witnesses: Sequence[str] = (),
 ) -> VerifyReport:
-    """Verifies the export in `folder`. `keys` are verifier keys (`name+id+key`) of any stream of the log.
+    """Verifies the export in `folder`. `keys` are verifier keys (`name+id+key`) of any stream of the log, `witnesses`
+    those of witnesses who must have cosigned a checkpoint of each stream.
 
     Raises `CannotVerify`, and `OSError` when a file can't be read.
     """
@@ -31,9 +40,9 @@ async def verify_export(
         raise CannotVerify(f"{folder} is no export of the log: it has none of the folders {', '.join(LOGS)}")
     origin, trusted = read_keys(keys)
     kept = read_kept(origin, checkpoints)
+    trust = Trust(origin, trusted, read_witness_keys(witnesses))
     reports = [
-        await _verify_stream(folder, origin, stream, trusted, notes_of(kept, f"{origin}/{stream}"), progress)
-        for stream in LOGS
+        await _verify_stream(folder, trust, stream, notes_of(kept, f"{origin}/{stream}"), progress) for stream in LOGS
     ]
     return VerifyReport(tuple(reports))
 
@@ -47,11 +56,19 @@ def read_kept(origin: str, checkpoints: Iterable[Path]) -> list[str]:
     return kept
 
 
+class Trust(NamedTuple):
+    """Whom somebody trusts: the log by its origin and public keys, and witnesses."""
+
+    origin: str
+    keys: Sequence[bytes]
+    witnesses: Sequence[WitnessKey]
+
+
 async def _verify_stream(
-    folder: Path, origin: str, stream: str, trusted: Sequence[bytes], kept: Sequence[str], progress: Progress | None
+    folder: Path, trust: Trust, stream: str, kept: Sequence[str], progress: Progress | None
 ) -> StreamReport:
     try:
-        keys = _keys(folder, origin, stream, trusted)
+        keys = _keys(folder, trust.origin, stream, trust.keys)
     except NoteError as error:
         fault = Fault(stream, 0, Kind.CHECKPOINT, f"the rotations of the keys: {error}")
         return StreamReport(stream, 0, 0, 0, 0, EMPTY_ROOT.hex(), EMPTY_ROOT.hex(), fault)
@@ -59,7 +76,10 @@ async def _verify_stream(
         dropped = dropped_in(folder, stream, ACCESSES)
         log = ExportLog(folder / stream, stream, workers, dropped.below if dropped else 0)
         try:
-            return replace(await StreamCheck(stream, log, keys, [kept], progress).run(), dropped=dropped)
+            vouched = vouched_for(keys, [*cosigned_in(folder / stream), *kept], trust.witnesses)
+            older = [kept, [each.note for each in vouched]]
+            report = replace(await StreamCheck(stream, log, keys, older, progress).run(), dropped=dropped)
+            return held_to(report, vouched, trust.witnesses)
         finally:
             await log.close()
 

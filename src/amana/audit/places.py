@@ -74,6 +74,44 @@ class CheckpointFile:
         return read_notes(self.path) if self.path.exists() else iter(())
 
 
+class CosignedNotes:
+    """The newest note of one stream that each witness cosigned, a file for each, named by the id of its key."""
+
+    def __init__(self, folder: Path, stream: str) -> None:
+        self.folder = folder / "cosigned" / stream
+
+    def keep(self, key_id: bytes, note: str) -> None:
+        """Replaces the note of a witness, durably. Raises `CustodyError`."""
+        file = self.folder / key_id.hex()
+        coming = file.with_suffix(".new")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with coming.open("wb") as stream:
+                stream.write(note.encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+            coming.replace(file)
+            sync_folder(self.folder)
+        except OSError as error:
+            raise CustodyError(f"{file} can't be written: {error}") from error
+
+    def of(self, key_id: bytes) -> str | None:
+        """The note of one witness. Raises `CustodyError`."""
+        file = self.folder / key_id.hex()
+        try:
+            return next(iter(_whole(file)), None) if file.exists() else None
+        except OSError as error:
+            raise CustodyError(f"{file} can't be read: {error}") from error
+
+    def notes(self) -> list[str]:
+        """The notes of all witnesses. Raises `CustodyError`."""
+        try:
+            files = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+            return [note for file in files if not file.suffix for note in _whole(file)]
+        except OSError as error:
+            raise CustodyError(f"{self.folder} can't be read: {error}") from error
+
+
 class CheckpointArchive:
     """Some notes of one stream, each in a file named by its size. Nothing is ever changed or removed."""
 

@@ -51,7 +51,7 @@ KINDS = (
     Kind(
         "what is known of customers, blocks, consents",
         "eligibility",
-        ("CustomerFactsRecorded", "CustomerBlocked", "CustomerBlockLifted"),
+        ("CustomerFactsRecorded", "CustomerBlocked", "CustomerBlockLifted", "LegalHoldPlaced", "LegalHoldReleased"),
         REGULATED_YEARS,
         CONSUMER_LENDING,
     ),

@@ -4,12 +4,14 @@ Hashes and checkpoints tell nothing of any tenant. Entries are all tenants' even
 them; whoever else is to have the whole log gets an export.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from litestar import MediaType, Response, get
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
+from amana.audit.cosignature import with_lines
 from amana.audit.http import newest_checkpoint
 from amana.audit.status import LogName
 from amana.audit.tile_store import BundleDropped, read_tile
@@ -25,13 +27,15 @@ TILE_CACHE = "private, max-age=31536000, immutable"
 
 @get("/v1/audit/log/{stream:str}/checkpoint", opt={"scope": "audit:read"}, tags=["Audit"])
 async def get_log_checkpoint(caller: Caller, state: State, stream: LogName) -> Response[str]:
-    """The newest signed checkpoint, as a C2SP signed note."""
+    """The newest signed checkpoint, as a C2SP signed note, with the cosignatures that it has by now."""
     async with state.store.rows() as rows:
         newest = await newest_checkpoint(rows, stream)
+    cosigned = await asyncio.to_thread(state.custody.cosigned, stream)
+    lines = [note.removeprefix(newest.note) for note in cosigned if note.startswith(newest.note)]
     asked = {"stream": stream}
     await state.accesses.record(caller, "/v1/audit/log/{stream}/checkpoint", asked, 1, at_once=False)
     headers = {"cache-control": CHECKPOINT_CACHE}
-    return Response(newest.note, media_type=MediaType.TEXT, headers=headers)
+    return Response(with_lines(newest.note, lines), media_type=MediaType.TEXT, headers=headers)
 
 
 @get("/v1/audit/log/{stream:str}/tile/entries/{place:path}", opt={"scope": "internal"}, tags=["Internal"])

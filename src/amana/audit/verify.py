@@ -14,17 +14,23 @@ from amana.audit.leaf import LOGS
 from amana.audit.notes import kept_notes, notes_of
 from amana.audit.retaining import dropped_of
 from amana.audit.store import Store
+from amana.audit.vouching import held_to, read_witness_keys, vouched_for
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 
 
 async def run_verify(
-    settings: Settings, *, checkpoints: Sequence[Path] = (), progress: Progress | None = None
+    settings: Settings,
+    *,
+    checkpoints: Sequence[Path] = (),
+    witnesses: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> VerifyReport:
     """Verifies the database that `settings` name against what is kept beside the key, and against older files.
 
-    `checkpoints` are files of notes of any streams, in any order, that somebody kept. Raises `CustodyError` without
-    the key, `OSError` or `CannotVerify` for a file that can't be read or has none, and `DatabaseUnavailable`.
+    `checkpoints` are files of notes of any streams, in any order, that somebody kept; `witnesses` the verifier keys of
+    those who must have cosigned. Raises `CustodyError` without the key, `OSError` or `CannotVerify` for a file that
+    can't be read or has none, and `DatabaseUnavailable`.
     """
     custody = Custody.of(settings)
     keys = {stream: custody.keys(stream) for stream in LOGS}
@@ -32,7 +38,16 @@ async def run_verify(
     older: dict[str, list[Iterable[str]]] = {
         stream: [*custody.kept_in_places(stream), notes_of(kept, keys[stream].name)] for stream in LOGS
     }
-    return await verify(settings.audit_database_url, keys, older, progress)
+    trusted = read_witness_keys(witnesses)
+    vouched = {
+        stream: vouched_for(keys[stream], [*custody.cosigned(stream), *kept], trusted) if trusted else []
+        for stream in LOGS
+    }
+    for stream, found in vouched.items():
+        older[stream].append([each.note for each in found])
+    report = await verify(settings.audit_database_url, keys, older, progress)
+    held = (held_to(each, vouched[each.stream], trusted) for each in report.streams)
+    return VerifyReport(tuple(held))
 
 
 async def verify(

@@ -12,7 +12,7 @@ from amana.domain.facts import FactValue, Source, Through
 from amana.domain.loan_reversal import Kept
 from amana.domain.policy import LoanReversal, Outcome
 from amana.domain.pricing import Price, Terms
-from amana.domain.privacy import ErasureReason
+from amana.domain.privacy import ErasureReason, HoldReason, ReleaseReason
 from amana.domain.review import OverrideOutcome, OverrideTerms, ResolutionOutcome, Standing
 
 
@@ -65,6 +65,24 @@ class CustomerRestricted(Data, frozen=True):
     facts_version: Count
     erasure: UUID
     reason: ErasureReason
+
+
+class LegalHoldPlaced(Data, frozen=True):
+    """A legal hold keeps the customer from being erased; `placed_for` had the key place it."""
+
+    customer: UUID
+    legal_hold: UUID
+    reason: HoldReason
+    placed_for: str
+
+
+class LegalHoldReleased(Data, frozen=True):
+    """A legal hold stands no longer; `released_for` had the key release it. Others may stand."""
+
+    customer: UUID
+    legal_hold: UUID
+    reason: ReleaseReason
+    released_for: str
 
 
 class CustomerFactsRecorded(Data, frozen=True):
@@ -285,6 +303,7 @@ _ABOUT: dict[str, tuple[type[Data], ...]] = {
     ),
     "erasure": (CustomerErasurePlanned,),
     "export": (CustomerExported,),
+    "legal_hold": (LegalHoldPlaced, LegalHoldReleased),
     "decision": (
         AppealResolved,
         DecisionAppealed,

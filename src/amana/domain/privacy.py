@@ -7,6 +7,8 @@ used for nothing but what they owe. It is destroyed when no law keeps it any lon
     a decision is being reversed           the same: a person may have to help it on, and say why
     never decided about, never lent to     at once
     else                                   the retention period after the last decision or the end of the last loan
+
+A legal hold comes before all of these: while one stands on a customer, nothing of them is destroyed.
 """
 
 from collections.abc import Iterable
@@ -38,6 +40,23 @@ class ErasureReason(StrEnum):
     NOT_NEEDED = "not_needed"
     UNLAWFUL = "unlawful"
     LEGAL_DUTY = "legal_duty"
+
+
+class HoldReason(StrEnum):
+    """Why a customer is under a legal hold: a code, for free text could name the person."""
+
+    DISPUTE = "dispute"
+    REGULATOR = "regulator"
+    COURT_ORDER = "court_order"
+    INVESTIGATION = "investigation"
+
+
+class ReleaseReason(StrEnum):
+    """Why a legal hold was released."""
+
+    MATTER_CLOSED = "matter_closed"
+    ORDER_LIFTED = "order_lifted"
+    PLACED_IN_ERROR = "placed_in_error"
 
 
 def refuse_processing(processing: Processing) -> Refused | None:

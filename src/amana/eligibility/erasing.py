@@ -7,6 +7,9 @@ Each step is idempotent, and whoever finds one undone goes on from there: the re
 remembered beside the keys comes first, because a main database that is restored forgets: `remind` says it again. From
 the moment at which the key is destroyed nobody reads the customer any more, in this database or in a backup of it.
 
+While a legal hold stands the key is not destroyed, whatever was planned: that is held where the keys are, in the
+transaction that would destroy it. A release has the customer looked at again at once.
+
 A change of the customer that races with this takes its turn at the row, and is refused once that is restricted.
 """
 
@@ -37,7 +40,7 @@ from amana.vault.remembered import Remembered
 from amana.wire.loans import StandingItem
 
 LOOK_AGAIN_S = 86_400
-"""While something is owed, or a decision is being reversed: how often that is asked."""
+"""While something is owed, a decision is being reversed or a legal hold stands: how often that is asked."""
 TRY_AGAIN_S = 60
 """After the ledger, or the keys, could not be asked."""
 REMIND_PAGE = 500
@@ -45,10 +48,11 @@ FIRST: Key = (0, UUID(int=0))
 
 
 class Asked(NamedTuple):
-    """A request as it stands, and whether the customer was to be erased before."""
+    """A request as it stands, whether a legal hold keeps the customer, and whether they were to be erased before."""
 
     erasure: Erasure
-    replayed: bool
+    held: bool
+    replayed: bool = False
 
 
 class Eraser(NamedTuple):
@@ -79,13 +83,14 @@ async def request(eraser: Eraser, caller: Caller, customer: UUID, id_: UUID, rea
     async with reading(flow.pool) as connection:
         found = await erasure_store.find_erasure(connection, where)
     assert found is not None, "just written"
-    return Asked(found, replayed=before is not None)
+    return Asked(found, await _is_held(flow, found), replayed=before is not None)
 
 
-async def find(flow: Flow, where: Key) -> Erasure | None:
-    """The request to erase a customer."""
+async def find(flow: Flow, where: Key) -> Asked | None:
+    """The request to erase a customer. Raises `DatabaseUnavailable`, also where no keys can be had."""
     async with reading(flow.pool) as connection:
-        return await erasure_store.find_erasure(connection, where)
+        found = await erasure_store.find_erasure(connection, where)
+    return None if found is None else Asked(found, await _is_held(flow, found))
 
 
 async def restrict(flow: Flow, known: Remembered, trace: str = "") -> None:
@@ -145,8 +150,13 @@ async def advance(eraser: Eraser, where: Key) -> None:
 
 
 async def destroy(flow: Flow, where: Key) -> None:
-    """Destroys the key, and takes everything personal out of the rows. Raises `DatabaseUnavailable`."""
-    await flow.vault.destroy(*where)
+    """Destroys the key, and takes everything personal out of the rows; not while a legal hold stands. Raises
+    `DatabaseUnavailable`.
+    """
+    if not await flow.vault.destroy(*where):
+        async with reading(flow.pool) as connection:
+            await erasure_store.postpone_held(connection, where, LOOK_AGAIN_S)
+        return
 
     async def work(connection: Connection) -> None:
         if not await customer_store.lock_customers(connection, [where]):
@@ -197,11 +207,12 @@ async def _remind_main(flow: Flow, page: Sequence[Remembered]) -> int:
 async def _remind_keys(flow: Flow, erased: Sequence[Erasure]) -> int:
     keys = await flow.vault.keys([(one.tenant, one.customer) for one in erased])
     alive = [one for one in erased if keys.get((one.tenant, one.customer)) is not None]
+    count = 0
     for one in alive:
         where = one.tenant, one.customer
         await remembered.remember(flow.vault, where, one.erasure_id, one.reason, one.requested_by)
-        await flow.vault.destroy(*where)
-    return len(alive)
+        count += await flow.vault.destroy(*where)
+    return count
 
 
 async def _erased_after(flow: Flow, after: Key) -> list[Erasure]:
@@ -223,6 +234,10 @@ async def _due_at(eraser: Eraser, where: Key) -> datetime | None:
         last = await erasure_store.last_decided(connection, where)
         reversing = await erasure_store.is_reversing(connection, where)
     return end_of_retention(last, standings, eraser.retention, reversing=reversing)
+
+
+async def _is_held(flow: Flow, erasure: Erasure) -> bool:
+    return erasure.destroyed_at is None and await flow.vault.is_held(erasure.tenant, erasure.customer)
 
 
 def _differing(first: Erasure, customer: UUID, reason: ErasureReason) -> str | None:

@@ -91,6 +91,21 @@ async def postpone_erasure(connection: Connection, where: Key, seconds: int) -> 
     await connection.execute(SQL["postpone_erasure"], *where, seconds)
 
 
+async def postpone_held(connection: Connection, where: Key, seconds: int) -> None:
+    """Looks again later at a customer who is due and held, unless somebody set another time meanwhile."""
+    await connection.execute(SQL["postpone_held"], *where, seconds)
+
+
+async def last_seq(connection: Connection) -> int:
+    """The newest row of the outbox; 0 for none."""
+    return int(await connection.fetchval(SQL["last_seq"]))
+
+
+async def was_told(connection: Connection, after: int, event_id: UUID) -> bool:
+    """Whether an event is in the outbox, after a row of it."""
+    return bool(await connection.fetchval(SQL["was_told"], after, event_id))
+
+
 async def due_erasures(connection: Connection, limit: int) -> list[Key]:
     """The customers whose requests are to be looked at now."""
     return [(row["tenant"], row["customer"]) for row in await connection.fetch(SQL["due_erasures"], limit)]

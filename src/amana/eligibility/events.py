@@ -133,11 +133,18 @@ def _price(price: Price | None) -> PriceData | None:
 
 
 def outbox_row(
-    tenant: int, type_: str, aggregate: Aggregate, now: datetime, actor: str, trace: str, data: dict[str, Any] | Shaped
+    tenant: int,
+    type_: str,
+    aggregate: Aggregate,
+    now: datetime,
+    actor: str,
+    trace: str,
+    data: dict[str, Any] | Shaped,
+    event_id: UUID | None = None,
 ) -> OutboxRow:
-    """An event with an id of its own."""
+    """An event, with a new id unless one is given."""
     event = Event(
-        event_id=uuid7(clock.unix_ms(), clock.random_74_bits()),
+        event_id=event_id or uuid7(clock.unix_ms(), clock.random_74_bits()),
         tenant=tenant,
         type=type_,
         version=VERSIONS[type_],

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
-from amana.eligibility import blocks, customers, erasing, erasure_store, explaining, store
+from amana.eligibility import blocks, customers, erasure_store, explaining, store
 from amana.eligibility.customers import Found
 from amana.eligibility.erasure_store import Erasure
 from amana.eligibility.explaining import Explained
@@ -49,6 +49,7 @@ async def export(flow: Flow, caller: Caller, customer: UUID, before: UUID | None
     if isinstance(placed, Refused):
         return placed
     async with reading(flow.pool) as connection:
+        erasure = await erasure_store.find_erasure(connection, where)
         listed = await erasure_store.list_decisions(connection, where, start, DECISIONS_PAGE)
     told = [(await _explained(flow, caller.tenant, id_), by) for id_, by in listed]
     if before is None:
@@ -58,7 +59,7 @@ async def export(flow: Flow, caller: Caller, customer: UUID, before: UUID | None
 
         await in_transaction(flow.pool, work)
     following = listed[-1][0] if len(listed) == DECISIONS_PAGE else None
-    return Copy(found, placed, await erasing.find(flow, where), told, following)
+    return Copy(found, placed, erasure, told, following)
 
 
 async def _start(flow: Flow, tenant: int, customer: UUID, before: UUID | None) -> tuple[datetime, UUID] | Refused:

@@ -15,6 +15,7 @@ from amana.eligibility import (
     check_lists_http,
     customer_routes,
     explaining,
+    legal_holds_http,
     offers,
     privacy_http,
     requests,
@@ -107,6 +108,7 @@ async def validate_cache(state: State, data: CacheValidationRequest) -> CacheVal
 ROUTES: Sequence[ControllerRouterHandler] = (
     *customer_routes.ROUTES,
     *privacy_http.ROUTES,
+    *legal_holds_http.ROUTES,
     *POLICY_ROUTES,
     check_eligibility,
     *check_lists_http.ROUTES,

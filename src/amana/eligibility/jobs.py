@@ -1,4 +1,4 @@
-"""What runs by itself: starts of policies are told as events, and who is due is erased.
+"""What runs by itself: starts of policies and steps of legal holds are told as events, and who is due is erased.
 
 What decides follows from the clock; a teller that was dead for a day changes nothing but the time of the events.
 """
@@ -8,6 +8,7 @@ import time
 
 from amana.eligibility import erasure_store
 from amana.eligibility.erasing import TRY_AGAIN_S, Eraser, advance, remind
+from amana.eligibility.legal_holds import tell_untold
 from amana.eligibility.lifecycle import DUE_MAX, tell_starts
 from amana.infra.postgres import DatabaseUnavailable, Pool, reading
 from amana.infra.telemetry import logger
@@ -45,6 +46,7 @@ async def erase_forever(eraser: Eraser) -> None:
                 await _remind(eraser)
                 reminded_s = time.monotonic()
             await erase_due(eraser)
+            await tell_untold(eraser.flow)
         except DatabaseUnavailable as error:
             _log.warning("customers not erased", error=type(error).__name__, detail=str(error))
         except Exception as error:

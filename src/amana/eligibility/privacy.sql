@@ -54,6 +54,19 @@ WHERE tenant = $1 AND customer = $2;
 UPDATE erasures SET next_at = clock_timestamp() + make_interval(secs => $3)
 WHERE tenant = $1 AND customer = $2 AND destroyed_at IS NULL;
 
+-- name: postpone_held
+-- A legal hold keeps a customer who is due: looked at again later. Not where a release has just said otherwise.
+UPDATE erasures SET next_at = clock_timestamp() + make_interval(secs => $3)
+WHERE tenant = $1 AND customer = $2 AND destroyed_at IS NULL AND next_at = due_at;
+
+-- name: last_seq
+-- The newest row of the outbox that can be seen.
+SELECT coalesce(max(seq), 0) FROM outbox;
+
+-- name: was_told
+-- Whether an event is in the outbox, after a row of it.
+SELECT EXISTS (SELECT FROM outbox WHERE seq > $1 AND event_id = $2);
+
 -- name: due_erasures
 -- Who is to be looked at now, the longest due first.
 SELECT tenant, customer FROM erasures

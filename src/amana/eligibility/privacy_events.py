@@ -1,5 +1,5 @@
-"""The events about a customer's data as such: restricted, planned to be erased, erased, handed out. None of it is in
-them."""
+"""The events about a customer's data as such: restricted, planned to be erased, erased, handed out, under a legal hold.
+None of it is in them."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +11,7 @@ from amana.eligibility.events import SYSTEM, outbox_row
 from amana.eligibility.records import Key
 from amana.infra import clock
 from amana.infra.outbox import OutboxRow
+from amana.vault.legal_holds import LegalHold
 
 
 def customer_restricted(erasure: Erasure, facts_version: int, now: datetime, trace: str) -> OutboxRow:
@@ -53,3 +54,17 @@ def customer_exported(where: Key, now: datetime, actor: str, trace: str) -> Outb
     export: UUID = uuid7(clock.unix_ms(), clock.random_74_bits())
     data = {"customer": str(customer), "export": str(export)}
     return outbox_row(tenant, "CustomerExported", Aggregate("export", export, 1), now, actor, trace, data)
+
+
+def legal_hold_told(hold: LegalHold, trace: str) -> OutboxRow:
+    """`LegalHoldPlaced`, or `LegalHoldReleased`: the last that happened to a hold, under the id that it is told by."""
+    data: dict[str, str | None] = {"customer": str(hold.customer), "legal_hold": str(hold.hold_id)}
+    aggregate = Aggregate("legal_hold", hold.hold_id, hold.steps)
+    if hold.released_at is None:
+        data |= {"reason": hold.reason, "placed_for": hold.placed_for}
+        at, by, type_ = hold.placed_at, hold.placed_by, "LegalHoldPlaced"
+    else:
+        assert hold.released_by is not None, "a release is whole"
+        data |= {"reason": hold.release_reason, "released_for": hold.released_for}
+        at, by, type_ = hold.released_at, hold.released_by, "LegalHoldReleased"
+    return outbox_row(hold.tenant, type_, aggregate, at, by, trace, data, hold.told_as)

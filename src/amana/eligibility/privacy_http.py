@@ -34,13 +34,13 @@ SOURCES = (
 async def erase_customer(caller: Caller, state: State, customer_id: UUID, data: ErasureRequest) -> ErasureView:
     """Erase a customer. They are restricted at once; what is left is destroyed when no law keeps it any longer.
 
-    Nothing undoes it. What they owe can still be repaid. A customer is erased once: asked again, and under another id,
-    the first request is the answer.
+    Nothing undoes it. What they owe can still be repaid. Under a legal hold nothing is destroyed before its release. A
+    customer is erased once: asked again, and under another id, the first request is the answer.
     """
     asked = await erasing.request(state.eraser, caller, customer_id, data.id, data.reason)
     if isinstance(asked, Refusal):
         raise requests.as_problem(asked)
-    return _view(asked.erasure, replayed=asked.replayed)
+    return _view(asked.erasure, held=asked.held, replayed=asked.replayed)
 
 
 @get("/v1/customers/{customer_id:uuid}/erasures", opt=MAY_READ, tags=["Privacy"])
@@ -50,7 +50,7 @@ async def get_erasure(caller: Caller, state: State, customer_id: UUID) -> Erasur
     if found is None:
         raise Refused(Reason.NOT_FOUND)
     await state.read_log.record(caller, "/v1/customers/{customer_id}/erasures", (customer_id,), 1)
-    return _view(found)
+    return _view(found.erasure, held=found.held)
 
 
 @get("/v1/customers/{customer_id:uuid}/export", opt=MAY_READ, tags=["Privacy"])
@@ -69,7 +69,7 @@ async def export_customer(
     return _export(caller, copy)
 
 
-def _view(erasure: Erasure, *, replayed: bool = False) -> ErasureView:
+def _view(erasure: Erasure, *, held: bool | None = None, replayed: bool = False) -> ErasureView:
     return ErasureView(
         id=erasure.erasure_id,
         customer=erasure.customer,
@@ -79,6 +79,7 @@ def _view(erasure: Erasure, *, replayed: bool = False) -> ErasureView:
         requested_at=erasure.requested_at,
         due_at=erasure.due_at,
         destroyed_at=erasure.destroyed_at,
+        held=held,
         replayed=replayed,
     )
 

@@ -33,6 +33,7 @@ ALL_SCOPES = (
     "notifications:send",
     "policies:approve",
     "policies:write",
+    "privacy:hold",
     "privacy:read",
     "privacy:write",
     "tape:import",

@@ -65,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     settled_days: int = 0
     audit_origin: str = "amana.example/audit"
     audit_archive_dir: str = ""
+    audit_witness_file: str = ""
     ledger_shards: int = 1
     pool_connections: int = 8
     assessment_ttl_ms: int = 5_000

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from amana.infra.settings import Settings
-from amana.operate import audit_reads
+from amana.operate import audit_reads, witness_commands
 from amana.operate.terminal import (
     DATA_DIR,
     EXIT_CANNOT,
@@ -39,6 +39,11 @@ Checkpoints = Annotated[
     list[Path] | None, typer.Option("--checkpoints", help="A file of checkpoints you kept; repeat it.")
 ]
 
+WitnessKeys = Annotated[
+    list[str] | None,
+    typer.Option("--witness-key", help="The verifier key of a witness who must have cosigned; repeat it."),
+]
+
 
 def group(given: Callable[[], Settings], running: Callable[[Path], Settings]) -> typer.Typer:
     """The group; `given` reads the settings, `running` also looks for a stack that runs on a folder."""
@@ -52,6 +57,7 @@ def group(given: Callable[[], Settings], running: Callable[[Path], Settings]) ->
     _add_verify(audit, settings)
     _add_export(audit, settings)
     audit.add_typer(_keys(settings), name="key")
+    audit.add_typer(witness_commands.group(), name="witness")
     audit_reads.add_to(audit, running)
     return audit
 
@@ -64,6 +70,7 @@ def _add_verify(audit: typer.Typer, settings: Callable[[Path], Settings]) -> Non
         key: Keys = None,
         keys: KeyFile = None,
         checkpoints: Checkpoints = None,
+        witness_key: WitnessKeys = None,
         report: Report = None,
     ) -> None:
         """Recompute the whole log; name the first bad leaf of each stream.
@@ -75,9 +82,10 @@ def _add_verify(audit: typer.Typer, settings: Callable[[Path], Settings]) -> Non
             if key or keys:
                 complain("--key and --keys are for an export: a running log is verified with the key of its settings")
                 raise typer.Exit(EXIT_CANNOT)
-            finish(_verified(_verify_running(settings(data_dir), checkpoints or [])), report)
+            found = _verify_running(settings(data_dir), checkpoints or [], witness_key or [])
         else:
-            finish(_verified(_verify_export(directory, all_keys(key, keys), checkpoints or [])), report)
+            found = _verify_export(directory, all_keys(key, keys), checkpoints or [], witness_key or [])
+        finish(_verified(found), report)
 
 
 def _add_export(audit: typer.Typer, settings: Callable[[Path], Settings]) -> None:
@@ -119,20 +127,20 @@ def _keys(settings: Callable[[Path], Settings]) -> typer.Typer:
     return key
 
 
-def _verify_running(settings: Settings, checkpoints: list[Path]) -> "VerifyReport":
+def _verify_running(settings: Settings, checkpoints: list[Path], witnesses: list[str]) -> "VerifyReport":
     from amana.audit.verify import run_verify
     from amana.operate.leaves_bar import LeavesBar
 
     with _explained(), LeavesBar("verified") as bar:
-        return run(run_verify(settings, checkpoints=checkpoints, progress=bar.at))
+        return run(run_verify(settings, checkpoints=checkpoints, witnesses=witnesses, progress=bar.at))
 
 
-def _verify_export(directory: Path, keys: list[str], checkpoints: list[Path]) -> "VerifyReport":
+def _verify_export(directory: Path, keys: list[str], checkpoints: list[Path], witnesses: list[str]) -> "VerifyReport":
     from amana.audit.offline import verify_export
     from amana.operate.leaves_bar import LeavesBar
 
     with _explained(), LeavesBar("verified") as bar:
-        return run(verify_export(directory, keys, checkpoints, bar.at))
+        return run(verify_export(directory, keys, checkpoints, bar.at, witnesses=witnesses))
 
 
 def _verified(report: "VerifyReport") -> tuple[dict[str, Any], bool]:

@@ -156,7 +156,7 @@ def _add_reindex(audit: typer.Typer, running: Running) -> None:
 
 
 def _bodies(settings: Settings, by: str | None) -> "list[Bodies]":
-    """What may go; with `by` after it went."""
+    """What may go; with `by` after it went. Where that can't be known it is said why, and nothing goes."""
     from amana.audit.announcing import HeldBack
     from amana.audit.retaining import drop_bodies, plan_bodies
     from amana.infra import clock
@@ -164,7 +164,10 @@ def _bodies(settings: Settings, by: str | None) -> "list[Bodies]":
     try:
         return run(plan_bodies(settings, clock.now()) if by is None else drop_bodies(settings, clock.now(), by))
     except HeldBack as error:
-        cannot(str(error), error)
+        if by is not None:
+            cannot(str(error), error)
+        complain(f"which bodies may go is not known: {error}")
+        return []
 
 
 def _asking(settings: Settings, work: Callable[[Any], Any]) -> None:

@@ -69,11 +69,13 @@ SETTINGS = {
     "privacy_key_file": "The keys that wrap customers' keys. Kept away from every database and its backups.",
     "retention_days": "How long personal data is kept by law after the last decision and loan, and what the audit log "
     "has (five years at least); at most 36525. 5 years.",
-    "legal_hold": "Why no body of the audit log may be dropped, and nothing be pruned, now; empty for no legal hold.",
+    "legal_hold": "Why nothing may be destroyed now, neither a customer nor a body of the audit log, and nothing be "
+    "pruned; empty for no such legal hold on everything.",
     "settled_days": "After how many days settled notification requests and dead letters are deleted, 7 to 36525; 0 for "
     "never. Nothing is while `AMANA_LEGAL_HOLD` stands.",
     "audit_origin": "The name of the log in its checkpoints; `/<stream>` is added.",
     "audit_archive_dir": "A folder, best a write-once mount, for a checkpoint of each stream a minute; empty for none.",
+    "audit_witness_file": "Who cosigns checkpoints: a witness's verifier key and URL on each line; empty for nobody.",
     "ledger_shards": "How many ledger shards ids are spread over, 1 to 4096. Fixed once there is data.",
     "assessment_ttl_ms": "How old a cached assessment may get and still answer a plain question; at most 60000.",
     "assessments_in_memory": "How many cached assessments one eligibility process holds itself, at most 10000000.",
@@ -101,7 +103,9 @@ SCOPES = {
     "notifications:send": "Claim notification requests and report what came of them: a sender's key.",
     "policies:approve": "Approve policies that another key drafted, withdraw and read them.",
     "policies:write": "Draft, withdraw and read policies.",
-    "privacy:read": "Read a customer who is to be erased, take a copy of all that is known of one, see erasures.",
+    "privacy:hold": "Place and release legal holds, which keep customers from being erased.",
+    "privacy:read": "Read a customer who is to be erased, take a copy of all that is known of one, see erasures and "
+    "legal holds.",
     "privacy:write": "Ask for a customer to be erased: it restricts them at once, and nothing undoes it.",
     "tape:import": "Act at a past time: `as_of`, `terms`, `effective_at`, `effective_on`, `imported`.",
     "transfers:force": "Capture a hold after its expiry, limit or no limit, for a reason that the audit log keeps.",

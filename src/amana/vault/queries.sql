@@ -132,3 +132,70 @@ SELECT version, dropped_at FROM keks WHERE version = $1 FOR UPDATE;
 UPDATE keks SET dropped_at = coalesce(dropped_at, clock_timestamp())
 WHERE version = $1 AND NOT EXISTS (SELECT FROM data_keys WHERE kek = $1)
 RETURNING version;
+
+-- name: lock_customer
+-- Placing a legal hold and destroying a key take turns, also for a customer who has no key.
+SELECT pg_advisory_xact_lock(hashtextextended('amana vault customer ' || $1::integer || '/' || $2::uuid, 0));
+
+-- name: is_kept
+-- Whether a customer's key, which may be none, must not be destroyed: where $3 none may, else while a legal hold stands.
+-- One that is destroyed is kept by nothing any more.
+SELECT ($3::boolean OR EXISTS (
+           SELECT FROM legal_holds WHERE tenant = $1 AND customer = $2 AND released_at IS NULL))
+   AND NOT EXISTS (SELECT FROM data_keys WHERE tenant = $1 AND customer = $2 AND destroyed_at IS NOT NULL);
+
+-- name: is_destroyed
+-- Whether a customer's key was destroyed.
+SELECT EXISTS (SELECT FROM data_keys WHERE tenant = $1 AND customer = $2 AND destroyed_at IS NOT NULL);
+
+-- name: insert_hold
+-- Places a legal hold. No row comes back where one has the id.
+INSERT INTO legal_holds (tenant, hold_id, customer, reason, placed_by, placed_for, told_as, told_after)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (tenant, hold_id) DO NOTHING
+RETURNING hold_id;
+
+-- name: find_hold
+-- A legal hold.
+SELECT tenant, hold_id, customer, reason, placed_by, placed_for, placed_at,
+       release_reason, released_by, released_for, released_at, told, told_as, told_after
+FROM legal_holds
+WHERE tenant = $1 AND hold_id = $2;
+
+-- name: release_hold
+-- Releases a legal hold that stands and whose placing was told. No row comes back for any other.
+UPDATE legal_holds
+SET release_reason = $3, released_by = $4, released_for = $5, released_at = clock_timestamp(),
+    told_as = $6, told_after = $7
+WHERE tenant = $1 AND hold_id = $2 AND released_at IS NULL AND told = 1
+RETURNING hold_id;
+
+-- name: list_holds
+-- A tenant's legal holds, of one customer ($2) or of all, also those that were released where $3, from after an id.
+SELECT tenant, hold_id, customer, reason, placed_by, placed_for, placed_at,
+       release_reason, released_by, released_for, released_at, told, told_as, told_after
+FROM legal_holds
+WHERE tenant = $1 AND ($2::uuid IS NULL OR customer = $2) AND ($3::boolean OR released_at IS NULL) AND hold_id > $4
+ORDER BY hold_id
+LIMIT $5;
+
+-- name: untold_holds
+-- Legal holds of which a step was not told yet.
+SELECT tenant, hold_id, customer, reason, placed_by, placed_for, placed_at,
+       release_reason, released_by, released_for, released_at, told, told_as, told_after
+FROM legal_holds
+WHERE told < 1 + (released_at IS NOT NULL)::integer
+ORDER BY tenant, hold_id
+LIMIT $1;
+
+-- name: note_told
+-- So many steps of a legal hold were told.
+UPDATE legal_holds SET told = $3 WHERE tenant = $1 AND hold_id = $2 AND told < $3;
+
+-- name: held_customers
+-- Customers whom a legal hold keeps, in the order of their ids, from after the one named.
+SELECT DISTINCT tenant, customer
+FROM legal_holds
+WHERE released_at IS NULL AND (tenant, customer) > ($1, $2)
+ORDER BY tenant, customer
+LIMIT $3;

@@ -4,8 +4,6 @@
 
 A service without a key file or without this database goes on: what needs a key is `KeysUnavailable`, which is a 503,
 and works again when both are there. Opened keys are kept in memory for `KEPT_S` at most, and for `KEPT_MAX` customers.
-
-Numbers that make a person are in `numbers.py`.
 """
 
 import asyncio
@@ -14,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 from amana.infra.breaker import Backoff, Breaker
@@ -39,7 +37,7 @@ SQL = load_queries("amana.vault")
 
 Key: TypeAlias = tuple[int, UUID]
 """(tenant, customer)."""
-Work: TypeAlias = Callable[[Connection], Awaitable[None]]
+T = TypeVar("T")
 
 
 class KeysUnavailable(DatabaseUnavailable):
@@ -55,11 +53,10 @@ class Standing(NamedTuple):
 
 
 class Vault:
-    """See the module. `dsn` is of a role that may read and write schema `vault`; both may be empty."""
+    """`dsn` is of a role that may use schema `vault`; both may be empty. Where `all_held` no key is destroyed."""
 
-    def __init__(self, dsn: str, path: str) -> None:
-        self._dsn = dsn
-        self._path = path
+    def __init__(self, dsn: str, path: str, *, all_held: bool = False) -> None:
+        self._dsn, self._path, self._all_held = dsn, path, all_held
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
         self._breaker = Breaker(Backoff(max_s=PAUSE_MAX_S))
@@ -70,7 +67,7 @@ class Vault:
     @classmethod
     def of(cls, settings: Settings) -> "Vault":
         """The vault of these settings, as eligibility sees it."""
-        return cls(settings.keys_database_url, settings.privacy_key_file)
+        return cls(settings.keys_database_url, settings.privacy_key_file, all_held=bool(settings.legal_hold))
 
     @classmethod
     def of_ledger(cls, settings: Settings) -> "Vault":
@@ -102,10 +99,8 @@ class Vault:
         return {key: kept for key in wanted if (kept := self._recall(key)) is not None}
 
     async def keys(self, wanted: Collection[Key]) -> dict[Key, SealingKey | None]:
-        """The keys of customers, None where it was destroyed; who never had one is not in the answer.
-
-        No round trip where all are in memory, else one. Raises `KeysUnavailable`.
-        """
+        """The keys of customers, None where it was destroyed; who never had one is not in the answer. No round trip
+        where all are in memory, else one. Raises `KeysUnavailable`."""
         found = self.kept(wanted)
         missing = [key for key in wanted if key not in found]
         if not missing:
@@ -144,23 +139,31 @@ class Vault:
             raise KeysUnavailable("the key file's current version was dropped: bring the new file here")
         return found
 
-    async def destroy(self, tenant: int, customer: UUID) -> None:
-        """Destroys the customer's key and forgets their numbers, for good. Done again it changes nothing.
+    async def is_held(self, tenant: int, customer: UUID) -> bool:
+        """Whether a legal hold keeps the customer from being erased. Raises `KeysUnavailable`."""
+        async with self.connection() as connection:
+            return bool(await connection.fetchval(SQL["is_kept"], tenant, customer, self._all_held))
 
-        Raises `KeysUnavailable`.
-        """
+    async def destroy(self, tenant: int, customer: UUID) -> bool:
+        """Destroys the customer's key and forgets their numbers, for good; again it changes nothing. False, and nothing
+        is done, while a legal hold keeps the key. Raises `KeysUnavailable`."""
 
-        async def work(connection: Connection) -> None:
+        async def work(connection: Connection) -> bool:
+            await connection.execute(SQL["lock_customer"], tenant, customer)
+            if await connection.fetchval(SQL["is_kept"], tenant, customer, self._all_held):
+                return False
             locked = await connection.fetch(SQL["lock_numbers"], tenant, customer)
             await connection.execute(SQL["delete_uses"], tenant, customer)
-            kinds, hashes = [row["kind"] for row in locked], [row["hidden"] for row in locked]
-            await connection.execute(SQL["delete_numbers"], tenant, kinds, hashes)
+            numbers = [row["kind"] for row in locked], [row["hidden"] for row in locked]
+            await connection.execute(SQL["delete_numbers"], tenant, *numbers)
             await connection.execute(SQL["destroy_key"], tenant, customer)
             await connection.execute(SQL["end_erasure"], tenant, customer)
+            return True
 
         self.forget((tenant, customer))
-        await self.transaction(work)
+        destroyed = await self.transaction(work)
         self.forget((tenant, customer))
+        return destroyed
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -168,10 +171,10 @@ class Vault:
         async with self._answering(LOOK_UP_S), reading(await self.pool()) as connection:
             yield connection
 
-    async def transaction(self, work: Work) -> None:
+    async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Runs `work`, which may be run again, in one transaction. Raises `KeysUnavailable`."""
         async with self._answering(WRITE_S):
-            await in_transaction(await self.pool(), work)
+            return await in_transaction(await self.pool(), work)
 
     @asynccontextmanager
     async def _answering(self, timeout_s: float) -> AsyncIterator[None]:

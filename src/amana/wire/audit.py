@@ -36,7 +36,10 @@ class AuditKeys(Response):
 
 
 class CheckpointView(Response):
-    """A signed checkpoint: `size` leaves under `root`; `note` is what was signed, whole."""
+    """A signed checkpoint: `size` leaves under `root`; `note` is what was signed, whole.
+
+    `cosigned` are the newest notes that witnesses cosigned, one of each: mostly of a few leaves less.
+    """
 
     stream: str
     size: int
@@ -44,6 +47,7 @@ class CheckpointView(Response):
     note: str
     signed_at: datetime
     verifier_key: str
+    cosigned: list[str]
 
 
 class AuditEventView(Response):

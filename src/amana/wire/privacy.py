@@ -24,6 +24,9 @@ class ErasureView(Response):
     `restricted`: the data is kept and not used, and destroyed at `due_at` (null while something is owed, or while the
     ledger could not be asked). `erased`: nothing personal is left. A customer is erased once: another request for them
     is answered with the first one.
+
+    `held`: a legal hold stands, and nothing is destroyed before it is released, `due_at` or not. It is null in a copy
+    for the customer to read, who is not told of holds.
     """
 
     id: UUID
@@ -34,6 +37,7 @@ class ErasureView(Response):
     requested_at: datetime
     due_at: datetime | None
     destroyed_at: datetime | None
+    held: bool | None = None
     replayed: bool = False
 
 

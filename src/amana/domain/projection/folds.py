@@ -14,8 +14,9 @@ VERSION_MAX = 1
 """The newest version of an event that the folds read."""
 NO_EFFECT: frozenset[str] = frozenset(
     (
-        *("AuditRead", "BodiesDropped", "CustomerRecordRead", "LedgerRecordRead", "NotificationsRead"),
-        *("CustomerErasurePlanned", "CustomerExported", "DeadLettersPruned", "OutboxPruned", "SettledPruned"),
+        *("AuditRead", "CustomerRecordRead", "LedgerRecordRead", "NotificationsRead"),
+        *("BodiesDropped", "DeadLettersPruned", "OutboxPruned", "SettledPruned"),
+        *("CustomerErasurePlanned", "CustomerExported", "LegalHoldPlaced", "LegalHoldReleased"),
     )
 )
 """Types of which nothing follows for any row that is rebuilt. Whoever adds an event decides: here, or a fold."""

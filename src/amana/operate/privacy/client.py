@@ -1,4 +1,4 @@
-"""What `amana privacy export` and `erase` ask of running services, as a lender's program does."""
+"""What `amana privacy` asks of running services about a customer, as a lender's program does."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from amana.domain.privacy import ErasureReason
+from amana.domain.privacy import ErasureReason, HoldReason, ReleaseReason
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.settings import Settings
 
@@ -66,10 +66,11 @@ async def export(settings: Settings, customer: UUID) -> dict[str, Any]:
             whole["disclosed_to"] = sorted({*whole["disclosed_to"], *page["disclosed_to"]})
             whole["next"] = page["next"]
         del whole["next"]
-        loans = await _all(services, "/v1/loans", "loans", customer=customer)
+        loans = await _all(services, "transactions", "/v1/loans", "loans", customer=customer)
         for loan in loans:
-            loan["repayments"] = await _all(services, f"/v1/loans/{loan['id']}/repayments", "repayments")
-        transfers = await _all(services, "/v1/noted-transfers", "transfers", customer=customer)
+            path = f"/v1/loans/{loan['id']}/repayments"
+            loan["repayments"] = await _all(services, "transactions", path, "repayments")
+        transfers = await _all(services, "transactions", "/v1/noted-transfers", "transfers", customer=customer)
         sources = [*whole["sources"], SAID]
         return {**whole, "sources": sources, "loans": loans, "transfers": transfers}
 
@@ -81,12 +82,35 @@ async def erase(settings: Settings, customer: UUID, id_: UUID, reason: ErasureRe
         return await Services(http, settings).send("POST", "eligibility", path, {"id": id_, "reason": reason})
 
 
-async def _all(services: Services, path: str, name: str, **query: object) -> list[dict[str, Any]]:
+async def place_hold(settings: Settings, customer: UUID, id_: UUID, reason: HoldReason, by: str) -> dict[str, Any]:
+    """Places a legal hold on a customer. Raises `PrivacyRefused`."""
+    async with HttpClient() as http:
+        path, body = f"/v1/customers/{customer}/legal-holds", {"id": id_, "reason": reason, "by": by}
+        return await Services(http, settings).send("POST", "eligibility", path, body)
+
+
+async def release_hold(
+    settings: Settings, customer: UUID, hold: UUID, reason: ReleaseReason, by: str
+) -> dict[str, Any]:
+    """Releases a legal hold. Raises `PrivacyRefused`."""
+    async with HttpClient() as http:
+        path, body = f"/v1/customers/{customer}/legal-holds/{hold}/releases", {"reason": reason, "by": by}
+        return await Services(http, settings).send("POST", "eligibility", path, body)
+
+
+async def list_holds(settings: Settings, customer: UUID | None, *, released: bool) -> list[dict[str, Any]]:
+    """The legal holds of a customer or of all, with those that were released or without. Raises `PrivacyRefused`."""
+    async with HttpClient() as http:
+        asked = {"customer": customer, "released": str(released).lower()}
+        return await _all(Services(http, settings), "eligibility", "/v1/legal-holds", "legal_holds", **asked)
+
+
+async def _all(services: Services, service: str, path: str, name: str, **query: object) -> list[dict[str, Any]]:
     """Every item of a list, page by page."""
     found: list[dict[str, Any]] = []
     after: str | None = None
     for _ in range(PAGES_MAX):
-        page = await services.send("GET", "transactions", path, after=after, **query)
+        page = await services.send("GET", service, path, after=after, **query)
         found += page[name]
         after = page.get("next")
         if after is None:

@@ -1,11 +1,12 @@
 """The command group `amana privacy`. Light to import: what does the work is imported when it is asked for.
 
-`export` and `erase` ask running services with the key AMANA_API_KEY. The others work on the databases themselves.
+`export`, `erase` and those about legal holds ask running services with the key AMANA_API_KEY. The others work on the
+databases themselves.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID, uuid4
 
 import msgspec
@@ -13,9 +14,9 @@ import typer
 
 from amana.domain.privacy import ErasureReason
 from amana.infra.settings import Settings
+from amana.operate.privacy.holds import Customer, add_holds, asked
 from amana.operate.terminal import DATA_DIR, DataDir, cannot, finish, report_place, run, say
 
-Customer = Annotated[UUID, typer.Argument(metavar="CUSTOMER", help="The customer's id.")]
 Out = Annotated[Path | None, typer.Option("--out", callback=report_place, help="Write it here; else it is shown.")]
 Reason = Annotated[ErasureReason, typer.Option(help="Why: a code, because a free text could name the person.")]
 Id = Annotated[UUID | None, typer.Option("--id", help="The request's id; a new one without it.")]
@@ -26,6 +27,7 @@ def group(running: Running) -> typer.Typer:
     """The group; `running` gives the settings of the stack that runs on a data directory, or the AMANA_* ones."""
     privacy = typer.Typer(no_args_is_help=True, help="Personal data: copies, erasures, and the keys that protect it.")
     _add_customers(privacy, running)
+    add_holds(privacy, running)
     _add_keys(privacy, running)
     return privacy
 
@@ -36,7 +38,7 @@ def _add_customers(privacy: typer.Typer, running: Running) -> None:
         """Write down all that is known of a customer, for them to read (scopes privacy:read, loans:read)."""
         from amana.operate.privacy import client
 
-        found = _asked(client.export(running(data_dir), customer))
+        found = asked(client.export(running(data_dir), customer))
         if out is None:
             say(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         else:
@@ -47,8 +49,10 @@ def _add_customers(privacy: typer.Typer, running: Running) -> None:
         """Erase a customer: restricted at once, destroyed when no law keeps them any longer (scope privacy:write)."""
         from amana.operate.privacy import client
 
-        found = _asked(client.erase(running(data_dir), customer, id_ or uuid4(), reason))
+        found = asked(client.erase(running(data_dir), customer, id_ or uuid4(), reason))
         say(f"customer {found['customer']} is {found['state']}{' (asked for before)' if found['replayed'] else ''}")
+        if found["held"]:
+            say("a legal hold stands: nothing is destroyed before it is released")
         if found["state"] == "restricted":
             due = found["due_at"]
             say(f"to be destroyed at {due}" if due else "when to destroy is not known yet: something may be owed")
@@ -85,12 +89,3 @@ def _add_keys(privacy: typer.Typer, running: Running) -> None:
 
         for line in run(keys.rewrap_keys(running(data_dir), say, drop_old=drop_old)):
             say(line)
-
-
-def _asked(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-    from amana.operate.privacy.client import PrivacyRefused
-
-    try:
-        return run(work)
-    except PrivacyRefused as error:
-        cannot(str(error), error)

@@ -1,4 +1,4 @@
-"""The broker as a witness: the newest checkpoint of a stream goes to a topic, and what the topic has is looked at.
+"""The broker as a place for checkpoints: the newest one of a stream goes to a topic, and what that has is looked at.
 
 Whoever writes the database does not write the broker. While it is away sealing goes on; afterwards the newest
 checkpoint vouches for those that were left out.
@@ -21,7 +21,7 @@ LAST_NOTES = 100
 FIRST_LOOK_S = 5.0
 """How long the first signature after a start waits for the topic to be looked at."""
 
-log = logger("amana.audit.witness")
+log = logger("amana.audit.topic")
 
 
 def checkpoint_topic(stream: str) -> str:
@@ -29,7 +29,7 @@ def checkpoint_topic(stream: str) -> str:
     return f"amana.{stream}.checkpoints"
 
 
-class Witness:
+class CheckpointTopic:
     """Publishes and watches the checkpoints of one stream."""
 
     def __init__(self, bootstrap: Bootstrap, stream: str, custody: Custody, topic: str = "") -> None:
