@@ -12,8 +12,9 @@ from tests.relay.source import WAIT_S, Source, assert_each_thing_in_order, until
 from tests.relay.test_kafka import assert_each_key_in_order, numbers, producing, records
 
 from amana.infra import publisher as publishing
-from amana.infra.kafka import TOPIC_PARTITIONS, Message, Producer, Sent, _message
+from amana.infra.kafka import TOPIC_PARTITIONS, Message, Producer, Sent
 from amana.infra.kafka_client import common
+from amana.infra.kafka_message import message_of
 from amana.infra.kafka_producer import QUEUE_MESSAGES_MAX
 from amana.infra.lease import Lease
 from amana.infra.publisher import PUBLISH_CHUNK_MIN, Publisher, topic_of
@@ -39,7 +40,7 @@ def arrived(cluster: MockCluster, topic: str, different: int) -> list[Message]:
     until_s = time.monotonic() + WAIT_S
     while len({message.value for message in got}) < different and time.monotonic() < until_s:
         received = client.consume(500, 0.2)
-        got += (_message(message) for message in received if message.error() is None)
+        got += (message_of(message) for message in received if message.error() is None)
     client.close()
     return got
 
