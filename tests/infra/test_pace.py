@@ -52,3 +52,8 @@ def test_without_work_the_rest_is_the_least() -> None:
 def test_bounds_that_make_no_sense_are_a_bug(bounds: tuple[float, float]) -> None:
     with pytest.raises(AssertionError):
         Pace(*bounds)
+
+
+def test_the_longest_rests_leave_half_of_the_second_in_which_a_cached_answer_is_forgotten() -> None:
+    sequencer, publisher, consumer = POLL_BUSY_MAX_S, POLL_BUSY_MAX_S, GATHER_MAX_S
+    assert sequencer + publisher + consumer <= FORGOTTEN_WITHIN_S / 2
