@@ -2,7 +2,11 @@
 
 import pytest
 
+from amana.infra.kafka import GATHER_MAX_S
 from amana.infra.pace import REST_FOR_WORK, Pace
+from amana.infra.relay import POLL_BUSY_MAX_S
+
+FORGOTTEN_WITHIN_S = 1.0
 
 
 class Clock:
