@@ -156,6 +156,7 @@ async def assert_undone_once(
         assert types.count(once) == 1, once
     trial = await bank.ledger("GET", "/v1/trial-balance")
     assert trial["difference"] == {"NGN": 0}
+    await database.execute(RECONCILE["make_sealed"])
     for check in BOOKS:
         differences = [tuple(row) for row in await database.fetch(RECONCILE[check])]
         assert not differences, check
@@ -195,6 +196,7 @@ async def test_workers_that_die_at_every_point_of_every_step_move_the_money_once
 async def test_what_does_not_agree_is_found(bank: Bank, database: Database, check: str, lie: str) -> None:
     await reversing(bank)
     assert await bank.work("never") == [0]
+    await database.execute(RECONCILE["make_sealed"])
     transaction = database.transaction()
     await transaction.start()
     await database.execute(lie)

@@ -162,15 +162,15 @@ class Verdict:
 
     async def _reconcile(self) -> None:
         """Every check of `amana reconcile` inside the main database, and no bound ever broken in all of history."""
-        async with (
-            self._site.database() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            for check in CHECKS:
-                self._record.violations += [f"{check}: {dict(row)}" for row in await connection.fetch(RECONCILE[check])]
-            elastic = (self._town.elastic, ELASTIC_MAX)
-            for (place,) in await connection.fetch(OVER_A_BOUND, self._record.lender.tenant, *elastic):
-                self._broken(f"account {place} went over its bound")
+        async with self._site.database() as connection:
+            await connection.execute(RECONCILE["make_sealed"])
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                for check in CHECKS:
+                    rows = await connection.fetch(RECONCILE[check])
+                    self._record.violations += [f"{check}: {dict(row)}" for row in rows]
+                elastic = (self._town.elastic, ELASTIC_MAX)
+                for (place,) in await connection.fetch(OVER_A_BOUND, self._record.lender.tenant, *elastic):
+                    self._broken(f"account {place} went over its bound")
 
 
 def _became(sent: Sent) -> str:

@@ -112,6 +112,7 @@ class World:
 
     async def differences(self) -> list[str]:
         """What reconciliation says of these histories, check by check."""
+        await self._owner.execute(reconcile.SQL["make_sealed"])
         found = [
             (check, dict(row)) for check in reconcile.CHECKS for row in await self._owner.fetch(reconcile.SQL[check])
         ]

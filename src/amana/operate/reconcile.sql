@@ -309,8 +309,8 @@ WHERE stream = $1 AND position >= $2
 GROUP BY block ORDER BY block;
 
 -- name: make_sealed
--- Events that the services have pruned, as the audit log has them; gone with the connection.
-CREATE TEMP TABLE sealed_events (stream text, tenant integer, aggregate_id uuid, type text, body bytea);
+-- Events that the services have pruned, as the audit log has them; gone with the connection. The checks look there too.
+CREATE TEMP TABLE IF NOT EXISTS sealed_events (stream text, tenant integer, aggregate_id uuid, type text, body bytea);
 
 -- name: sealed_before
 -- What the log has of stream $1 before position $2, of the types that are compared with rows.

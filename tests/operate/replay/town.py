@@ -176,11 +176,14 @@ class Town:
             await desk.over(loan["decision_id"])
 
     async def privacy(self) -> None:
-        """Who is handed a copy and erased; who was decided about, and is kept and used no more."""
+        """Who is handed a copy and erased; who was decided about, was held, and is kept and used no more."""
         lender = self.lender
         gone, kept = await lender.customer(bvn="22198765432"), await lender.customer()
         await self.ask(kept)
         await lender.must("GET", "eligibility", f"/v1/customers/{gone}/export")
+        holds, hold = f"/v1/customers/{kept}/legal-holds", str(uuid4())
+        await lender.must("POST", "eligibility", holds, {"id": hold, "reason": "dispute", "by": "ada"})
+        await lender.must("POST", "eligibility", f"{holds}/{hold}/releases", {"reason": "matter_closed", "by": "obi"})
         for customer, state in ((gone, "erased"), (kept, "restricted")):
             body = {"id": uuid4(), "reason": "customer_request"}
             told = await lender.must("POST", "eligibility", f"/v1/customers/{customer}/erasures", body)
