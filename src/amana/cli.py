@@ -203,7 +203,12 @@ LATER += [
     Late(
         "eligibility", "Decisions: many at once, and whether cached ones are true.", "operate.eligibility", (_running,)
     ),
-    Late("events", "Events: watch them, see who lags, redrive what failed.", "operate.streams.commands", (_running,)),
+    Late(
+        "events",
+        "Events: watch them, see who lags, redrive what failed, prune what is old.",
+        "operate.streams.commands",
+        (_running,),
+    ),
     Late("transfers", "Transfers in bulk.", "operate.imports.commands", (_given,)),
     Late("metrics", "What happened, and how long it took, over time.", "operate.metrics_commands", (_running,)),
     Late(
