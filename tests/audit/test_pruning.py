@@ -31,7 +31,7 @@ NOTHING = [Part(stream, 0, 0, 0) for stream in ("eligibility", "notifications")]
 
 
 @pytest.fixture(scope="module")
-async def template(settings: Settings) -> AsyncIterator[str]:
+async def main_template(settings: Settings) -> AsyncIterator[str]:
     """A main database that only migrations have touched, for tests to copy."""
     name = f"amana_prune_template_{os.getpid()}"
     moved = msgspec.structs.replace(settings, owner_database_url=with_database(settings.owner_database_url, name))
@@ -86,12 +86,12 @@ class World:
 
 
 @pytest.fixture
-async def world(log: Log, template: str) -> AsyncIterator[World]:
+async def world(log: Log, main_template: str) -> AsyncIterator[World]:
     """Six hundred events of 2026, sealed and taken by all, but for the last."""
     name = f"amana_prune_{uuid4().hex}"
     owner = with_database(log.settings.owner_database_url, name)
     admin = await asyncpg.connect(with_database(owner, "postgres"))
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {main_template}")
     await admin.close()
     service = with_database(log.settings.transactions_database_url, name)
     log.settings = msgspec.structs.replace(log.settings, owner_database_url=owner, transactions_database_url=service)
