@@ -91,7 +91,7 @@ class Lender:
 
     async def _send(self, method: str, path: str, body: object, headers: dict[str, str]) -> Reply:
         sent = None if body is None else msgspec.json.encode(body)
-        return await self.http.request(method, self.url + path, body=sent, headers=headers, timeout_ms=5_000)
+        return await self.http.request(method, self.url + path, body=sent, headers=headers, timeout_ms=30_000)
 
 
 def _read(reply: Reply) -> tuple[int, Any]:
