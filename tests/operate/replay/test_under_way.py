@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from random import Random
 
+import asyncpg
 import pytest
 from tests.chaos.site import until
 from tests.operate.replay.conftest import PLACES, UNSEQUENCED, Database, ReadingFrom, Replaying
@@ -14,6 +15,7 @@ from tests.operate.replay.town import Town
 
 from amana.infra.http import UpstreamUnavailable
 from amana.operate.replay.options import CannotReplay, Log
+from amana.operate.replay.sources import AuditDatabase
 from amana.operate.stack import Stack, together
 
 CALLERS = 4
@@ -99,6 +101,19 @@ async def test_services_that_are_killed_in_the_middle_leave_no_difference(
     assert after.differences == []
 
 
+@asynccontextmanager
+async def open_audit(site: Stack) -> AsyncIterator[asyncpg.Connection]:
+    """The audit log in a transaction that comes to nothing."""
+    connection = await asyncpg.connect(site.settings.owner_audit_database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield connection
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
 def kill(site: Stack, service: str) -> None:
     """SIGKILL."""
     pid = site.services[service].pid
@@ -121,6 +136,22 @@ async def test_what_the_audit_log_does_not_have_yet_is_waited_for_and_then_said(
     finally:
         await site.start_service("audit")
     assert (await replaying()).ok
+
+
+async def test_what_came_before_its_turn_is_no_part_of_the_log_yet(site: Stack) -> None:
+    async with open_audit(site) as connection:
+        log = AuditDatabase("transactions", connection)
+        whole = await log.last()
+        await connection.execute(
+            "INSERT INTO audit.leaves (stream, position, tenant, event_id, type, occurred_at, aggregate_type,"
+            " aggregate_id, aggregate_version, customer, actor, trace, bytes)"
+            " SELECT stream, position + 2, tenant, event_id, type, occurred_at, aggregate_type, aggregate_id,"
+            " aggregate_version, customer, actor, trace, bytes"
+            " FROM audit.leaves WHERE stream = 'transactions' AND position = $1",
+            whole,
+        )
+        assert await log.last() == whole
+        assert await AuditDatabase("a stream without a leaf", connection).last() == -1
 
 
 async def test_a_log_with_a_gap_is_not_replayed(replaying: Replaying, site: Stack, database: Database) -> None:

@@ -5,8 +5,16 @@
 SELECT position, type, bytes AS body FROM audit.leaves WHERE stream = $1 AND position >= $2 ORDER BY position LIMIT $3;
 
 -- name: audit_last
--- The last leaf of a stream, -1 before the first.
-SELECT coalesce(max(position), -1) FROM audit.leaves WHERE stream = $1;
+-- The last leaf of a stream before the first gap behind what is sealed, -1 before the first: partitions of a broker bring
+-- events in any order.
+SELECT sealed.size - 1 + count(*) FILTER (WHERE behind.position = sealed.size + behind.place - 1)
+FROM (SELECT coalesce(max(size), 0) AS size FROM audit.checkpoints WHERE stream = $1) AS sealed
+LEFT JOIN LATERAL (
+    SELECT position, row_number() OVER (ORDER BY position) AS place
+    FROM audit.leaves
+    WHERE stream = $1 AND position >= sealed.size
+) AS behind ON true
+GROUP BY sealed.size;
 
 -- name: audit_first
 -- The first leaf that a stream has, where position $2 is of those that retention dropped; else NULL.

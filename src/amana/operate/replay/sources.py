@@ -72,7 +72,7 @@ class AuditDatabase:
         self._connection = connection
 
     async def last(self) -> int:
-        """See `Source`; sealed or not."""
+        """See `Source`; sealed or not, as far as nothing is missing before it."""
         return int(await self._connection.fetchval(SQL["audit_last"], self.stream))
 
     async def page(self, start: int, limit: int) -> list[Event]:
