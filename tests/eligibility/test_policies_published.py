@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,7 @@ from tests.domain.policy_model import SHIPPED, shipped
 from tests.eligibility.conftest import Lender
 
 from amana.domain.policy import policy_bytes
+from amana.eligibility import policy_store
 from amana.eligibility.flow import Flow
 
 
@@ -65,6 +67,23 @@ async def test_the_default_is_recorded_once_though_the_databases_clock_went_back
         await database.execute("ALTER TABLE policy_steps ENABLE TRIGGER policy_steps_append_only")
     live = await flow.policies.recent(lender.tenant, "nano")
     assert live is not None and live.version == 1
+    assert await database.fetchval("SELECT count(*) FROM policies WHERE tenant = $1", lender.tenant) == 1
+
+
+async def test_the_default_is_recorded_once_though_the_clock_goes_back_while_that_is_done(
+    lender: Lender, flow: Flow, database: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = policy_store.find_version
+
+    async def an_hour_later(*asked: Any) -> policy_store.Version | None:
+        found = await find(*asked)
+        return found and found._replace(now=found.now + timedelta(hours=1))
+
+    monkeypatch.setattr(policy_store, "find_version", an_hour_later)
+    for _ in range(2):
+        live = await flow.policies.recent(lender.tenant, "nano")
+        assert live is not None and live.version == 1
+        flow.policies.forget(lender.tenant, "nano")
     assert await database.fetchval("SELECT count(*) FROM policies WHERE tenant = $1", lender.tenant) == 1
 
 

@@ -184,6 +184,8 @@ class _Step:
         self.product = product
         self._teller = Teller(product.tenant, product.product, actor, trace, clock.now())
         self._events: list[OutboxRow] = []
+        self.seen: datetime | None = None
+        """The database's clock when a version was approved: what starts then has started."""
 
     def tell(self, said: Said) -> None:
         """Notes an event."""
@@ -197,7 +199,7 @@ class _Step:
     async def finish(self) -> None:
         """Tells what has started by now, and writes what is left to write."""
         product = self.product
-        for due in await store.list_due(self.connection, product):
+        for due in await store.list_due(self.connection, product, self.seen):
             before = product.told
             self.tell(published(product.product, due.version, due.hash, due.valid_from, before))
             if before is not None:
@@ -228,6 +230,7 @@ async def _draft(step: _Step, id_: UUID, document: bytes, restores: int | None) 
 
 async def _approve(step: _Step, id_: UUID, found: Version, asked_from: datetime | None) -> PolicyStep:
     """Approves a version; what is not refused any more."""
+    step.seen = found.now
     start = start_of(asked_from, found.now, step.product.told_from)
     done = _of(found, APPROVED, asked_from, start)
     await step.write(id_, done)

@@ -81,9 +81,11 @@ INSERT INTO policy_steps (tenant, id, product, version, step, actor, taken_at, a
 VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, statement_timestamp()), $8, $9);
 
 -- name: list_due
--- The versions of a product whose start is over and was not told, in the order in which they started.
+-- The versions of a product whose start is over and was not told, in the order in which they started. It is at least $5,
+-- which this transaction was told before: the clock may have gone back since.
 SELECT version, hash, valid_from
 FROM policy_versions
-WHERE tenant = $1 AND product = $2 AND withdrawn_at IS NULL AND valid_from <= statement_timestamp()
+WHERE tenant = $1 AND product = $2 AND withdrawn_at IS NULL
+  AND valid_from <= greatest(statement_timestamp(), $5::timestamptz)
   AND ($3::integer IS NULL OR (valid_from, version) > ($4::timestamptz, $3))
 ORDER BY valid_from, version;

@@ -124,9 +124,9 @@ async def insert_step(connection: Connection, tenant: int, id_: UUID, step: Poli
     await connection.execute(SQL["insert_step"], tenant, id_, *about, actor, *when)
 
 
-async def list_due(connection: Connection, product: Product) -> list[Due]:
-    """The product's starts that are over and were not told, in their order."""
-    key = product.tenant, product.product, product.told, product.told_from
+async def list_due(connection: Connection, product: Product, at_least: datetime | None = None) -> list[Due]:
+    """The product's starts that are over and were not told, in their order; it is `at_least` so late."""
+    key = product.tenant, product.product, product.told, product.told_from, at_least
     return [Due(*row) for row in await connection.fetch(SQL["list_due"], *key)]
 
 
