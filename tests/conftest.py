@@ -29,7 +29,7 @@ from tests.databases import wait_for_disk
 from tests.declared import faults_in
 from tests.kafka.server import ApacheKafka
 
-from amana.infra.migrate import drop_database, with_database
+from amana.infra.databases import drop_database, with_database
 from amana.infra.settings import Settings
 from amana.operate.stack import Stack
 

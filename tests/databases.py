@@ -6,7 +6,7 @@ import signal
 
 import asyncpg
 
-from amana.infra.migrate import MAINTENANCE_DATABASE, database_of, with_database
+from amana.infra.databases import MAINTENANCE_DATABASE, database_of, with_database
 from amana.operate.stack import Stack
 
 LOOK_EVERY_S, LOOKS_MAX = 0.01, 500

@@ -17,7 +17,8 @@ from tests.audit.metrics_database import FORMS, MetricsDatabase, has_timescale, 
 from tests.databases import copy_database
 
 from amana.audit.store import Store
-from amana.infra.migrate import drop_database, ensure_database, load_migrations, with_database
+from amana.infra.databases import drop_database, ensure_database, with_database
+from amana.infra.migrate import load_migrations
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
 

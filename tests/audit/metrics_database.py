@@ -13,7 +13,8 @@ from tests.databases import copy_database
 
 from amana.audit.metrics.store import MetricsStore, Span
 from amana.audit.metrics.trail import TrailRow, amount_band
-from amana.infra.migrate import drop_database, ensure_database, migrate_metrics, with_database
+from amana.infra.databases import drop_database, ensure_database, with_database
+from amana.infra.migrate import migrate_metrics
 from amana.infra.settings import Settings
 
 FORMS = ("plain", "timescale")

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 import pytest
 from tests.audit.logs import START, STREAM, Log, body
+from tests.audit.test_held import Holds
 from tests.audit.test_retaining import NOW, drop, indexed, sealing
 from tests.audit.test_service import until
 from typer.testing import CliRunner, Result
@@ -19,7 +20,8 @@ from typer.testing import CliRunner, Result
 from amana.audit.announcing import HeldBack
 from amana.audit.leaf import ACCESSES
 from amana.cli import app
-from amana.infra.migrate import drop_database, ensure_database, migrate, with_database
+from amana.infra.databases import drop_database, ensure_database, with_database
+from amana.infra.migrate import migrate
 from amana.infra.outbox import EventPage, Pruned, read_events
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings, to_environ
@@ -157,6 +159,7 @@ async def test_nothing_goes_that_no_checkpoint_covers(world: World) -> None:
     await world.write(EVENTS, EVENTS + 10)
     await world.log.receive(*range(EVENTS, EVENTS + 10))
     await refused(world, "audit has no checkpoint of transactions that covers position 608")
+    assert await world.main.fetchval("SELECT count(*) FROM transactions.outbox") == EVENTS + 10
 
 
 async def test_nothing_goes_while_the_relay_has_not_published_it(world: World) -> None:
@@ -214,6 +217,18 @@ async def test_nothing_goes_before_a_checkpoint_signs_that_it_will(
 async def test_events_whose_bodies_the_log_was_to_drop_go_too(world: World) -> None:
     await indexed(world.log)
     assert (await drop(world.log)).lowest == 512
+    assert await world.prune() == Part(STREAM, 0, 599, 599)
+
+
+async def test_the_last_copy_of_what_the_log_dropped_stays_while_a_customer_is_held(world: World) -> None:
+    await indexed(world.log)
+    await drop(world.log)
+    holds = Holds(world.settings)
+    hold = await holds.place(uuid4())
+    await refused(world, "the outbox of transactions is the last to have the events from position 0 to before 512")
+    assert await world.positions() == list(range(EVENTS))
+    await holds.release(hold)
+    await holds.vault.close()
     assert await world.prune() == Part(STREAM, 0, 599, 599)
 
 

@@ -16,8 +16,8 @@ from tests.eligibility.standings_server import StandingsServer, served
 from tests.eligibility.test_erasure import IDENTITY, erase
 
 from amana.eligibility.app import build
+from amana.infra.databases import drop_database, ensure_database, with_database
 from amana.infra.http import HttpClient
-from amana.infra.migrate import drop_database, ensure_database, with_database
 from amana.infra.settings import Settings
 from amana.vault.vault import Vault
 

@@ -14,13 +14,13 @@ import asyncpg
 import pytest
 
 from amana.infra.cache import Cache
+from amana.infra.databases import ensure_database
 from amana.infra.embedded import orphans, places
 from amana.infra.embedded.nginx import Nginx
 from amana.infra.embedded.ports import LOOPBACK, exchange, find_free, is_free, listeners, require_free
 from amana.infra.embedded.postgres import Postgres
 from amana.infra.embedded.process import Process, ServerError
 from amana.infra.embedded.valkey import Valkey
-from amana.infra.migrate import ensure_database
 from amana.operate.stack import Stack
 
 

@@ -9,14 +9,8 @@ import asyncpg
 import msgspec
 import pytest
 
-from amana.infra.migrate import (
-    MigrationError,
-    drop_database,
-    ensure_database,
-    load_migrations,
-    migrate,
-    with_database,
-)
+from amana.infra.databases import drop_database, ensure_database, with_database
+from amana.infra.migrate import MigrationError, load_migrations, migrate
 from amana.infra.roles import role_urls
 from amana.infra.settings import Settings
 

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from amana.infra.migrate import drop_database, ensure_database, migrate, migrate_metrics, with_database
+from amana.infra.databases import drop_database, ensure_database, with_database
+from amana.infra.migrate import migrate, migrate_metrics
 from amana.infra.settings import Settings
 
 

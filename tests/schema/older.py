@@ -9,8 +9,9 @@ from uuid import uuid4
 import msgspec
 from tests.style.source import SRC
 
+from amana.infra.databases import drop_database, ensure_database, with_database
 from amana.infra.key_file import ensure_key_file
-from amana.infra.migrate import drop_database, ensure_database, migrate, with_database
+from amana.infra.migrate import migrate
 from amana.infra.settings import Settings
 
 KEYS = ("owner_keys_database_url", "keys_database_url", "transactions_keys_database_url")

@@ -54,6 +54,7 @@ USES = (
     Use("infra/embedded/postgres.sql", "owner_database_url", "public"),
     Use("infra/latencies.sql", "metrics_database_url", "timescale"),
     Use("infra/lazy_pool.sql", "metrics_database_url", "timescale"),
+    Use("infra/databases.sql", "owner_database_url", "public"),
     Use("infra/migrate.sql", "owner_database_url", "public"),
     Use("infra/outbox.sql", "eligibility_database_url", "eligibility"),
     Use("infra/outbox.sql", "transactions_database_url", "transactions"),

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from tests.style.source import SRC
 
-from amana.infra.migrate import drop_database, ensure_database, migrate, with_database
+from amana.infra.databases import drop_database, ensure_database, with_database
+from amana.infra.migrate import migrate
 from amana.infra.settings import Settings
 
 

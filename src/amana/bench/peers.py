@@ -17,7 +17,7 @@ from amana.bench.connection import LoadFailed
 from amana.bench.movements import seeded
 from amana.bench.program import run_program
 from amana.domain.ids import uuid7
-from amana.infra.migrate import drop_database, ensure_database
+from amana.infra.databases import drop_database, ensure_database
 from amana.infra.postgres import Connection, Pool, open_pool, reading
 from amana.infra.sql import load_queries
 

@@ -20,9 +20,9 @@ from amana.bench.load import Result
 from amana.bench.machine import tree_cpu_s
 from amana.gateway import provision
 from amana.gateway.keys import Quota
+from amana.infra.databases import drop_database, with_database
 from amana.infra.embedded.ports import LOOPBACK, listeners
 from amana.infra.embedded.process import Process, ServerError
-from amana.infra.migrate import drop_database, with_database
 from amana.infra.postgres import DatabaseUnavailable, Pool, open_pool, reading
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries

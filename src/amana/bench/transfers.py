@@ -17,7 +17,7 @@ from amana.bench.peers import NAMES, PGBENCH, Peers, open_peers, pgbench_program
 from amana.bench.report import publish
 from amana.bench.rounds import Rounds, told
 from amana.bench.site import Measured
-from amana.infra.migrate import with_database
+from amana.infra.databases import with_database
 from amana.infra.settings import Settings
 
 WARM_S = 1.0

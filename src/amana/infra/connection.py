@@ -120,7 +120,7 @@ class Attempt:
 
 async def shorten_lock_timeout(connection: Connection, timeout_ms: int) -> bool:
     """In this transaction locks are waited for no longer than that; whether they would have been."""
-    return bool(await connection.fetchval(SQL["shorten_lock_timeout"], str(max(1, timeout_ms))))
+    return bool(await connection.fetchval(SQL["shorten_lock_timeout"], str(max(1, timeout_ms)), column=1))
 
 
 async def _rolled_back(connection: Connection, transaction: asyncpg.transaction.Transaction) -> None:

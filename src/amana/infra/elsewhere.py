@@ -131,7 +131,7 @@ class Elsewhere:
         try:
             async with asyncio.timeout(LOOK_WITHIN_S):
                 now = await self._look(before)
-        except Exception as error:  # no news: whoever waits is told when its time is over
+        except (DatabaseUnavailable, TimeoutError) as error:  # no news: whoever waits is told when its time is over
             _log.warning("locks of others not looked at", error=type(error).__name__, detail=str(error))
             return
         for key, holder in before.items():

@@ -13,20 +13,20 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
-from amana.infra.postgres import CLIENT_CHECK_MS, CONNECT_TIMEOUT_S, Connection, DatabaseUnavailable
+from amana.infra.databases import LOCK_TIMEOUT_MS, connected
+from amana.infra.postgres import Connection, DatabaseUnavailable
 from amana.infra.roles import key_role_urls, role_urls
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
 
 MAIN_SCHEMAS = ("gateway", "eligibility", "transactions", "notifications")
-AUDIT_SCHEMAS, KEYS_SCHEMAS, METRICS_SCHEMAS = ("audit",), ("vault",), ("timescale",)
-LOCK_TIMEOUT_MS = 60_000
-"""How long to wait for another runner, or for a lock that a migration needs."""
-MAINTENANCE_DATABASE, FORCE = "postgres", "WITH (FORCE)"
+AUDIT_SCHEMAS = ("audit",)
+KEYS_SCHEMAS = ("vault",)
+METRICS_SCHEMAS = ("timescale",)
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -107,71 +107,10 @@ def load_migrations(folder: Traversable, schema: str) -> list[Migration]:
     return [found[version] for version in sorted(found)]
 
 
-async def ensure_database(dsn: str) -> bool:
-    """Create the database that `dsn` names if it is absent; whether it was. Needs CREATEDB only then."""
-    name = database_of(dsn)
-    async with _connected(with_database(dsn, MAINTENANCE_DATABASE)) as connection:
-        statement = await connection.fetchval(_sql("database_statement"), name)
-        if statement is None:
-            return False
-        try:
-            await connection.execute(statement)
-        except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
-            return False  # another process was first
-        return True
-
-
-async def drop_database(dsn: str) -> None:
-    """Remove the database that `dsn` names, with everything in it. For the databases of tests."""
-    async with _connected(with_database(dsn, MAINTENANCE_DATABASE)) as connection:
-        statement = await connection.fetchval(_sql("drop_statement"), database_of(dsn))
-        try:
-            await connection.execute(statement)
-        except asyncpg.InsufficientPrivilegeError:  # to end autovacuum, which a drop without force does by itself
-            await connection.execute(statement.removesuffix(FORCE))
-
-
-def database_of(dsn: str) -> str:
-    """The name of the database in a DSN."""
-    return unquote(urlsplit(dsn).path.lstrip("/"))
-
-
-def with_database(dsn: str, database: str) -> str:
-    """The same DSN for another database."""
-    return urlunsplit(urlsplit(dsn)._replace(path=f"/{database}"))
-
-
-def with_role(dsn: str, role: str, password: str, database: str | None = None) -> str:
-    """The same server (and database) for another role; `password` must need no escaping in a URL."""
-    parts = urlsplit(with_database(dsn, database) if database else dsn)
-    return urlunsplit(parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}"))
-
-
-@asynccontextmanager
-async def _connected(dsn: str) -> AsyncIterator[Connection]:
-    try:
-        connection = await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_TIMEOUT_S,
-            server_settings={
-                "application_name": "amana-migrate",
-                "lock_timeout": str(LOCK_TIMEOUT_MS),
-                # What waits for a table holds up whoever comes after it, so it must not outlive whoever began it.
-                "client_connection_check_interval": str(CLIENT_CHECK_MS),
-            },
-        )
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise DatabaseUnavailable(f"PostgreSQL (database {database_of(dsn)}): {error}") from error
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
 @asynccontextmanager
 async def _locked(dsn: str) -> AsyncIterator[Connection]:
     """A connection that alone may migrate its database, with the journal in place."""
-    async with _connected(dsn) as connection:
+    async with connected(dsn) as connection:
         try:
             await connection.execute(_sql("lock"))
         except asyncpg.LockNotAvailableError as error:
@@ -200,7 +139,7 @@ async def _ensure_roles(connection: Connection, urls: Mapping[str, str]) -> None
 
 async def _can_log_in(dsn: str) -> bool:
     try:
-        async with _connected(dsn):
+        async with connected(dsn):
             return True
     except DatabaseUnavailable:
         return False
@@ -228,8 +167,9 @@ async def _check_journal(connection: Connection, schema: str, shipped: Sequence[
         if migration.sha256 != row["sha256"]:
             raise MigrationError(f"{label} was changed after it was applied; put it back and add a new file instead")
     done = {row["version"] for row in rows}
+    highest = max(done, default=0)
     for migration in shipped:
-        if migration.version < max(done, default=0) and migration.version not in done:
+        if migration.version < highest and migration.version not in done:
             raise MigrationError(f"{migration.label} comes before what is applied already; give it a higher number")
     return done
 

@@ -37,12 +37,3 @@ SELECT format(
 -- name: role_exists
 -- Whether the server knows role $1.
 SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1::text);
-
--- name: database_statement
--- The statement that creates database $1; no row when it exists.
-SELECT format('CREATE DATABASE %I', $1::text)
-WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = $1::text);
-
--- name: drop_statement
--- The statement that removes database $1, ending its sessions.
-SELECT format('DROP DATABASE IF EXISTS %I WITH (FORCE)', $1::text);

@@ -21,20 +21,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from amana.gateway import provision
+from amana.infra.databases import database_of, ensure_database, with_database, with_role
 from amana.infra.embedded.broker import Broker
 from amana.infra.embedded.ports import LOOPBACK, exchange, find_free, is_free, require_free
 from amana.infra.embedded.postgres import Postgres
 from amana.infra.embedded.process import Process, ServerError
 from amana.infra.embedded.valkey import Valkey
-from amana.infra.migrate import (
-    MigrationError,
-    database_of,
-    ensure_database,
-    migrate,
-    migrate_metrics,
-    with_database,
-    with_role,
-)
+from amana.infra.migrate import MigrationError, migrate, migrate_metrics
 from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.settings import Settings, to_environ
 from amana.operate.home import Home, explain

@@ -3,7 +3,8 @@ service's, and never unasked.
 
 What goes is a beginning of a stream: everything that happened before an instant. All of it has to be published, taken
 by every consumer, and proved to be in the log (`sealed`); where any of that is missing nothing goes, of any stream.
-While a legal hold stands nothing goes at all.
+While a legal hold on everything stands nothing goes at all; while one on a customer does, nothing of which the log has
+only hashes any more: the outbox is the last to say it.
 
     plan and prove  →  an event of the log's own stream says what goes and who does it  →  a checkpoint signs it  →
     where each stream begins is raised  →  events go, oldest first, a chunk at a time, each chunk a transaction
@@ -18,6 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import NamedTuple
 
+from amana.audit import held
 from amana.audit.announcing import HeldBack, announce, until_signed
 from amana.audit.custody import Custody
 from amana.audit.store import Store
@@ -135,6 +137,7 @@ async def _proved(settings: Settings, places: _Places, outbox: Outbox, before: d
             f"the relay is behind: it has published {outbox.stream} up to position {outbox.published:,},"
             f" and position {sealed.below - 1:,} is older than that"
         )
+    await _require_not_the_last(settings, places, outbox)
     async with reading(places.outboxes[outbox.stream]) as connection:
         for row in await connection.fetch(SQL["consumers"], outbox.stream):
             if row["below"] < sealed.below:
@@ -143,6 +146,20 @@ async def _proved(settings: Settings, places: _Places, outbox: Outbox, before: d
                     f" up to before position {row['below']:,}, and {sealed.below - 1:,} is older than that"
                 )
     return sealed
+
+
+async def _require_not_the_last(settings: Settings, places: _Places, outbox: Outbox) -> None:
+    """Raises `HeldBack` where retention dropped bodies that the outbox has yet, and customers are held."""
+    async with Store(places.audit).rows() as rows:
+        dropped = await rows.dropped_below(outbox.stream)
+    if dropped <= outbox.oldest:
+        return
+    async with held.asked(settings) as holds:
+        if await holds.subjects():
+            raise HeldBack(
+                f"customers are held, and the outbox of {outbox.stream} is the last to have the events from position"
+                f" {outbox.oldest:,} to before {dropped:,}: the log dropped their bodies"
+            )
 
 
 def _part(outbox: Outbox, sealed: Sealed | None) -> Part:
