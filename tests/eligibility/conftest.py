@@ -33,6 +33,9 @@ RECORD = {
     "phone": "0803 123 4567",
 }
 GOOD_STANDING = {"loans_total": 8, "loans_closed": 8, "largest_principal_repaid": 6_000_000, "repaid_total": 40_000_000}
+KEPT = {"memory", "cache"}
+"""Where an answer that is kept comes from. A process that hears nobody for a second, which happens on a busy machine,
+forgets its own."""
 
 _numbers = count(1)
 

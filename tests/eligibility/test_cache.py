@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 from tests.domain.policy_model import NOW, compiled, facts, shipped
-from tests.eligibility.conftest import RECORD, Lender
+from tests.eligibility.conftest import KEPT, RECORD, Lender
 from tests.eligibility.ledger_copy import open_copy
 from tests.eligibility.standings_server import StandingsServer
 
@@ -63,7 +63,7 @@ async def test_the_second_question_is_answered_from_the_cache(
     first = await lender.check(good)
     ledger.calls.clear()
     second = await lender.check(good, 2_000_000)
-    assert (first["source"], second["source"], ledger.calls) == ("fresh", "memory", [])
+    assert first["source"] == "fresh" and second["source"] in KEPT and ledger.calls == []
     assert second["decision_id"] == first["decision_id"]
     assert second["price"]["principal"] == 2_000_000
     assert second["as_of"] <= first["as_of"]
@@ -75,7 +75,7 @@ async def test_a_request_to_borrow_is_never_answered_from_the_cache(
 ) -> None:
     await lender.check(good)
     ledger.known[lender.tenant, UUID(good)] = {"loans_open": 1}
-    assert (await lender.check(good))["source"] == "memory"
+    assert (await lender.check(good))["source"] in KEPT
     answer = await lender.check(good, id=str(uuid4()))
     assert (answer["source"], answer["outcome"]) == ("fresh", "decline")
 

@@ -78,7 +78,7 @@ async def prove(
 ) -> InclusionProof | OutOfRange | StoredEvent | None:
     """The inclusion proof of a tenant's event in the log of `tree_size` leaves, or of the newest checkpoint.
 
-    The event alone when no checkpoint covers it yet (that takes at most a second), None when the tenant has no such
+    The event alone when no checkpoint covers it yet (that takes a second or so), None when the tenant has no such
     event. Raises `Incomplete` when the stored tree has a hole, and `DatabaseUnavailable`.
     """
     async with store.rows() as rows:
