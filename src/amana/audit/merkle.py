@@ -95,6 +95,11 @@ class Tree:
             self.size += 1
         return completed
 
+    @property
+    def peaks(self) -> list[bytes]:
+        """The hashes of its full subtrees, largest first."""
+        return self._peaks.copy()
+
     def root(self) -> bytes:
         """The Merkle tree hash of all leaves so far (RFC 9162, 2.1.1)."""
         return fold(self._peaks)

@@ -15,7 +15,7 @@ ADMIN_TIMEOUT_S = 3.0
 TROUBLE_MAX = 3
 """How much of what a client complained of meanwhile an error repeats."""
 TOPIC_PARTITIONS = 4
-"""Of a topic that we create."""
+"""Of a topic that we create, where nothing else is said."""
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ class Brokers(NamedTuple):
     username: str = ""
     password: str = ""
     ca_file: str = ""
+    partitions: int = TOPIC_PARTITIONS
+    """Of a topic that we create."""
 
     def __repr__(self) -> str:
         """Without the password, wherever it is told."""
@@ -48,9 +50,9 @@ class KafkaUnavailable(Exception):
     """The broker does not answer, or not as it should. It may be tried again."""
 
 
-async def ensure_topics(bootstrap: Bootstrap, names: Sequence[str], partitions: int = TOPIC_PARTITIONS) -> None:
+async def ensure_topics(bootstrap: Bootstrap, names: Sequence[str], partitions: int | None = None) -> None:
     """Create the topics that are absent, with the broker's default replication. Raises `KafkaUnavailable`."""
-    await asyncio.to_thread(_ensure_topics, bootstrap, names, partitions)
+    await asyncio.to_thread(_ensure_topics, bootstrap, names, partitions or _brokers(bootstrap).partitions)
 
 
 def _ensure_topics(bootstrap: Bootstrap, names: Sequence[str], partitions: int) -> None:
@@ -107,7 +109,7 @@ class Worker:
 
 def common(bootstrap: Bootstrap) -> dict[str, str | int | float | bool]:
     """The settings of every client."""
-    brokers = Brokers(bootstrap) if isinstance(bootstrap, str) else bootstrap
+    brokers = _brokers(bootstrap)
     named = {
         "sasl.mechanism": brokers.sasl_mechanism,
         "sasl.username": brokers.username,
@@ -122,3 +124,7 @@ def common(bootstrap: Bootstrap) -> dict[str, str | int | float | bool]:
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1_000,
     }
+
+
+def _brokers(bootstrap: Bootstrap) -> Brokers:
+    return Brokers(bootstrap) if isinstance(bootstrap, str) else bootstrap

@@ -10,6 +10,7 @@ import msgspec
 
 KAFKA_PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 KAFKA_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+KAFKA_PARTITIONS_MAX = 1_000
 DAYS_MAX = 36_525
 SETTLED_DAYS_MIN = 7
 """What is settled stays for as long, whatever the settings: nothing that may go then is still told to anybody."""
@@ -47,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_username: str = ""
     kafka_password: str = ""
     kafka_ca_file: str = ""
+    kafka_partitions: int = 4
     relay_events_per_s: int = 25_000
     eligibility_url: str = "http://127.0.0.1:7801"
     transactions_url: str = "http://127.0.0.1:7802"
@@ -100,6 +102,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     _check_days(settings)
     if not 100 <= settings.relay_events_per_s <= 1_000_000:
         raise SettingsError("AMANA_RELAY_EVENTS_PER_S must be between 100 and 1000000")
+    if not 1 <= settings.kafka_partitions <= KAFKA_PARTITIONS_MAX:
+        raise SettingsError(f"AMANA_KAFKA_PARTITIONS must be between 1 and {KAFKA_PARTITIONS_MAX}")
     if settings.quota_default_rate > 1_000_000:
         raise SettingsError("AMANA_QUOTA_DEFAULT_RATE must be between 0 and 1000000")
     if not 1 <= settings.quota_replicas <= 10_000:

@@ -37,6 +37,9 @@ DATABASE = "amana"
 SERVICES = ("eligibility", "transactions", "audit", "relay")
 ALL_SERVICES = (*SERVICES, "notifications")
 """With the one that nothing waits for: `amana up` starts it; the demo and most tests do without."""
+BROKER_PARTITIONS = 1
+"""Of a topic at the embedded broker. Its groups share no partitions, so more of them divide no work; and for each one a
+fetch walks over all that was ever produced to it."""
 SERVICE_START_TIMEOUT_S = 60.0
 SERVICE_STOP_TIMEOUT_S = 15.0
 """A service answers what it has queued before it ends."""
@@ -211,6 +214,7 @@ class Stack:
             gateway_database_url=given.gateway_database_url or roles["relay_database_url"],
             redis_url=self.valkey.url if self.valkey else given.redis_url,
             kafka_bootstrap=self.broker.bootstrap if self.broker else given.kafka_bootstrap,
+            kafka_partitions=BROKER_PARTITIONS if self.broker else given.kafka_partitions,
             eligibility_url=self.urls["eligibility"],
             transactions_url=self.urls["transactions"],
             audit_url=self.urls["audit"],

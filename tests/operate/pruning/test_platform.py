@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zipfile
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from amana.infra.settings import to_environ
 from amana.operate.reconcile import reconcile
 from amana.operate.replay.options import CannotReplay, Log, Options
 from amana.operate.replay.run import replay
+from amana.operate.replay.snapshot import MANIFEST, Manifest
 from amana.operate.replay.telling import Telling
 from amana.operate.stack import Stack
 from amana.operate.streams.pruning import Part, prune
@@ -116,6 +118,41 @@ async def test_a_replay_goes_on_from_a_snapshot_though_what_was_before_is_in_the
     await lender.loan(await lender.customer())
     result = await replay(site.settings, Options(from_snapshot=place), QUIET)
     assert result.ok and result.events < 100
+
+
+async def test_a_replay_of_pruned_outboxes_goes_on_from_a_snapshot_made_where_they_begin_or_later(
+    site: Stack, lender: Lender, tmp_path: Path
+) -> None:
+    place = tmp_path / "now.snapshot"
+    assert (await replay(site.settings, Options(write_snapshot=place), QUIET)).ok
+    await lender.loan(await lender.customer())
+    wanted = Options(log=Log.OUTBOX, from_snapshot=place)
+    result = await replay(site.settings, wanted, QUIET)
+    assert result.ok and 0 < result.events < 100
+    assert result.roots == (await replay(site.settings, Options(), QUIET)).roots, "hashed on from the snapshot's tree"
+    with pytest.raises(CannotReplay, match="do not come to its root: it was altered"):
+        await replay(site.settings, wanted._replace(from_snapshot=altered(place, lambda peaks: ("00" * 32, *peaks[1:]))), QUIET)
+    with pytest.raises(CannotReplay, match="a version that did not write what goes on there"):
+        await replay(site.settings, wanted._replace(from_snapshot=altered(place, lambda _: ())), QUIET)
+    await pruned(site)
+    with pytest.raises(CannotReplay, match="in the audit log alone.*or begin with a snapshot made at"):
+        await replay(site.settings, wanted, QUIET)
+    assert (await replay(site.settings, Options(from_snapshot=place), QUIET)).ok, "the log has them"
+
+
+def altered(place: Path, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Path:
+    """The snapshot with other subtrees in its manifest."""
+    other = place.with_name("other.snapshot")
+    with zipfile.ZipFile(place) as old, zipfile.ZipFile(other, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, _with_peaks(old.read(name), change) if name == MANIFEST else old.read(name))
+    return other
+
+
+def _with_peaks(manifest: bytes, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> bytes:
+    read = msgspec.json.decode(manifest, type=Manifest)
+    streams = {name: msgspec.structs.replace(at, peaks=change(at.peaks)) for name, at in read.streams.items()}
+    return msgspec.json.encode(msgspec.structs.replace(read, streams=streams))
 
 
 async def test_an_export_that_ends_before_the_outboxes_begin_is_refused_and_a_later_one_is_gone_on_with(

@@ -12,22 +12,27 @@ INSERT INTO consumer_progress (consumer, stream, below) VALUES ($1, $2, $3) ON C
 -- How far the streams are, locked until the transaction ends, always in the same order.
 SELECT stream, below FROM consumer_progress WHERE consumer = $1 ORDER BY stream FOR UPDATE;
 
--- name: claim
--- Those of the places that nobody has taken yet, taken now.
+-- name: look
+-- Which of the places were taken ahead of a gap, by their number in the lists, and whether any letter is open.
+SELECT ARRAY(SELECT asked.number
+             FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS asked (stream, position, number)
+             JOIN consumer_taken AS taken
+                 ON taken.consumer = $1 AND taken.stream = asked.stream AND taken.position = asked.position) AS taken,
+       EXISTS (SELECT FROM consumer_letters
+               WHERE consumer = $1 AND state IN ('dead', 'parked', 'waiting')) AS letters;
+
+-- name: take_ahead
+-- Places that are taken now, ahead of a gap. The lock on the stream's row is held, so nobody else takes them.
 INSERT INTO consumer_taken (consumer, stream, position)
-SELECT $1, asked.stream, asked.position
-FROM unnest($2::text[], $3::bigint[]) AS asked (stream, position)
-JOIN consumer_progress AS progress ON progress.consumer = $1 AND progress.stream = asked.stream
-WHERE asked.position >= progress.below
-ON CONFLICT DO NOTHING
-RETURNING stream, position;
+SELECT $1, $2, unnest($3::bigint[]);
 
 -- name: advance
--- Move `below` ($3 now) over the unbroken run of what was taken, at most $4 at a time, and forget the rows of the run.
+-- Everything before $3 is taken: `below` is there now, or behind the unbroken run of places that were taken ahead and
+-- begin there, at most $4 of them, which are forgotten.
 WITH run AS (
     SELECT count(*) AS length
     FROM (SELECT position, row_number() OVER (ORDER BY position) - 1 + $3::bigint AS unbroken
-          FROM (SELECT position FROM consumer_taken WHERE consumer = $1 AND stream = $2
+          FROM (SELECT position FROM consumer_taken WHERE consumer = $1 AND stream = $2 AND position >= $3::bigint
                 ORDER BY position LIMIT $4) AS first) AS numbered
     WHERE position = unbroken
 ), forgotten AS (
@@ -35,7 +40,7 @@ WITH run AS (
     WHERE consumer = $1 AND stream = $2 AND position < $3::bigint + (SELECT length FROM run)
 )
 UPDATE consumer_progress SET below = $3::bigint + (SELECT length FROM run), advanced_at = clock_timestamp()
-WHERE consumer = $1 AND stream = $2 AND (SELECT length FROM run) > 0
+WHERE consumer = $1 AND stream = $2
 RETURNING below;
 
 -- name: progress

@@ -62,13 +62,30 @@ class Store:
         rows = await connection.fetch(SQL["progress"], self.name)
         return [StreamProgress(row["stream"], row["below"], row["ahead"], row["advanced_at"]) for row in rows]
 
-    async def claim(self, connection: Connection, places: Sequence[Place]) -> set[Place]:
-        """Those of the places that were not taken before."""
+    async def look(self, connection: Connection, places: Sequence[Place]) -> tuple[set[Place], bool]:
+        """Those of the places that were taken ahead of a gap, and whether any letter is open. Nothing changes while the
+        progress is locked."""
         streams, positions = [place.stream for place in places], [place.position for place in places]
-        return {Place(*row) for row in await connection.fetch(SQL["claim"], self.name, streams, positions)}
+        row = await connection.fetchrow(SQL["look"], self.name, streams, positions)
+        assert row is not None
+        return {places[number - 1] for number in row["taken"]}, row["letters"]
 
-    async def advance(self, connection: Connection, stream: str, below: int) -> None:
-        """Moves `below` as far as nothing is missing."""
+    async def take(self, connection: Connection, stream: str, below: int, positions: Sequence[int]) -> None:
+        """Takes new positions of a stream, in ascending order, and moves `below` as far as nothing is missing.
+
+        What continues `below` needs no row: only what is ahead of a gap is noted place by place.
+        """
+        run = below
+        for position in positions:
+            if position != run:
+                break
+            run += 1
+        if ahead := positions[run - below :]:
+            await connection.execute(SQL["take_ahead"], self.name, stream, ahead)
+        if run > below:
+            await self._advance(connection, stream, run)
+
+    async def _advance(self, connection: Connection, stream: str, below: int) -> None:
         while True:
             moved = await connection.fetchval(SQL["advance"], self.name, stream, below, ADVANCE_MAX)
             if moved is None or moved - below < ADVANCE_MAX:

@@ -1,8 +1,10 @@
 """Takes batches of messages: effect and progress in one transaction, and what fails alone.
 
-A batch is one transaction: lock the progress rows → claim the places (what was taken before falls out) → read, in new
-statements, which keys are blocked and which versions were applied → plan purely → apply → keep letters, note versions,
-move `below` → COMMIT. Six round trips and the handler's own, whatever the size; eight where letters are kept.
+A batch is one transaction: lock the progress rows → in a new statement, which places were taken ahead of a gap and
+whether a letter is open (then also which keys are blocked), and which versions were applied → plan purely → apply → keep
+letters, note versions, take what is new → COMMIT. What continues `below` is taken by moving that, and costs no row:
+three round trips for each batch and the handler's own; one more where versions count and two where there are letters,
+one where something is ahead.
 
 A batch whose handler fails is taken in halves, in order, until one message fails alone. That one is tried again
 `ATTEMPTS_MAX` times in all and is a dead letter then; the rest went through. A database that is away, or says that it
@@ -16,6 +18,8 @@ still in the broker and at the source; redriving or discarding makes room.
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from amana.infra.breaker import Backoff
 from amana.infra.consuming import meters
@@ -126,26 +130,26 @@ class Taker:
 
     async def _work(self, connection: Connection, reads: list[Read]) -> tuple[Plan, Counter[str]]:
         below = await self.store.lock_progress(connection)
-        placed = {one.place: one for one in reads if one.place is not None and one.place.stream in below}
-        fresh = await self.store.claim(connection, list(placed)) if placed else set()
+        placed = {one.place: one for one in reads if one.place is not None and _is_due(one.place, below)}
+        before, letters = await self.store.look(connection, list(placed)) if placed else (set[Place](), False)
         # In order of position, which is the order of each key: what was sent again is out.
-        taken = [placed[place] for place in sorted(fresh)]
+        fresh = sorted(placed.keys() - before)
+        taken = [placed[place] for place in fresh]
         foreign = [one for one in reads if one.place is None or one.place.stream not in below]
-        known = await self._known(connection, taken, below.copy())
+        known = await self._known(connection, taken, below.copy(), letters=letters)
         made = plan([*(_foreign(one) for one in foreign), *taken], known)
         if made.facts:
             await self.handler(connection, [fact.event for fact in made.facts])
         await self._keep(connection, made)
-        for stream, first in below.items():
-            if Place(stream, first) in fresh:
-                await self.store.advance(connection, stream, first)
-        return made, _counted(reads, fresh, made)
+        for stream, places in groupby(fresh, attrgetter("stream")):
+            await self.store.take(connection, stream, below[stream], [place.position for place in places])
+        return made, _counted(reads, len(fresh), made)
 
-    async def _known(self, connection: Connection, taken: list[Read], below: dict[str, int]) -> Known:
+    async def _known(self, connection: Connection, taken: list[Read], below: dict[str, int], *, letters: bool) -> Known:
         """What has to be known of messages that are new."""
         known = Known(below)
         keys = {one.message.key for one in taken if one.fact is not None or one.problem is not None}
-        if keys:
+        if keys and letters:
             known.blocked, known.waiting = await self.store.blocked(connection, keys)
         ordered = {
             (one.fact.tenant, one.fact.aggregate) for one in taken if one.fact and one.fact.order is not Order.ALONE
@@ -168,6 +172,12 @@ class Taker:
                 raise Full(f"{total} letters are open, {fullest} of one key")
 
 
+def _is_due(place: Place, below: dict[str, int]) -> bool:
+    """Whether a place is of a stream that was begun, and not below what was taken of it."""
+    first = below.get(place.stream)
+    return first is not None and place.position >= first
+
+
 def _foreign(one: Read) -> Read:
     """A message of a stream that this consumer has not begun is none of its own either."""
     if one.place is None:
@@ -175,12 +185,10 @@ def _foreign(one: Read) -> Read:
     return Read(one.message, None, None, Unreadable("foreign", f"the stream {one.place.stream} is not consumed here"))
 
 
-def _counted(reads: list[Read], fresh: set[Place], made: Plan) -> Counter[str]:
+def _counted(reads: list[Read], fresh: int, made: Plan) -> Counter[str]:
     letters = Counter(letter.state.value for letter in made.letters)
     counts = Counter({"applied": len(made.facts), "older": made.older, **letters})
-    duplicates = len(reads) - len(fresh) - sum(letter.read.place is None for letter in made.letters)
-    counts["duplicate"] = max(0, duplicates)
-    counts["nothing_to_do"] = (
-        len(fresh) - len(made.facts) - made.older - sum(letter.read.place is not None for letter in made.letters)
-    )
+    foreign = sum(letter.read.place is None for letter in made.letters)
+    counts["duplicate"] = max(0, len(reads) - fresh - foreign)
+    counts["nothing_to_do"] = fresh - len(made.facts) - made.older - (len(made.letters) - foreign)
     return counts

@@ -45,6 +45,10 @@ class Exported:
         """Unknown until it is read."""
         return
 
+    async def oldest(self) -> int:
+        """See `Source`: it is read from the first one."""
+        return 0
+
     def _read(self, start: int, stop: int) -> list[Event]:
         events: list[Event] = []
         while (at := start + len(events)) < stop:

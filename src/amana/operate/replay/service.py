@@ -109,6 +109,10 @@ class Served:
         """Unknown until it is read."""
         return
 
+    async def oldest(self) -> int:
+        """See `Source`: it is read from the first one."""
+        return 0
+
     async def _bundle(self, number: int) -> list[bytes]:
         tile = Tile(None, number, min(TILE_WIDTH, self._newest.size - number * TILE_WIDTH))
         content = await self._service.get(f"log/{self.stream}/{tile.path}", internal=True)

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import msgspec
 
+from amana.audit.merkle import Tree
 from amana.domain.projection.folds import VERSION_MAX
 from amana.operate.replay.log import Stream
 from amana.operate.replay.options import CannotReplay, Options
@@ -26,10 +27,12 @@ CHUNK_BYTES = 1 << 18
 
 
 class Place(msgspec.Struct, frozen=True):
-    """How much of a stream is folded, and the root over it, in hexadecimal."""
+    """How much of a stream is folded, and the root over it, in hexadecimal; and the full subtrees that it is of, with
+    which it can grow where nobody has the events before it. Older snapshots have none."""
 
     size: int
     root: str
+    peaks: tuple[str, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,7 +65,7 @@ async def write_snapshot(path: Path, scratch: Scratch, streams: list[Stream], sh
             format=FORMAT,
             events=VERSION_MAX,
             shards=shards,
-            streams={stream.name: Place(stream.tree.size, stream.tree.root().hex()) for stream in streams},
+            streams={stream.name: _place(stream.tree) for stream in streams},
             columns={name: list(table.columns) for name, table in TABLES.items()},
             sha256=digests,
         )
@@ -70,6 +73,10 @@ async def write_snapshot(path: Path, scratch: Scratch, streams: list[Stream], sh
         archive.writestr(MANIFEST, encoded)
     part.replace(path)
     return hashlib.sha256(encoded).hexdigest()
+
+
+def _place(tree: Tree) -> Place:
+    return Place(tree.size, tree.root().hex(), tuple(peak.hex() for peak in tree.peaks))
 
 
 class _Hashing:
@@ -115,7 +122,7 @@ async def _go_to(stream: Stream, place: Place) -> None:
         raise CannotReplay(
             f"the snapshot was made of {place.size:,} events of {stream.name}, and the log has {last + 1:,}"
         )
-    tree = await stream.source.tree_at(place.size)
+    tree = await stream.source.tree_at(place.size) or await _without_beginning(stream, place)
     if tree is not None:
         stream.tree = tree
     else:
@@ -127,6 +134,31 @@ async def _go_to(stream: Stream, place: Place) -> None:
             f"the snapshot was made of another log: the root of {stream.name} at {place.size:,} is"
             f" {stream.tree.root().hex()}, and the snapshot's is {place.root}"
         )
+
+
+async def _without_beginning(stream: Stream, place: Place) -> Tree | None:
+    """The tree as the snapshot has it, where its source no longer has what it is of; None where it has. That source
+    can't say whether the snapshot is of its log: the rows will tell. Raises `CannotReplay`."""
+    oldest = await stream.source.oldest()
+    if not oldest:
+        return None
+    begins = f"the {stream.source.place} of {stream.name} begins at position {oldest:,}"
+    instead = "replay the audit log (--log audit, --from-audit, or --from-export with an export that reaches as far)"
+    if place.size < oldest:
+        raise CannotReplay(
+            f"the snapshot was made of {place.size:,} events of {stream.name}, and {begins}: those from"
+            f" {place.size:,} to before {oldest:,} are in the audit log alone. {instead.capitalize()}, or begin with a"
+            f" snapshot made at {oldest:,} or later"
+        )
+    if not place.peaks:
+        raise CannotReplay(f"{begins}, and the snapshot is of a version that did not write what goes on there: {instead}")
+    try:
+        tree = Tree(place.size, map(bytes.fromhex, place.peaks)) if place.size.bit_count() == len(place.peaks) else Tree()
+    except ValueError:
+        tree = Tree()
+    if tree.root().hex() != place.root:
+        raise CannotReplay(f"the snapshot's subtrees of {stream.name} do not come to its root: it was altered")
+    return tree
 
 
 async def _load(scratch: Scratch, name: str, member: IO[bytes], expected: str) -> None:

@@ -60,6 +60,10 @@ class Source(Protocol):
         """The tree over the first events, None where only reading them tells it."""
         ...
 
+    async def oldest(self) -> int:
+        """The first position that there is, where those before it are gone and no tree tells of them; else 0."""
+        ...
+
 
 class AuditDatabase:
     """The log as the audit service keeps it."""
@@ -103,6 +107,10 @@ class AuditDatabase:
         except Incomplete as error:
             raise CannotReplay(f"the audit log is not whole: {error}") from error
 
+    async def oldest(self) -> int:
+        """See `Source`: what retention dropped is in the tree."""
+        return 0
+
 
 class Outbox:
     """The events as the service that wrote them keeps them, as far as they have positions. Nothing of it is signed."""
@@ -119,7 +127,7 @@ class Outbox:
         return int(await self._connection.fetchval(SQL[f"{self.stream}_last"]))
 
     async def oldest(self) -> int:
-        """Where it begins: what was before was pruned."""
+        """See `Source`: what was before was pruned."""
         return int(await self._connection.fetchval(SQL[f"{self.stream}_oldest"]))
 
     async def page(self, start: int, limit: int) -> list[Event]:
