@@ -16,6 +16,7 @@ NOT_PERSONAL = {
     "/v1/events": "pseudonymous events, for other services; not for lenders",
     "/v1/events/end": "positions",
     "/v1/consumers": "positions",
+    "/v1/held-customers": "pseudonymous ids, for other services; not for lenders",
     "/v1/dead-letters": "events that could not be handled, for who runs the platform",
     "/v1/policies/{product:str}": "a lender's rules",
     "/v1/policies/{product:str}/versions": "a lender's rules",

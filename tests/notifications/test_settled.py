@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import asyncpg
@@ -14,12 +15,14 @@ from tests.relay.source import until
 from amana.gateway import settled
 from amana.gateway.settled import prune_settled, prune_settled_forever
 from amana.infra import clock
+from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.postgres import Pool
 from amana.infra.settings import SETTLED_DAYS_MIN, Settings, SettingsError, load_settings
 from amana.notifications import store
 from amana.notifications.consumer import STREAMS, make_taker
 from amana.notifications.events import Told
-from amana.notifications.jobs import PRUNED_TYPE
+from amana.notifications.holds import Holds
+from amana.notifications.jobs import PRUNED_TYPE, requests_but_held
 from amana.notifications.templates import TEMPLATES
 
 DAYS = 30
@@ -82,6 +85,50 @@ async def test_only_what_was_settled_long_enough_ago_goes_and_is_told_in_the_sam
     assert await told(pool) == [{"letters": 2, "requests": 3, "settled_days": DAYS}]
     assert await prune(pool) == 0
     assert len(await told(pool)) == 1, "of nothing nothing is told"
+
+
+async def test_what_is_about_a_held_customer_stays_until_the_hold_is_released(pool: Pool) -> None:
+    await requests(pool, *[("delivered", 40)] * 3)
+    other = uuid4()
+    await pool.execute(
+        "UPDATE requests SET customer = $1 WHERE request_id = (SELECT request_id FROM requests LIMIT 1)", other
+    )
+    held = partial(store.prune, held={(TENANT, CUSTOMER), (TENANT + 1, other)})
+    assert await prune_settled(pool, PRUNED_TYPE, {"requests": held}, DAYS) == 1
+    assert await pool.fetchval("SELECT count(*) FROM requests WHERE customer = $1", CUSTOMER) == 2
+    assert await prune_settled(pool, PRUNED_TYPE, {"requests": held}, DAYS) == 0
+    assert await prune_settled(pool, PRUNED_TYPE, {"requests": store.prune}, DAYS) == 2
+    assert [each["requests"] for each in await told(pool)] == [1, 2]
+
+
+async def test_many_requests_of_held_customers_stand_in_nobodys_way(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settled, "PRUNE_MAX", 2)
+    await requests(pool, *[("delivered", 90)] * 5)
+    await pool.execute("UPDATE requests SET customer = $1", uuid4())
+    kept = {(TENANT, row["customer"]) for row in await pool.fetch("SELECT customer FROM requests")}
+    await requests(pool, ("delivered", 40))
+    assert await prune_settled(pool, PRUNED_TYPE, {"requests": partial(store.prune, held=kept)}, DAYS) == 1
+
+
+async def test_nothing_goes_while_nobody_says_whom_a_hold_keeps(pool: Pool) -> None:
+    await requests(pool, ("delivered", 40))
+    await letters(pool, ("done", 40))
+    stop = asyncio.Event()
+    settings = Settings(settled_days=DAYS, eligibility_url="http://127.0.0.1:1")
+    async with HttpClient() as client:
+        holds = Holds(client, settings)
+        with pytest.raises(UpstreamUnavailable):
+            await holds.held()
+        kinds = {"letters": make_taker(pool).store.prune}
+        asked = requests_but_held(holds)
+        task = asyncio.create_task(prune_settled_forever(settings, pool, PRUNED_TYPE, kinds, stop, asked))
+        await asyncio.sleep(0.5)
+        stop.set()
+        await task
+    assert await pool.fetchval("SELECT count(*) FROM requests") == 1
+    assert await pool.fetchval("SELECT count(*) FROM consumer_letters WHERE state = 'done'") == 1
 
 
 async def test_a_request_that_went_is_not_told_again_though_its_event_comes_again(pool: Pool) -> None:

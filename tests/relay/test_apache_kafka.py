@@ -4,6 +4,7 @@ Everything else about the broker is tested by the other files here, which run on
 """
 
 import asyncio
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -45,7 +46,7 @@ async def test_a_client_that_signs_in_over_tls_sends_and_receives(kafka: ApacheK
     ids=["another password", "another user", "nobody vouches for the broker", "in the clear"],
 )
 async def test_who_may_not_in_is_unavailable_and_told_why(
-    kafka: ApacheKafka, change: dict[str, str], told: str
+    kafka: ApacheKafka, change: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(KafkaUnavailable, match=told) as refused:
         await ensure_topics(kafka.secured._replace(**change), ["any"])

@@ -4,6 +4,7 @@ In most tests one sequencer is stepped by hand between the statements of transac
 """
 
 import asyncio
+import json
 
 import pytest
 from tests.relay.source import Source, assert_each_thing_in_order, change
@@ -23,6 +24,32 @@ async def successor(source: Source, chunk: int = 2_000) -> Sequencer:
     """A new relay, after the lease of the one before ran out."""
     await source.pool.execute("UPDATE stream SET lease_until = now() - interval '1 second'")
     return await leader(source, chunk)
+
+
+async def test_a_look_whether_there_is_anything_new_reads_no_more_the_longer_the_outbox_is(source: Source) -> None:
+    sequencer = await leader(source)
+    for count in (200, 5_000):
+        await source.write(count)
+        assert await sequenced(sequencer) == count
+        await source.pool.execute("ANALYZE outbox")
+        plan = await source.pool.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {look(source)}")
+        top = json.loads(plan)[0]["Plan"]
+        assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] <= 20
+    assert await source.pool.fetchval(look(source)) is False
+    await source.write(1)
+    assert await source.pool.fetchval(look(source)) is True
+
+
+def look(source: Source) -> str:
+    return SQL["is_any_new"].replace("$1", f"'{source.stream}'")
+
+
+async def sequenced(sequencer: Sequencer) -> int:
+    """Steps until nothing is left; how many events."""
+    total = 0
+    while done := await sequencer.step():
+        total += done
+    return total
 
 
 async def test_nothing_is_visible_in_the_first_snapshot(source: Source) -> None:
@@ -184,7 +211,7 @@ async def test_a_leader_paused_in_its_transaction_is_ended_by_the_server_and_wro
     await connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}")
     await connection.execute("BEGIN")
     assert await connection.fetchrow(SQL["lock_stream"], source.stream, paused.holder, paused.term)
-    await connection.execute(SQL["place"], -1, [3, 2, 1])
+    await connection.execute(SQL["finish_difference"], source.stream, "1:1:", -1, [3, 2, 1])
     await asyncio.sleep(0.2)
     rival = Lease(source.pool, source.stream, 60)
     assert not await rival.hold()  # the lease is over, but the row is locked; it does not wait either

@@ -77,6 +77,8 @@ USES = (
     Use("operate/streams/prune.sql", "owner_database_url", "eligibility"),
     Use("operate/streams/prune.sql", "owner_database_url", "transactions"),
     Use("operate/streams/prune.sql", "owner_database_url", "notifications"),
+    Use("operate/streams/retire.sql", "owner_database_url", "eligibility"),
+    Use("operate/streams/retire.sql", "owner_database_url", "notifications"),
     Use("vault/queries.sql", "owner_keys_database_url", "vault"),
     Use("transactions/notes.sql", "transactions_database_url", "transactions"),
     Use("transactions/queries.sql", "transactions_database_url", "transactions"),

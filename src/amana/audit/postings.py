@@ -6,11 +6,12 @@ segments by stream and then by position. Places are offsets in a segment, two by
 
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
-from amana.audit.subjects import key_of, read_indexed
+from amana.audit.subjects import read_keys
 
 SEGMENT_LEAVES = 2_048
 PARTITION_SEGMENTS = 512
@@ -83,28 +84,28 @@ def build_postings(stream: str, start: int, bodies: Iterable[bytes]) -> Built:
 
     Postings are in the order of their keys, so that an insert walks the index once.
     """
-    places: dict[tuple[int, int], bytearray] = {}
-    segments: _Times = {}
-    blocks: _Times = {}
+    places: dict[int, dict[int, bytes]] = {}
+    times: list[datetime] = []
     for position, body in enumerate(bodies, start):
-        event = read_indexed(body)
-        segment = segment_of(stream, position)
+        occurred_at, keys = read_keys(body)
+        times.append(occurred_at)
         place = (position % SEGMENT_LEAVES).to_bytes(2)
-        for key in {key_of(event.tenant, subject) for subject in event.subjects}:
-            places.setdefault((key, segment), bytearray()).extend(place)
-        _widen(segments, segment, event.occurred_at)
-        _widen(blocks, block_of(stream, position), event.occurred_at)
-    postings = [Posting(key, segment, bytes(found)) for (key, segment), found in sorted(places.items())]
-    return Built(postings, _spans(segments), _spans(blocks))
+        of_segment = places.setdefault(segment_of(stream, position), {})
+        for key in keys:
+            of_segment[key] = of_segment.get(key, b"") + place
+    postings = [
+        Posting(key, segment, found) for segment, of_segment in places.items() for key, found in of_segment.items()
+    ]
+    postings.sort()
+    segments = _spans(times, start, SEGMENT_LEAVES, partial(segment_of, stream))
+    return Built(postings, segments, _spans(times, start, BLOCK_LEAVES, partial(block_of, stream)))
 
 
-_Times = dict[int, tuple[datetime, datetime]]
-
-
-def _widen(times: _Times, number: int, at: datetime) -> None:
-    first, last = times.get(number, (at, at))
-    times[number] = (min(first, at), max(last, at))
-
-
-def _spans(times: _Times) -> list[Span]:
-    return [Span(number, *ends) for number, ends in times.items()]
+def _spans(times: Sequence[datetime], start: int, width: int, number_of: Callable[[int], int]) -> list[Span]:
+    """The earliest and the latest of each run of `width` positions; `times` are those from position `start` on."""
+    spans = []
+    stop = start + len(times)
+    for first in range(start - start % width, stop, width):
+        run = times[max(first, start) - start : first + width - start]
+        spans.append(Span(number_of(first), min(run), max(run)))
+    return spans

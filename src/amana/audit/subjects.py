@@ -4,7 +4,6 @@ A subject is a kind and a name in the one spelling that events have (an id is lo
 found by the names of the fields that hold them, so a new type of event that says `loan` is found by its loan.
 """
 
-from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
@@ -77,6 +76,7 @@ FIELDS: dict[str, Kind] = {
 """The fields of `data` that hold an id, or a list of them. `debit` and `credit` hold an account each."""
 
 SIDES = ("debit", "credit")
+_COMMON = (Kind.TENANT, Kind.TYPE, Kind.ACTOR)
 
 _AGGREGATES = {
     "customer": Kind.CUSTOMER,
@@ -111,46 +111,54 @@ class _Event(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Event)
 
 
+_NUMBERS = {kind: str(kind.value) for kind in Kind}
+
+
 def read_indexed(body: bytes) -> Indexed:
     """What the event in `body`, the bytes of a leaf, is found by."""
     event = _decoder.decode(body)
-    subjects = {
-        Subject(Kind.TENANT, ""),
-        Subject(Kind.TYPE, event.type),
-        Subject(Kind.ACTOR, event.actor),
-        Subject(_AGGREGATES.get(event.aggregate.type, Kind.OTHER), event.aggregate.id),
-        *_named(event.data),
-    }
-    if event.trace:
-        subjects.add(Subject(Kind.TRACE, event.trace))
+    common = zip(_COMMON, ("", event.type, event.actor), strict=True)
+    subjects = {Subject(kind, name) for kind, name in (*common, *_named(event))}
     return Indexed(event.tenant, event.occurred_at, event.aggregate.id, subjects)
+
+
+def read_keys(body: bytes) -> tuple[datetime, set[int]]:
+    """When the event in `body` happened, and the keys of what it is found by."""
+    event = _decoder.decode(body)
+    tenant = event.tenant
+    keys = {_key(tenant, kind, name) for kind, name in _named(event)}
+    keys.update(_common_keys(tenant, event.type, event.actor))
+    return event.occurred_at, keys
 
 
 def key_of(tenant: int, subject: Subject) -> int:
     """The key of a tenant's subject: 64 bits, signed, as PostgreSQL's bigint."""
-    if subject.kind <= Kind.ACTOR:
-        return _common_key(tenant, subject)
-    return _key(tenant, subject)
+    return _key(tenant, subject.kind, subject.name)
 
 
-def _named(data: Mapping[str, Any]) -> Iterator[Subject]:
-    for field in data.keys() & FIELDS.keys():
-        value = data[field]
-        for name in value if isinstance(value, list) else (value,):
-            if isinstance(name, str):
-                yield Subject(FIELDS[field], name)
-    if isinstance(reversal := data.get("reversal"), str):
-        yield Subject(Kind.DECISION, reversal)
-    for field in SIDES:
-        side = data.get(field)
-        if isinstance(side, dict) and isinstance(side.get("account"), str):
-            yield Subject(Kind.ACCOUNT, side["account"])
+def _named(event: _Event) -> set[tuple[Kind, str]]:
+    """What one event names and most others do not. Every event of a day goes through here, so these are plain pairs."""
+    named = {(_AGGREGATES.get(event.aggregate.type, Kind.OTHER), event.aggregate.id)}
+    if event.trace:
+        named.add((Kind.TRACE, event.trace))
+    for field, value in event.data.items():
+        kind = FIELDS.get(field)
+        if kind is not None:
+            names = value if isinstance(value, list) else (value,)
+            named.update((kind, name) for name in names if isinstance(name, str))
+            if field == "reversal" and isinstance(value, str):
+                named.add((Kind.DECISION, value))
+        elif field in SIDES and isinstance(value, dict) and isinstance(account := value.get("account"), str):
+            named.add((Kind.ACCOUNT, account))
+    return named
 
 
-def _key(tenant: int, subject: Subject) -> int:
-    named = f"{tenant} {subject.kind.value} {subject.name}".encode()
+def _key(tenant: int, kind: Kind, name: str) -> int:
+    named = f"{tenant} {_NUMBERS[kind]} {name}".encode()
     return int.from_bytes(blake2b(named, digest_size=8).digest(), signed=True)
 
 
-_common_key = lru_cache(maxsize=4_096)(_key)
-"""Types and actors are few, and in every event."""
+@lru_cache(maxsize=4_096)
+def _common_keys(tenant: int, type_: str, actor: str) -> tuple[int, ...]:
+    """Types and actors are few, and in every event."""
+    return tuple(_key(tenant, kind, name) for kind, name in zip(_COMMON, ("", type_, actor), strict=True))

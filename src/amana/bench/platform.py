@@ -39,7 +39,7 @@ NARROWER = 0.9
 """By which the rate is lowered when it did not hold for the whole time, at most `SHOWN_MAX` times."""
 SHOWN_MAX = 3
 SETTLE_S = 120.0
-CPU = (*SERVICES, "service", "postgres", "valkey")
+CPU = (*SERVICES, "service", "postgres", "valkey", "broker")
 TIMEOUT_MS = 5_000
 
 

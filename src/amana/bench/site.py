@@ -116,7 +116,7 @@ class Site:
 
     def _cpu_s(self) -> dict[str, float]:
         """CPU seconds of each process of ours that runs: the service that is measured, and others by their names."""
-        servers = {"postgres": self.stack.postgres, "valkey": self.stack.valkey}
+        servers = {"postgres": self.stack.postgres, "valkey": self.stack.valkey, "broker": self.stack.broker}
         processes = {name: server.process for name, server in servers.items() if server and server.process}
         processes |= {**self.stack.services, **self.beside}
         mine = self.processes_of(self.service)

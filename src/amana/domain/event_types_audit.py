@@ -1,6 +1,7 @@
 """The events of the audit service, declared: who read the log, what retention dropped of it, what was pruned where
 events come from. They are leaves of it and go to no broker."""
 
+from enum import StrEnum
 from uuid import UUID
 
 from amana.domain.event_kinds import ABSENT, Absent, Count, Data, EventType, Instant
@@ -39,8 +40,30 @@ class OutboxPruned(Data, frozen=True):
     happened_before: Instant
 
 
+class RetireReason(StrEnum):
+    """Why a consumer is gone for good: a code, as in every event."""
+
+    SERVICE_REMOVED = "service_removed"
+    CONSUMER_REPLACED = "consumer_replaced"
+    STREAM_NOT_NEEDED = "stream_not_needed"
+
+
+class ConsumerRetired(Data, frozen=True):
+    """A consumer of a service that no longer takes a stream holds back no pruning of it any more: it has taken what was
+    before `below`, of events up to position `last`, and takes none of the others. Written, and sealed, before its row
+    goes."""
+
+    service: str
+    consumer: str
+    consumed: str
+    below: Count
+    last: int
+    reason: RetireReason
+
+
 AUDIT_EVENTS = (
     EventType(AuditRead.__name__, 1, "accesses", "access", AuditRead),
     EventType(BodiesDropped.__name__, 1, "accesses", "retention", BodiesDropped),
     EventType(OutboxPruned.__name__, 1, "accesses", "retention", OutboxPruned),
+    EventType(ConsumerRetired.__name__, 1, "accesses", "retention", ConsumerRetired),
 )

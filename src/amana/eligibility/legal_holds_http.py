@@ -15,9 +15,17 @@ from amana.eligibility import legal_holds, requests
 from amana.eligibility.legal_holds import Done
 from amana.eligibility.reviews_http import FIRST
 from amana.gateway.caller import Caller
-from amana.vault.legal_holds import LegalHold, page
+from amana.vault.legal_holds import LegalHold, held_after, page
 from amana.wire.common import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
-from amana.wire.legal_holds import LegalHoldPage, LegalHoldRelease, LegalHoldRequest, LegalHoldView
+from amana.wire.legal_holds import (
+    HELD_PAGE_MAX,
+    HeldCustomer,
+    HeldPage,
+    LegalHoldPage,
+    LegalHoldRelease,
+    LegalHoldRequest,
+    LegalHoldView,
+)
 
 MAY_HOLD, MAY_READ = {"scope": "privacy:hold"}, {"scope": "privacy:read", "personal": True}
 RELEASES = "/v1/customers/{customer_id:uuid}/legal-holds/{hold_id:uuid}/releases"
@@ -59,6 +67,19 @@ async def list_legal_holds(
     )
 
 
+@get("/v1/held-customers", opt={"scope": "internal"}, tags=["Internal"])
+async def list_held_customers(
+    state: State,
+    tenant: Annotated[int, QueryParameter(ge=0, lt=2**31, description="After the customer `after` of this one.")] = 0,
+    after: UUID = FIRST,
+    limit: Annotated[int, QueryParameter(ge=1, le=HELD_PAGE_MAX, description="Items per page.")] = HELD_PAGE_MAX,
+) -> HeldPage:
+    """Whom a legal hold keeps, of all lenders: what is about them is not to be deleted."""
+    async with state.flow.vault.connection() as connection:
+        found = await held_after(connection, (tenant, after), limit)
+    return HeldPage(held=[HeldCustomer(tenant=of, customer=customer) for of, customer in found])
+
+
 def _answered(done: Done | Refusal) -> LegalHoldView:
     """The hold, or the refusal as a problem."""
     if isinstance(done, Refusal):
@@ -82,4 +103,9 @@ def _view(hold: LegalHold, *, replayed: bool = False) -> LegalHoldView:
     )
 
 
-ROUTES: Sequence[ControllerRouterHandler] = (place_legal_hold, release_legal_hold, list_legal_holds)
+ROUTES: Sequence[ControllerRouterHandler] = (
+    place_legal_hold,
+    release_legal_hold,
+    list_legal_holds,
+    list_held_customers,
+)

@@ -13,6 +13,7 @@ from amana.domain.events import Aggregate, Event, event_bytes
 from amana.domain.ids import TENANT_PLATFORM, uuid7
 from amana.infra import clock
 from amana.infra.breaker import pause
+from amana.infra.http import UpstreamUnavailable
 from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction
 from amana.infra.settings import Settings
@@ -27,7 +28,15 @@ PRUNE_PAUSE_S = 0.05
 Remove: TypeAlias = Callable[[Connection, int, int], Awaitable[int]]
 """Removes what was settled more than so many days ago, at most so many rows; how many."""
 
+Asked: TypeAlias = Callable[[], Awaitable[Mapping[str, Remove]]]
+"""Kinds and how each is removed, as somebody else says it now. May raise `UpstreamUnavailable`."""
+
 log = logger("amana.settled")
+
+
+async def nothing_more() -> Mapping[str, Remove]:
+    """Nobody has to be asked."""
+    return {}
 
 
 async def prune_settled(pool: Pool, type_: str, kinds: Mapping[str, Remove], days: int) -> int:
@@ -46,16 +55,25 @@ async def prune_settled(pool: Pool, type_: str, kinds: Mapping[str, Remove], day
 
 
 async def prune_settled_forever(
-    settings: Settings, pool: Pool, type_: str, kinds: Mapping[str, Remove], stop: asyncio.Event
+    settings: Settings,
+    pool: Pool,
+    type_: str,
+    kinds: Mapping[str, Remove],
+    stop: asyncio.Event,
+    asked: Asked = nothing_more,
 ) -> None:
-    """Until `stop`, or cancelled; at once over where nothing is ever to go, or a legal hold stands."""
+    """Until `stop`, or cancelled; at once over where nothing is ever to go, or a legal hold stands.
+
+    `asked` gives more kinds, of which somebody has to be asked what may go: before each transaction, and in none. Where
+    that fails nothing goes, of any kind.
+    """
     if not settings.settled_days or settings.legal_hold:
         return
     while not stop.is_set():
         went = 0
         try:
-            went = await prune_settled(pool, type_, kinds, settings.settled_days)
-        except DatabaseUnavailable as error:
+            went = await prune_settled(pool, type_, {**kinds, **await asked()}, settings.settled_days)
+        except (DatabaseUnavailable, UpstreamUnavailable) as error:
             log.warning("not_pruned", detail=str(error))
         except Exception:
             log.exception("not_pruned")

@@ -62,7 +62,7 @@ FETCH_KBYTES_MAX = 16 * 1024
 """What a consumer may hold in memory, fetched but not yet asked for."""
 FETCH_WAIT_MS = 100
 FIRST_WAIT_S = 0.25  # for a first message: how often a quiet consumer looks whether it is to stop
-GATHER_MAX_S = 0.25
+GATHER_MAX_S = 0.15
 SESSION_TIMEOUT_MS = 10_000
 """How long the partitions of a member that was killed wait for another."""
 REOPEN_FIRST_S = 0.1

@@ -8,8 +8,8 @@ A paused leader may duplicate, never reorder. Say that a log keeps order when no
 event of its partition has stood there once; consumers drop what they have seen, so that is the order they see. Every
 send keeps it, whoever sends and however late:
 
-- A send begins right after `published`, and everything up to there was acknowledged, so stood in the log. (A chunk
-  that was read ahead begins where this leader has just moved `published` to, under its term.)
+- A send begins right after `published`, and everything up to there was acknowledged, so stood in the log. (Where this
+  leader has moved `published` to, under its term, is remembered, and a chunk that was read ahead begins there.)
 - Within a send the producer keeps order without gaps (`amana.infra.kafka_producer`): what a failing or paused process
   puts into the log is a beginning of its chunk. Messages have no time-out in librdkafka, which would drop the first
   ones of a queue and still send the rest; our deadline drops all that is unsent, at once, and the producer with it.
@@ -79,6 +79,13 @@ class _Ahead(NamedTuple):
     chunk: asyncio.Task[_Chunk]
 
 
+class _Stands(NamedTuple):
+    """Where this leader has moved `published` to, under its term: nobody else moves it while that lasts."""
+
+    term: int | None
+    published: int
+
+
 class Publisher:
     """Publishes the stream of `lease`, while it leads, at most `events_per_s` of its events."""
 
@@ -94,6 +101,7 @@ class Publisher:
         self._chunk_max = max(PUBLISH_CHUNK_MIN, min(PUBLISH_CHUNK_MAX, events_per_s // PAUSES_PER_S))
         self._chunk = self._chunk_max
         self._ahead: _Ahead | None = None
+        self._stands: _Stands | None = None
 
     async def step(self) -> int:
         """One chunk; how many events were acknowledged (0 also when not leading or the breaker is open).
@@ -157,6 +165,8 @@ class Publisher:
             ahead, self._ahead = self._ahead, None
             return await ahead.chunk
         await self._drop_ahead()
+        if self._stands is not None and self._stands.term == self._lease.term:
+            return await self._after(self._stands.published)
         async with reading(self._pool) as connection:
             published = await connection.fetchval(SQL["published"], self._lease.stream)
         return await self._after(published)
@@ -174,10 +184,11 @@ class Publisher:
             await asyncio.wait([ahead.chunk])
 
     async def _advance(self, position: int) -> None:
+        term, self._stands = self._lease.term, None
         try:
             async with reading(self._pool) as connection:
                 advanced = await connection.fetchval(
-                    SQL["advance_published"], self._lease.stream, self._lease.holder, self._lease.term, position
+                    SQL["advance_published"], self._lease.stream, self._lease.holder, term, position
                 )
         except DatabaseUnavailable:
             await self._drop_ahead()
@@ -185,6 +196,8 @@ class Publisher:
         if advanced is None:
             self._lease.lost()
             await self._drop_ahead()
+        else:
+            self._stands = _Stands(term, position)
 
     def _records(self, rows: Sequence[Row]) -> list[Record]:
         stream = ("stream", self._lease.stream.encode())

@@ -27,10 +27,12 @@ SOURCES = ("eligibility", "transactions", "notifications")
 """Schemas with an outbox; the stream of each has the schema's name."""
 CONNECTIONS = 5
 """Per source: lease, sequencer, publisher (its next chunk, and how far it got), gauges."""
-POLL_BUSY_S, POLL_BUSY_MAX_S = 0.02, 0.1
+POLL_BUSY_S = 0.02
+SEQUENCE_REST_MAX_S, PUBLISH_REST_MAX_S = 0.15, 0.2
 POLL_IDLE_S = 0.2
-"""After a step that was not full a loop rests for the first at least, and for the second at most where steps take long,
-so that they are few and full under load; after a step that found nothing the wait doubles up to the third."""
+"""After a step that was not full a loop rests for the first at least, and for a time of its own at most where steps
+take long, so that they are few and full under load; after a step that found nothing the wait doubles up to the last.
+What is sent at once is one batch to the broker and to every consumer, so publishing may rest longest."""
 LOOK_EVERY_S = 1.0
 """How often a publisher looks for events to publish that nobody told it of."""
 GAUGES_EVERY_S = 2.0
@@ -80,8 +82,8 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._every(renew_s, self._lease.hold, stop))
-                tasks.create_task(self._while_busy(self._sequence, stop))
-                tasks.create_task(self._while_busy(self._publish, stop))
+                tasks.create_task(self._while_busy(self._sequence, SEQUENCE_REST_MAX_S, stop))
+                tasks.create_task(self._while_busy(self._publish, PUBLISH_REST_MAX_S, stop))
                 tasks.create_task(self._every(GAUGES_EVERY_S, self._measure, stop))
         finally:
             await self._publisher.close()
@@ -109,9 +111,9 @@ class Relay:
                 log.debug("tried_again_later", stream=self._stream)
             await pause(seconds, stop)
 
-    async def _while_busy(self, step: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:
+    async def _while_busy(self, step: Callable[[], Awaitable[int]], rest_max_s: float, stop: asyncio.Event) -> None:
         """Step after step while there is work; longer and longer waits while there is none or no database."""
-        idle, broken, pace = Backoff(POLL_BUSY_S, POLL_IDLE_S), Backoff(), Pace(POLL_BUSY_S, POLL_BUSY_MAX_S)
+        idle, broken, pace = Backoff(POLL_BUSY_S, POLL_IDLE_S), Backoff(), Pace(POLL_BUSY_S, rest_max_s)
         while not stop.is_set():
             pace.begin()
             done = await self._tried(step)

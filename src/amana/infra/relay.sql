@@ -29,10 +29,12 @@ WHERE stream = $1 AND leader = $2 AND term = $3
 FOR UPDATE;
 
 -- name: is_any_new
--- Whether there may be something to sequence: a look without a lock, which a quiet stream is worth.
+-- Whether there may be something to sequence: a look without a lock, which a quiet stream is worth. Rows and not EXISTS:
+-- that forgets ORDER BY and LIMIT, hopes to meet one soon, and where there is none has read the whole outbox.
 SELECT until IS NOT NULL
-    OR EXISTS (SELECT FROM outbox WHERE xid >= pg_snapshot_xmax(since) ORDER BY xid LIMIT 1)
-    OR EXISTS (SELECT FROM outbox WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(since))) ORDER BY xid LIMIT 1)
+    OR (SELECT true FROM outbox WHERE xid >= pg_snapshot_xmax(since) ORDER BY xid LIMIT 1) IS NOT NULL
+    OR (SELECT true FROM outbox
+        WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(since))) ORDER BY xid LIMIT 1) IS NOT NULL
 FROM stream
 WHERE stream = $1;
 
@@ -75,18 +77,26 @@ SELECT ARRAY(
 -- For the rest of this transaction: large differences are rare and may walk past millions of rows.
 SELECT set_config('statement_timeout', $1, true);
 
--- name: place
--- Dense positions after the last one ($1), in the order given.
-INSERT INTO positions (position, seq)
-SELECT $1::bigint + place, seq FROM unnest($2::bigint[]) WITH ORDINALITY AS fresh (seq, place);
-
 -- name: finish_difference
--- All that `until` ($2) sees has a position.
-UPDATE stream SET since = $2::text::pg_snapshot, until = NULL, after_seq = 0, last_position = $3 WHERE stream = $1;
+-- Dense positions after the last one ($3), in the order given ($4); then all that `until` ($2) sees has one.
+WITH placed AS (
+    INSERT INTO positions (position, seq)
+    SELECT $3::bigint + place, seq FROM unnest($4::bigint[]) WITH ORDINALITY AS fresh (seq, place)
+)
+UPDATE stream
+SET since = $2::text::pg_snapshot, until = NULL, after_seq = 0, last_position = $3::bigint + cardinality($4::bigint[])
+WHERE stream = $1;
 
 -- name: continue_difference
--- The difference up to `until` ($2) has positions up to and with seq $3.
-UPDATE stream SET until = $2::text::pg_snapshot, after_seq = $3, last_position = $4 WHERE stream = $1;
+-- The same of a part of the difference up to `until` ($2): up to and with the last seq given.
+WITH placed AS (
+    INSERT INTO positions (position, seq)
+    SELECT $3::bigint + place, seq FROM unnest($4::bigint[]) WITH ORDINALITY AS fresh (seq, place)
+)
+UPDATE stream
+SET until = $2::text::pg_snapshot, after_seq = ($4::bigint[])[cardinality($4::bigint[])],
+    last_position = $3::bigint + cardinality($4::bigint[])
+WHERE stream = $1;
 
 -- name: published
 -- The highest position such that it and all before it are acknowledged.

@@ -93,15 +93,8 @@ class Sequencer:
         return _Chunk(until, seqs, complete=len(seqs) < self._chunk)
 
     async def _place(self, connection: Connection, chunk: _Chunk, last: int) -> None:
-        if chunk.seqs:
-            await connection.execute(SQL["place"], last, chunk.seqs)
-        last += len(chunk.seqs)
-        if chunk.complete:
-            await connection.execute(SQL["finish_difference"], self._lease.stream, chunk.snapshot, last)
-        else:
-            await connection.execute(
-                SQL["continue_difference"], self._lease.stream, chunk.snapshot, chunk.seqs[-1], last
-            )
+        name = "finish_difference" if chunk.complete else "continue_difference"
+        await connection.execute(SQL[name], self._lease.stream, chunk.snapshot, last, chunk.seqs)
 
 
 async def _before_first(connection: Connection, since: str, until: str) -> int:

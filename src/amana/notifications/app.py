@@ -22,11 +22,11 @@ from amana.infra.http import HttpClient
 from amana.infra.http_server import serve as serve_http
 from amana.infra.latencies import latencies_told
 from amana.infra.settings import Settings
-from amana.notifications import store
 from amana.notifications.consumer import make_runtime
 from amana.notifications.flow import READ_TYPE
+from amana.notifications.holds import Holds
 from amana.notifications.http import ROUTES
-from amana.notifications.jobs import PRUNED_TYPE, sweep_forever
+from amana.notifications.jobs import PRUNED_TYPE, requests_but_held, sweep_forever
 
 STOP_TIMEOUT_S = 10.0
 
@@ -53,8 +53,8 @@ def build(settings: Settings) -> Litestar:
             app.state.consumer = runtime
             app.state.outbox_pool = pool
             app.state.read_log = ReadLog(pool, READ_TYPE)
-            kinds = {"requests": store.prune, "letters": runtime.taker.store.prune}
-            pruning = prune_settled_forever(settings, pool, PRUNED_TYPE, kinds, stop)
+            kinds, asked = {"letters": runtime.taker.store.prune}, requests_but_held(Holds(client, settings))
+            pruning = prune_settled_forever(settings, pool, PRUNED_TYPE, kinds, stop, asked)
             async with _beside(stop, runtime.run(stop), sweep_forever(pool, stop), pruning):
                 yield
             await app.state.read_log.drain()

@@ -4,13 +4,17 @@ Nothing depends on its being on time: a claim looks at the clock itself.
 """
 
 import asyncio
+from collections.abc import Mapping
+from functools import partial
 
 from prometheus_client import Gauge
 
+from amana.gateway.settled import Asked, Remove
 from amana.infra.breaker import pause
 from amana.infra.postgres import DatabaseUnavailable, Pool, in_transaction, reading
 from amana.infra.telemetry import logger
-from amana.notifications.store import SWEEP_MAX, count_open, sweep
+from amana.notifications.holds import Holds
+from amana.notifications.store import SWEEP_MAX, count_open, prune, sweep
 
 SWEEP_EVERY_S = 5.0
 PRUNED_TYPE = "SettledPruned"
@@ -37,3 +41,13 @@ async def sweep_forever(pool: Pool, stop: asyncio.Event) -> None:
             log.exception("not_swept")
         if swept < SWEEP_MAX:
             await pause(SWEEP_EVERY_S, stop)
+
+
+def requests_but_held(holds: Holds) -> Asked:
+    """Removes settled requests, but none about a customer whom a legal hold keeps: whom, is asked anew each time. One
+    that is placed while a transaction deletes what was asked about just before may come too late for that."""
+
+    async def asked() -> Mapping[str, Remove]:
+        return {"requests": partial(prune, held=await holds.held())}
+
+    return asked

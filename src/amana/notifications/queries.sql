@@ -68,14 +68,17 @@ WHERE (tenant, request_id) IN (
 );
 
 -- name: prune
--- Requests that were settled more than $1 days ago go, at most $2.
+-- Requests that were settled more than $1 days ago go, at most $2; but none of the customers $4 of tenants $3, who are
+-- held.
 DELETE FROM requests
 WHERE (tenant, request_id) IN (
     SELECT tenant, request_id FROM requests
     WHERE settled_at < clock_timestamp() - make_interval(days => $1)
+      AND NOT EXISTS (SELECT FROM unnest($3::integer[], $4::uuid[]) AS held (tenant, customer)
+                      WHERE held.tenant = requests.tenant AND held.customer = requests.customer)
     ORDER BY settled_at
     LIMIT $2
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF requests SKIP LOCKED
 );
 
 -- name: count_open

@@ -1,6 +1,6 @@
 """The table of requests: one method per statement, each one round trip."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -12,6 +12,7 @@ from amana.infra.consuming.store import deleted
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
 from amana.notifications.events import Told
+from amana.notifications.holds import Key
 from amana.notifications.templates import TEMPLATES, newest_wording, text_of
 from amana.wire.notifications import NotificationState, NotificationView
 
@@ -103,9 +104,11 @@ async def sweep(connection: Connection) -> int:
     return int(done.rpartition(" ")[2])
 
 
-async def prune(connection: Connection, days: int, limit: int) -> int:
-    """Deletes requests that were settled more than `days` days ago, at most `limit`; how many."""
-    return deleted(await connection.execute(SQL["prune"], days, limit))
+async def prune(connection: Connection, days: int, limit: int, held: Collection[Key] = ()) -> int:
+    """Deletes requests that were settled more than `days` days ago, at most `limit`, but none of the `held` customers;
+    how many."""
+    tenants, customers = [tenant for tenant, _ in held], [customer for _, customer in held]
+    return deleted(await connection.execute(SQL["prune"], days, limit, tenants, customers))
 
 
 async def count_open(connection: Connection) -> dict[str, int]:

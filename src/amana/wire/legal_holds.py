@@ -20,6 +20,9 @@ Person: TypeAlias = Annotated[
 ]
 
 
+HELD_PAGE_MAX = 1_000
+
+
 class LegalHoldRequest(Request):
     """Keep the customer from being erased. The reason is a code, because a free text could name the person: note `id`
     in the file of the matter."""
@@ -60,3 +63,16 @@ class LegalHoldPage(Response):
 
     legal_holds: list[LegalHoldView]
     next: UUID | None
+
+
+class HeldCustomer(Response):
+    """A customer whom a legal hold keeps."""
+
+    tenant: int
+    customer: UUID
+
+
+class HeldPage(Response):
+    """Held customers in order of tenant and id; a page that is not full is the last."""
+
+    held: list[HeldCustomer]

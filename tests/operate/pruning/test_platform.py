@@ -131,11 +131,13 @@ async def test_a_replay_of_pruned_outboxes_goes_on_from_a_snapshot_made_where_th
     assert result.ok and 0 < result.events < 100
     assert result.roots == (await replay(site.settings, Options(), QUIET)).roots, "hashed on from the snapshot's tree"
     with pytest.raises(CannotReplay, match="do not come to its root: it was altered"):
-        await replay(site.settings, wanted._replace(from_snapshot=altered(place, lambda peaks: ("00" * 32, *peaks[1:]))), QUIET)
+        await replay(
+            site.settings, wanted._replace(from_snapshot=altered(place, lambda peaks: ("00" * 32, *peaks[1:]))), QUIET
+        )
     with pytest.raises(CannotReplay, match="a version that did not write what goes on there"):
         await replay(site.settings, wanted._replace(from_snapshot=altered(place, lambda _: ())), QUIET)
     await pruned(site)
-    with pytest.raises(CannotReplay, match="in the audit log alone.*or begin with a snapshot made at"):
+    with pytest.raises(CannotReplay, match=r"in the audit log alone.*or begin with a snapshot made at"):
         await replay(site.settings, wanted, QUIET)
     assert (await replay(site.settings, Options(from_snapshot=place), QUIET)).ok, "the log has them"
 

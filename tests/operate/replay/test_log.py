@@ -34,6 +34,9 @@ class Listed:
     async def tree_at(self, _size: int) -> None:
         return
 
+    async def oldest(self) -> int:
+        return 0
+
 
 def events(count: int) -> list[Event]:
     return [Event(at, "Something", b"event %d" % at) for at in range(count)]

@@ -66,7 +66,8 @@ def amount_band(amount: int) -> int:
     if amount < 1:
         return 0
     power: int = 10 ** (len(str(amount)) - 1)
-    return next(factor * power for factor in (5, 2, 1) if amount >= factor * power)
+    lead = amount // power
+    return power * (5 if lead >= 5 else 2 if lead >= 2 else 1)
 
 
 def data_of(leaf: Leaf) -> dict[str, Any]:

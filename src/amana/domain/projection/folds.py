@@ -15,7 +15,7 @@ VERSION_MAX = 1
 NO_EFFECT: frozenset[str] = frozenset(
     (
         *("AuditRead", "CustomerRecordRead", "LedgerRecordRead", "NotificationsRead"),
-        *("BodiesDropped", "DeadLettersPruned", "OutboxPruned", "SettledPruned"),
+        *("BodiesDropped", "ConsumerRetired", "DeadLettersPruned", "OutboxPruned", "SettledPruned"),
         *("CustomerErasurePlanned", "CustomerExported", "LegalHoldPlaced", "LegalHoldReleased"),
     )
 )

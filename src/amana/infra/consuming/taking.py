@@ -1,10 +1,10 @@
 """Takes batches of messages: effect and progress in one transaction, and what fails alone.
 
-A batch is one transaction: lock the progress rows → in a new statement, which places were taken ahead of a gap and
-whether a letter is open (then also which keys are blocked), and which versions were applied → plan purely → apply → keep
-letters, note versions, take what is new → COMMIT. What continues `below` is taken by moving that, and costs no row:
-three round trips for each batch and the handler's own; one more where versions count and two where there are letters,
-one where something is ahead.
+A batch is one transaction: lock the progress rows → in new statements, which places were taken ahead of a gap and
+whether a letter is open (then also which keys are blocked), and which versions were applied → plan purely → apply →
+keep letters, note versions, take what is new → COMMIT. What continues `below` is taken by moving that, and costs no
+row. Five round trips and the handler's own, whatever the size; two more where versions count, one where something is
+ahead of a gap, one where letters are open, and two where some are kept.
 
 A batch whose handler fails is taken in halves, in order, until one message fails alone. That one is tried again
 `ATTEMPTS_MAX` times in all and is a dead letter then; the rest went through. A database that is away, or says that it

@@ -151,9 +151,13 @@ async def _without_beginning(stream: Stream, place: Place) -> Tree | None:
             f" snapshot made at {oldest:,} or later"
         )
     if not place.peaks:
-        raise CannotReplay(f"{begins}, and the snapshot is of a version that did not write what goes on there: {instead}")
+        raise CannotReplay(
+            f"{begins}, and the snapshot is of a version that did not write what goes on there: {instead}"
+        )
     try:
-        tree = Tree(place.size, map(bytes.fromhex, place.peaks)) if place.size.bit_count() == len(place.peaks) else Tree()
+        tree = (
+            Tree(place.size, map(bytes.fromhex, place.peaks)) if place.size.bit_count() == len(place.peaks) else Tree()
+        )
     except ValueError:
         tree = Tree()
     if tree.root().hex() != place.root:

@@ -11,6 +11,7 @@ import typer
 
 from amana.infra.settings import Settings
 from amana.operate.streams.prune_command import add_prune
+from amana.operate.streams.retire_command import add_retire
 from amana.operate.terminal import DATA_DIR, EXIT_CANNOT, EXIT_NOT_OK, DataDir, cannot, complain, run, say
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def group(running: Running) -> typer.Typer:
     events = typer.Typer(
         no_args_is_help=True, help="Events: watch them, see who lags, redrive what failed, prune what is old."
     )
-    for add in (_add_tail, _add_lag, _add_dead, _add_redrive, add_prune):
+    for add in (_add_tail, _add_lag, _add_dead, _add_redrive, add_prune, add_retire):
         add(events, running)
     return events
 

@@ -13,9 +13,9 @@ WHERE position >= $1 AND position < $2 ORDER BY position LIMIT $3;
 
 -- name: consumers
 -- How far each consumer that keeps its progress in the main database is in stream $1.
-SELECT 'eligibility' AS service, consumer, below FROM eligibility.consumer_progress WHERE stream = $1
+SELECT 'eligibility' AS service, consumer, below, advanced_at FROM eligibility.consumer_progress WHERE stream = $1
 UNION ALL
-SELECT 'notifications', consumer, below FROM notifications.consumer_progress WHERE stream = $1
+SELECT 'notifications', consumer, below, advanced_at FROM notifications.consumer_progress WHERE stream = $1
 ORDER BY below;
 
 -- name: announce

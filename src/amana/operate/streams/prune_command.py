@@ -30,7 +30,8 @@ def _age(text: str) -> timedelta:
     raise typer.BadParameter("an age such as 30d or 12h: an hour at least, a hundred years at most")
 
 
-def _who(text: str | None) -> str | None:
+def who(text: str | None) -> str | None:
+    """Who does it, as it may stand in the log; refused as an option."""
     if text is not None and not _WHO.fullmatch(text):
         raise typer.BadParameter("letters, digits, '.', '_' and '-', 64 at most")
     return text
@@ -42,7 +43,7 @@ def add_prune(events: typer.Typer, running: Callable[[Path], Settings]) -> None:
     @events.command("prune")
     def prune(
         older_than: Annotated[str, typer.Option(help="What happened longer ago may go: 30d, 12h.")],
-        by: Annotated[str | None, typer.Option(callback=_who, help="Who does it, for the log.")] = None,
+        by: Annotated[str | None, typer.Option(callback=who, help="Who does it, for the log.")] = None,
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Prove and tell what would go; change nothing.")
         ] = False,

@@ -143,7 +143,9 @@ async def _proved(settings: Settings, places: _Places, outbox: Outbox, before: d
             if row["below"] < sealed.below:
                 raise HeldBack(
                     f"the consumer {row['consumer']} of {row['service']} is behind: it has taken {outbox.stream}"
-                    f" up to before position {row['below']:,}, and {sealed.below - 1:,} is older than that"
+                    f" up to before position {row['below']:,}, and {sealed.below - 1:,} is older than that."
+                    f" It moved last at {row['advanced_at']:%Y-%m-%dT%H:%M:%SZ}; one that is gone for good is retired"
+                    f" with `amana events retire {row['consumer']} --service {row['service']} --stream {outbox.stream}`"
                 )
     return sealed
 
