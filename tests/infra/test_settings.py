@@ -54,6 +54,8 @@ def test_an_impossible_number_of_shards_names_its_variable(shards: str) -> None:
         ("AMANA_ASSESSMENTS_IN_MEMORY", "0"),
         ("AMANA_ASSESSMENTS_IN_MEMORY", "10000001"),
         ("AMANA_QUOTA_REPLICAS", "0"),
+        ("AMANA_KAFKA_PARTITIONS", "0"),
+        ("AMANA_KAFKA_PARTITIONS", "10001"),
         ("AMANA_RELAY_EVENTS_PER_S", "99"),
         ("AMANA_RELAY_EVENTS_PER_S", "1000001"),
     ],

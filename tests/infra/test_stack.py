@@ -15,6 +15,8 @@ import pytest
 from amana.infra.embedded import orphans
 from amana.infra.embedded.ports import LOOPBACK, find_free
 from amana.infra.embedded.process import ServerError
+from amana.infra.kafka import TOPIC_PARTITIONS, Brokers, ensure_topics
+from amana.infra.kafka_client import describe_topics
 from amana.infra.settings import Settings, load_settings, to_environ
 from amana.operate.home import Home, Running, explain, running_settings
 from amana.operate.stack import Ports, Stack
@@ -124,6 +126,17 @@ async def test_other_commands_find_the_running_stack_and_no_stopped_one(folder: 
     assert running_settings(folder) is None
 
 
+async def test_a_topic_at_the_embedded_broker_has_one_partition(folder: Path) -> None:
+    async with Stack.open(folder, servers_only=True) as stack:
+        assert stack.settings.kafka_partitions == 1
+        brokers = Brokers.of(stack.settings)
+        await ensure_topics(brokers, ["ours"])
+        await ensure_topics(brokers.bootstrap, ["others"])
+        partitions, _ = await asyncio.to_thread(describe_topics, brokers, ["ours", "others"])
+        assert [place.topic for place in partitions].count("ours") == 1
+        assert [place.topic for place in partitions].count("others") == TOPIC_PARTITIONS
+
+
 async def test_a_stack_that_was_killed_says_so_next_time(folder: Path) -> None:
     (folder / "running.json").write_bytes(b"[]")
     said = await open_and_close(folder)
@@ -145,4 +158,5 @@ async def test_a_stack_starts_though_the_metrics_database_is_away() -> None:
     said: list[str] = []
     async with Stack.open(given=given, servers_only=True, say=said.append) as stack:
         assert stack.settings.owner_metrics_database_url == given.owner_metrics_database_url
+        assert stack.settings.kafka_partitions == given.kafka_partitions, "a broker of somebody else's is not ours"
     assert [line for line in said if line.startswith("The metrics database does not answer")]

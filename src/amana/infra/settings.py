@@ -10,7 +10,7 @@ import msgspec
 
 KAFKA_PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 KAFKA_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-KAFKA_PARTITIONS_MAX = 1_000
+KAFKA_PARTITIONS_MAX = 10_000
 DAYS_MAX = 36_525
 SETTLED_DAYS_MIN = 7
 """What is settled stays for as long, whatever the settings: nothing that may go then is still told to anybody."""

@@ -15,6 +15,7 @@ PAGES_MAX = 1_000
 
 Key: TypeAlias = tuple[int, UUID]
 """Tenant and customer."""
+FIRST: Key = (0, UUID(int=0))
 
 
 class Holds:
@@ -28,17 +29,17 @@ class Holds:
     async def held(self) -> frozenset[Key]:
         """The customers whom a hold keeps now, of all lenders. Raises `UpstreamUnavailable`."""
         found: list[Key] = []
-        after = ""
+        after = FIRST
         for _ in range(PAGES_MAX):
             page = await self._page(after)
             found += [(one.tenant, one.customer) for one in page.held]
             if len(page.held) < HELD_PAGE_MAX:
                 return frozenset(found)
-            after = f"?tenant={found[-1][0]}&after={found[-1][1]}"
+            after = found[-1]
         raise UpstreamUnavailable(f"more than {len(found)} customers are held", outcome_known=True)
 
-    async def _page(self, after: str) -> HeldPage:
-        url = self._url + after
+    async def _page(self, after: Key) -> HeldPage:
+        url = f"{self._url}?tenant={after[0]}&after={after[1]}&limit={HELD_PAGE_MAX}"
         reply = await self._client.request("GET", url, headers=self._headers, timeout_ms=TIMEOUT_MS)
         if reply.status != 200:
             raise UpstreamUnavailable(f"GET {url}: status {reply.status}", outcome_known=True)

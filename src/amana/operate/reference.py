@@ -54,7 +54,7 @@ SETTINGS = {
     "kafka_username": "The user with `sasl_…`. It creates and describes topics, and reads and writes them.",
     "kafka_password": "That user's password.",
     "kafka_ca_file": "The certificates, in PEM, that vouch for brokers with `…ssl`. Empty: those of the system.",
-    "kafka_partitions": "Partitions of a topic that we create, 1 to 1000; 1 where members of a group share none.",
+    "kafka_partitions": "Partitions of a topic that we create, 1 to 10000; 1 where members of a group share none.",
     "relay_events_per_s": "The most events a second that the relay publishes of a stream, 100 to 1000000.",
     "eligibility_url": "Where other services reach eligibility.",
     "transactions_url": "Where other services reach transactions.",

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -24,6 +25,7 @@ from amana.gateway.source import EventsPruned, Source, url_of
 from amana.infra import clock
 from amana.infra.http import HttpClient
 from amana.infra.settings import to_environ
+from amana.notifications import holds
 from amana.operate.reconcile import reconcile
 from amana.operate.replay.options import CannotReplay, Log, Options
 from amana.operate.replay.run import replay
@@ -204,3 +206,22 @@ async def test_what_is_younger_than_asked_stays(site: Stack, lender: Lender) -> 
     await lender.loan(await lender.customer())
     parts = await prune(site.settings, clock.now() - timedelta(hours=1), "ada", clock.now())
     assert [part.events for part in parts] == [0, 0, 0]
+
+
+async def test_whom_a_legal_hold_keeps_is_known_to_who_deletes_what_was_settled_until_it_is_released(
+    site: Stack, lender: Lender, http: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "HELD_PAGE_MAX", 1)
+    asked = holds.Holds(http, site.settings)
+    customers = [await lender.customer() for _ in range(3)]
+    placed = {customer: str(uuid4()) for customer in customers[:2]}
+    for customer, hold in placed.items():
+        body = {"id": hold, "reason": "dispute", "by": "ada"}
+        await lender.must("POST", "eligibility", f"/v1/customers/{customer}/legal-holds", body)
+    assert await asked.held() == {(lender.tenant, customer) for customer in placed}
+    for customer, hold in placed.items():
+        path = f"/v1/customers/{customer}/legal-holds/{hold}/releases"
+        await lender.must("POST", "eligibility", path, {"reason": "matter_closed", "by": "ada"})
+    assert await asked.held() == frozenset()
+    status, _ = await lender.get("eligibility", "/v1/held-customers")
+    assert status == 403, "a lender's key sees nobody else's customers"
