@@ -10,7 +10,7 @@ soon (the database is away, or slow), what is cached goes before as well: no ans
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from amana.gateway.source import Source
 from amana.infra.consuming.light import Highest
 from amana.infra.consuming.records import Fact, Order, Unreadable
 from amana.infra.consuming.runtime import Runtime
-from amana.infra.consuming.taking import Taker
+from amana.infra.consuming.taking import TAKE_MAX, Taker
 from amana.infra.kafka import Bootstrap, Message
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
 from amana.infra.publisher import topic_of
@@ -33,6 +33,8 @@ from amana.infra.telemetry import logger
 
 NAME = "standings"
 TOPIC = topic_of(STREAM)
+REMEMBERED_BYTES_MAX = 4_096
+"""A larger event is read twice."""
 APPLIED_WITHIN_S = 0.5
 """An event that is not applied by then is not waited for: what is cached goes first."""
 
@@ -73,12 +75,11 @@ class Concerned(NamedTuple):
 def read_event(message: Message) -> Fact | None:
     """The codec: whom an event concerns; None where it concerns nobody. Raises `Unreadable`."""
     try:
-        event = _decoder.decode(message.value)
+        event, concerned = _read(message.value)
     except msgspec.DecodeError as error:
         raise Unreadable("not_an_event", str(error)) from error
     if event.aggregate is None:
         raise Unreadable("not_an_event", "an event without an aggregate")
-    concerned = _concerned(event)
     if not any(concerned):
         return None
     return Fact(concerned, event.tenant, event.aggregate.id, event.aggregate.version, Order.ALONE)
@@ -166,11 +167,21 @@ def make_runtime(bootstrap: Bootstrap, pool: Pool, cache: AssessmentCache, sourc
     return Runtime(Applying(pool, Invalidation(cache, partial(others, pool))), bootstrap, [TOPIC], [source])
 
 
-def _concerned(event: _Event) -> Concerned:
+def _read(value: bytes) -> tuple[_Event, Concerned]:
+    """The event, and whom it concerns. It is asked for twice: to be applied, and for what is cached to be forgotten."""
+    return _remembered(value) if len(value) <= REMEMBERED_BYTES_MAX else _concerned(value)
+
+
+def _concerned(value: bytes) -> tuple[_Event, Concerned]:
+    event = _decoder.decode(value)
     data = event.data
     named = frozenset[Key]() if data.customer is None else frozenset({(event.tenant, data.customer)})
     sides = (side for side in (data.debit, data.credit) if side is not None)
-    return Concerned(named, frozenset((event.tenant, side.account) for side in sides))
+    return event, Concerned(named, frozenset((event.tenant, side.account) for side in sides))
+
+
+_remembered = lru_cache(maxsize=TAKE_MAX)(_concerned)
+"""Of one batch."""
 
 
 def _union(events: Iterable[Concerned]) -> Concerned:
@@ -181,7 +192,7 @@ def _union(events: Iterable[Concerned]) -> Concerned:
 
 def _lenient(message: Message) -> Concerned | None:
     try:
-        return _concerned(_decoder.decode(message.value))
+        return _read(message.value)[1]
     except msgspec.DecodeError as error:
         # Not an event of ours. What is cached ages by itself.
         _log.warning("unreadable event", partition=message.partition, offset=message.offset, detail=str(error))
