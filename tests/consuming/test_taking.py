@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import pytest
+from asyncpg.exceptions import CheckViolationError
 from tests.consuming.things import CONSUMER, Thing, World, at_once, message, read_thing
 
 from amana.infra.consuming.planning import Known, State, plan
@@ -22,6 +23,33 @@ async def test_each_place_has_its_effect_once_however_often_it_comes(world: Worl
     await world.taker().take([*batch[10:], message(40, A)])
     assert await world.effects() == list(range(41))
     assert await world.below() == 41
+    assert await world.pool.fetchval("SELECT count(*) FROM consumer_taken") == 0
+
+
+async def test_what_goes_on_where_the_last_batch_ended_is_noted_by_no_row(world: World) -> None:
+    await world.pool.execute("ALTER TABLE consumer_taken ADD CONSTRAINT nothing_ahead CHECK (position < 0)")
+    for first in range(0, 60, 20):
+        await world.taker().take([message(position, A) for position in range(first, first + 20)])
+    assert (await world.below(), await world.effects()) == (60, list(range(60)))
+    with pytest.raises(CheckViolationError):
+        await world.taker().take([message(61, A)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_whatever_order_batches_come_in_and_come_again_each_place_has_its_effect_once(
+    world: World, seed: int
+) -> None:
+    draw = random.Random(seed)
+    batches = []
+    for first in range(0, 200, 10):
+        end = first + 10 + draw.randrange(15)
+        batch = [message(position, UUID(int=position % 7)) for position in range(max(0, first - 5), min(200, end))]
+        batches += [draw.sample(batch, len(batch))] * draw.randrange(1, 3)
+    draw.shuffle(batches)
+    for batch in batches:
+        await world.taker().take(batch)
+    assert sorted(await world.effects()) == list(range(200))
+    assert await world.below() == 200
     assert await world.pool.fetchval("SELECT count(*) FROM consumer_taken") == 0
 
 
