@@ -197,7 +197,8 @@ async def test_stdin_is_imported_under_a_name_and_again_without_effect(till: Til
         with file.open("rb") as stream:
             code, out, _ = await piped(till.lender, *words, stdin=stream, cwd=tmp_path)
         assert code == 0 and outcome in out
-    assert "--import-id" in (await piped(till.lender, *words[:3], cwd=tmp_path))[2]
+    unnamed = await command("transfers", "import", *words[:3], environ=settings_of(till.lender), folder=tmp_path)
+    assert unnamed.exit_code == 2 and "--import-id" in unnamed.stderr
     assert (await till.account())["balance"] == 5
 
 
