@@ -16,6 +16,7 @@ from amana.infra import connection as one
 from amana.infra import deadline
 from amana.infra.connection import Attempt, acquired, ended_in_time
 from amana.infra.deadline import DeadlineExceeded
+from amana.infra.instants import remember_instants
 from amana.infra.mendable import Mendable
 
 Pool: TypeAlias = one.Pool
@@ -100,6 +101,7 @@ async def make_pool(
         statement_timeout_ms = BATCH_STATEMENT_TIMEOUT_MS
 
     async def made(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        await remember_instants(connection)
         if first is not None:
             await first(connection)
 
