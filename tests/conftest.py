@@ -25,7 +25,6 @@ import structlog
 import xdist.scheduler
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from tests.databases import wait_for_disk
 from tests.declared import faults_in
 from tests.kafka.server import ApacheKafka
 
@@ -63,16 +62,19 @@ TOGETHER = {
 LONG = (
     "platform",
     "chaos",
-    "kills",
     "replay",
+    "tests/relay/test_relay.py",
+    "kills",
+    "tests/infra/test_embedded.py",
     "tests/infra/test_stack.py",
     "tests/infra/test_up.py",
-    "tests/infra/test_embedded.py",
+    "tests/operate/pruning/test_platform.py",
     "tests/audit/test_export.py",
     "tests/audit/test_log.py",
     "tests/audit/test_leaf.py",
 )
-"""What takes longest, the longest first: it begins first, so that the end of a run is not one process alone."""
+"""What takes longest, the longest first: it begins first, so that the end of a run is not one process alone. (Of the
+others those with most tests begin first, so what has few and long ones has to be here.)"""
 
 
 class ByServers(xdist.scheduler.LoadFileScheduling):  # type: ignore[misc]  # without types
@@ -134,8 +136,7 @@ async def _open(name: str, kafka: ApacheKafka | None, *, servers_only: bool) -> 
         kafka_bootstrap=kafka.bootstrap if kafka else os.environ.get("AMANA_TEST_KAFKA_BOOTSTRAP", ""),
         ledger_shards=int(os.environ.get("AMANA_TEST_LEDGER_SHARDS", "1")),
     )
-    async with Stack.open(given=given, servers_only=servers_only) as stack:
-        await wait_for_disk(stack, wait=False)
+    async with Stack.open(given=given, servers_only=servers_only, durable=False) as stack:
         try:
             yield stack
             undeclared = await faults_in(stack.settings.owner_database_url)

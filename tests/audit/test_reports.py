@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from tests.audit.conftest import settings_of_log
 from tests.audit.dossier import NANO, Story, named, whole_story
 from tests.audit.reading import Lab, Reader, lab, lenders
 
@@ -27,7 +28,16 @@ from amana.wire.problems import Refused
 CUSTOMER = named("customer")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+async def log_settings(
+    settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Settings]:
+    """Of a log that is only read here, so one does for all."""
+    async with settings_of_log(settings, template, tmp_path_factory.mktemp("reports")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
 async def served(log_settings: Settings) -> AsyncIterator[Lab]:
     tenants = await lenders(log_settings)
     story = whole_story(tenants[0], CUSTOMER)

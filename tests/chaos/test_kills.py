@@ -18,10 +18,12 @@ from amana.audit.verify import run_verify
 from amana.domain.account import wallet_account_id
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.operate.reconcile import reconcile
-from amana.operate.stack import Stack
+from amana.operate.stack import Stack, together
 
 LOAD_CALLERS = 16
 LOAD_S = 3.0
+AWAY_PAUSE_S = 0.25
+"""How long a caller waits after no answer, or none that says it was done: what it sends then is all settled later."""
 RETRY_MAX = 60
 SETTLE_S = 60.0
 DUE = 1_300_000
@@ -80,6 +82,8 @@ class Load:
             self.sent.append(command)
             if await self._send(command) is not None:
                 self.acknowledged.add(id_)
+            else:
+                await asyncio.sleep(AWAY_PAUSE_S)
 
     def _transfer(self, id_: UUID) -> tuple[str, dict[str, Any]]:
         item = {"id": id_, "debit_account": self.till, "credit_account": self.income, "amount": 7, "currency": "NGN"}
@@ -93,7 +97,6 @@ class Load:
         try:
             status, answer = await self.lender.post("transactions", *command)
         except UpstreamUnavailable:
-            await asyncio.sleep(0.05)
             return None
         assert status in {200, 201, 503, 504}, (answer, errors_logged(self.lender.stack, "transactions"))
         if status > 201:
@@ -186,8 +189,7 @@ async def test_relay_broker_and_audit_die_and_nobody_at_the_core_notices(
     await asyncio.sleep(LOAD_S / 3)
     assert len(load.acknowledged) > answered, "the core stopped with the broker"
     await stack.broker.start()
-    await stack.start_service("audit")
-    await stack.start_service("relay")
+    await together([stack.start_service("audit"), stack.start_service("relay")])
     await asyncio.sleep(LOAD_S / 3)
     load.stopped = True
     await running

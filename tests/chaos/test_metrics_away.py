@@ -82,7 +82,7 @@ async def silence(port: int) -> AsyncIterator[None]:
 @pytest.fixture
 async def away() -> AsyncIterator[tuple[Stack, Proxy]]:
     """A stack whose metrics database is behind a proxy."""
-    async with Stack.open(given=NOWHERE, servers_only=True) as stack:
+    async with Stack.open(given=NOWHERE, servers_only=True, durable=False) as stack:
         parts = urlsplit(stack.settings.metrics_database_url)
         async with Proxy.before(stack.ports.postgres) as proxy:
             there = f"{parts.netloc.rpartition('@')[0]}@{LOOPBACK}:{proxy.port}"

@@ -34,3 +34,18 @@ async def lender(platform: Stack, http: HttpClient) -> Lender:
 @pytest.fixture
 async def till(lender: Lender) -> Till:
     return Till(lender, await lender.account(), await lender.account(normal_side="credit"))
+
+
+@pytest.fixture(scope="package")
+async def clumsy(platform: Stack) -> AsyncIterator[Lender]:
+    """A lender of whose requests nothing comes, so that one does for all of them."""
+    async with HttpClient() as http:
+        yield await new_lender(platform, http)
+
+
+@pytest.fixture(scope="package")
+async def clumsy_till(platform: Stack) -> AsyncIterator[Till]:
+    """Two accounts of another such lender."""
+    async with HttpClient() as http:
+        lender = await new_lender(platform, http)
+        yield Till(lender, await lender.account(), await lender.account(normal_side="credit"))

@@ -46,11 +46,11 @@ def transfer(**more: Any) -> dict[str, Any]:
     ],
     ids=str,
 )
-async def test_a_field_that_is_wrong_is_named(lender: Lender, change: dict[str, Any], pointer: str) -> None:
-    status, problem = await lender.post("transactions", "/v1/transfers", {"transfers": [transfer(**change)]})
+async def test_a_field_that_is_wrong_is_named(clumsy: Lender, change: dict[str, Any], pointer: str) -> None:
+    status, problem = await clumsy.post("transactions", "/v1/transfers", {"transfers": [transfer(**change)]})
     assert (status, problem["code"]) in {(400, "validation"), (400, "malformed_json")}
     assert pointer in [error["pointer"] for error in problem["errors"]]
-    assert await lender.trial_difference() == {}
+    assert await clumsy.trial_difference() == {}
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ async def test_a_field_that_is_wrong_is_named(lender: Lender, change: dict[str, 
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_a_body_that_is_wrong_is_a_problem(lender: Lender, body: bytes, status: int) -> None:
-    answered, problem = await lender.post("transactions", "/v1/transfers", body)
+async def test_a_body_that_is_wrong_is_a_problem(clumsy: Lender, body: bytes, status: int) -> None:
+    answered, problem = await clumsy.post("transactions", "/v1/transfers", body)
     assert answered == status
     assert problem["type"].startswith("https://")
     assert problem["request_id"]
@@ -110,13 +110,13 @@ async def test_a_slip_of_the_finger_can_not_fill_a_shared_counter(lender: Lender
     assert (status, problem["errors"][0]["pointer"]) == (400, "/amount")
 
 
-async def test_a_text_does_not_end_in_a_newline(lender: Lender) -> None:
-    status, problem = await lender.post("transactions", "/v1/transfers", {"transfers": [transfer(code="abc\n")]})
+async def test_a_text_does_not_end_in_a_newline(clumsy: Lender) -> None:
+    status, problem = await clumsy.post("transactions", "/v1/transfers", {"transfers": [transfer(code="abc\n")]})
     assert (status, problem["errors"][0]["pointer"]) == (400, "/transfers/0/code")
 
 
-async def test_a_list_that_is_too_long_is_refused_whole(lender: Lender) -> None:
-    status, problem = await lender.post("transactions", "/v1/transfers", {"transfers": [transfer()] * 5_001})
+async def test_a_list_that_is_too_long_is_refused_whole(clumsy: Lender) -> None:
+    status, problem = await clumsy.post("transactions", "/v1/transfers", {"transfers": [transfer()] * 5_001})
     assert status in {400, 413}
     assert problem["code"] in {"validation", "body_too_large"}
 
@@ -135,9 +135,9 @@ async def test_a_list_that_is_too_long_is_refused_whole(lender: Lender) -> None:
     ],
     ids=str,
 )
-async def test_headers_that_are_wrong_are_problems(lender: Lender, headers: dict[str, str], status: int) -> None:
+async def test_headers_that_are_wrong_are_problems(clumsy: Lender, headers: dict[str, str], status: int) -> None:
     line = {"id": uuid4(), "customer": uuid4(), "currency": "NGN", "credit_limit": 5}
-    answered, problem = await lender.post("transactions", "/v1/credit-lines", line, **headers)
+    answered, problem = await clumsy.post("transactions", "/v1/credit-lines", line, **headers)
     assert (answered, problem["status"]) == (status, status)
 
 
@@ -157,8 +157,8 @@ async def test_headers_that_are_wrong_are_problems(lender: Lender, headers: dict
         ("POST", "/v1/standings", 403),
     ],
 )
-async def test_paths_that_are_wrong_are_problems(lender: Lender, method: str, path: str, status: int) -> None:
-    answered, problem = await lender.send(method, "transactions", path)
+async def test_paths_that_are_wrong_are_problems(clumsy: Lender, method: str, path: str, status: int) -> None:
+    answered, problem = await clumsy.send(method, "transactions", path)
     assert (answered, problem["status"]) == (status, status)
 
 
@@ -199,9 +199,9 @@ async def test_a_well_formed_item_that_can_not_be_done_is_a_refusal_in_its_own_r
     ids=str,
 )
 async def test_a_check_with_a_wrong_field_is_refused_by_its_name(
-    lender: Lender, change: dict[str, Any], pointer: str
+    clumsy: Lender, change: dict[str, Any], pointer: str
 ) -> None:
     check = {"customer": uuid4(), "product": "nano", "amount": 1_000_000, "currency": "NGN"} | change
-    status, problem = await lender.post("eligibility", "/v1/eligibility/checks", check)
+    status, problem = await clumsy.post("eligibility", "/v1/eligibility/checks", check)
     assert (status, problem["code"]) == (400, "validation")
     assert pointer in [error["pointer"] for error in problem["errors"]]

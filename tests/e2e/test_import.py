@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+from tests.commands import command
 from tests.e2e.lenders import Lender
 from tests.e2e.tills import NOBODY, Till, about
 
@@ -19,10 +20,15 @@ WAIT_MAX, WAIT_S = 1_500, 0.02
 COLUMNS = "debit_account,credit_account,amount,currency"
 
 
+def settings_of(lender: Lender) -> dict[str, str]:
+    """What the command is told by its environment."""
+    return {"AMANA_API_KEY": lender.key, "AMANA_TRANSACTIONS_URL": lender.stack.urls["transactions"]}
+
+
 async def importing(lender: Lender, *words: object, **more: Any) -> asyncio.subprocess.Process:
     """The command as a lender would run it, in a process of its own."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AMANA_")}
-    environ |= {"AMANA_API_KEY": lender.key, "AMANA_TRANSACTIONS_URL": lender.stack.urls["transactions"]}
+    environ |= settings_of(lender)
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "amana.cli", "transfers", "import", *map(str, words)),
         env=environ,
@@ -33,11 +39,17 @@ async def importing(lender: Lender, *words: object, **more: Any) -> asyncio.subp
     )
 
 
-async def imported(lender: Lender, *words: object, **more: Any) -> tuple[int | None, str, str]:
-    """(exit code, stdout, stderr) of an import that is left to end."""
+async def piped(lender: Lender, *words: object, **more: Any) -> tuple[int | None, str, str]:
+    """(exit code, stdout, stderr) of such a process that is left to end."""
     process = await importing(lender, *words, **more)
     out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
+
+
+async def imported(lender: Lender, file: Path, *words: object) -> tuple[int, str, str]:
+    """The same of an import that is run here."""
+    done = await command("transfers", "import", file, *words, environ=settings_of(lender), folder=file.parent)
+    return done.exit_code, done.stdout, done.stderr
 
 
 def written(file: Path, lines: list[str]) -> Path:
@@ -82,7 +94,7 @@ async def test_a_kill_in_the_middle_changes_nothing_but_what_is_left_to_do(till:
     file = written(tmp_path / "big.csv", [COLUMNS, *rows])
 
     assert 1 < await killed(till.lender, file) < LINES
-    code, out, err = await imported(till.lender, file)
+    code, out, err = await piped(till.lender, file)
     assert (code, err) == (1, "") and "insufficient_funds" in out
     done = state_of(file)
     posted = done["counts"]["posted"] + done["counts"].get("replayed", 0)
@@ -183,9 +195,10 @@ async def test_stdin_is_imported_under_a_name_and_again_without_effect(till: Til
     words = ("-", "--format", "csv", "--import-id", uuid4())
     for outcome in ("posted", "replayed"):
         with file.open("rb") as stream:
-            code, out, _ = await imported(till.lender, *words, stdin=stream, cwd=tmp_path)
+            code, out, _ = await piped(till.lender, *words, stdin=stream, cwd=tmp_path)
         assert code == 0 and outcome in out
-    assert "--import-id" in (await imported(till.lender, *words[:3], cwd=tmp_path))[2]
+    unnamed = await command("transfers", "import", *words[:3], environ=settings_of(till.lender), folder=tmp_path)
+    assert unnamed.exit_code == 2 and "--import-id" in unnamed.stderr
     assert (await till.account())["balance"] == 5
 
 

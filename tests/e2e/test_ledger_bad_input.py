@@ -109,8 +109,8 @@ async def test_every_item_that_names_a_business_date_beyond_its_key_is_named(til
     ],
     ids=str,
 )
-async def test_a_wrong_field_of_a_command_is_named(till: Till, what: str, body: Item, pointer: str) -> None:
-    status, problem = await till.about(what, till.debit, **body)
+async def test_a_wrong_field_of_a_command_is_named(clumsy_till: Till, what: str, body: Item, pointer: str) -> None:
+    status, problem = await clumsy_till.about(what, clumsy_till.debit, **body)
     assert (status, [error["pointer"] for error in problem["errors"]]) == (400, [pointer])
 
 
@@ -136,16 +136,16 @@ async def test_a_wrong_field_of_a_command_is_named(till: Till, what: str, body: 
         ("entries?limit=1001", "?limit"),
     ],
 )
-async def test_a_wrong_query_of_an_account_is_named(till: Till, query: str, pointer: str) -> None:
-    status, problem = await till.lender.get(LEDGER, f"/v1/accounts/{till.debit}/{query}")
+async def test_a_wrong_query_of_an_account_is_named(clumsy_till: Till, query: str, pointer: str) -> None:
+    status, problem = await clumsy_till.lender.get(LEDGER, f"/v1/accounts/{clumsy_till.debit}/{query}")
     assert (status, [error["pointer"] for error in problem["errors"]]) == (400, [pointer])
 
 
 @pytest.mark.parametrize(
     "query", ["", "reference=", f"reference={'r' * 101}", "reference=a%00", "reference=a&reference=b"]
 )
-async def test_a_search_needs_one_reference(till: Till, query: str) -> None:
-    status, problem = await till.lender.get(LEDGER, f"/v1/transfers?{query}")
+async def test_a_search_needs_one_reference(clumsy_till: Till, query: str) -> None:
+    status, problem = await clumsy_till.lender.get(LEDGER, f"/v1/transfers?{query}")
     assert (status, problem["errors"][0]["pointer"]) == (400, "?reference")
 
 

@@ -17,6 +17,7 @@ import msgspec
 import polars as pl
 import pytest
 from rich.console import Console
+from tests.commands import command
 from tests.e2e.lenders import Lender, new_lender
 
 from amana.domain.persons import LINKED_MAX
@@ -274,22 +275,24 @@ def environment(settings: Settings) -> dict[str, str]:
     return bare | to_environ(settings)
 
 
-async def commanded(lender: Lender, folder: Path, *words: object, **changes: Any) -> tuple[int | None, str, str]:
-    """(exit code, stdout, stderr) of the command in a process of its own, with settings that differ in `changes`."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "amana.cli", "eligibility", "prequalify", *map(str, words)),
-        env=environment(msgspec.structs.replace(lender.stack.settings, **changes)),
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), WAIT_S)
-    return process.returncode, out.decode(), err.decode()
+async def commanded(lender: Lender, folder: Path, *words: object, **changes: Any) -> tuple[int, str]:
+    """(exit code, stderr) of the command run here, with settings that differ in `changes`."""
+    environ = to_environ(msgspec.structs.replace(lender.stack.settings, **changes))
+    done = await command("eligibility", "prequalify", *words, environ=environ, folder=folder)
+    return done.exit_code, done.stderr
 
 
 async def test_the_command_writes_the_file_and_the_report(crowd: Lender, tmp_path: Path) -> None:
-    words = ("--tenant", crowd.tenant, "--product", "nano", "--report", "report.json")
-    code, out, err = await commanded(crowd, tmp_path, *words)
+    words = ("--tenant", str(crowd.tenant), "--product", "nano", "--report", "report.json")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "amana.cli", "eligibility", "prequalify", *words),
+        env=environment(crowd.stack.settings),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said, complained = await asyncio.wait_for(process.communicate(), WAIT_S)
+    code, out, err = process.returncode, said.decode(), complained.decode()
     assert (code, err) == (0, ""), out
     assert "Deciding: 100 %" in out and "Advice and no offer" in out
     report = msgspec.json.decode((tmp_path / "report.json").read_bytes())
@@ -309,7 +312,7 @@ async def test_the_command_writes_the_file_and_the_report(crowd: Lender, tmp_pat
 async def test_what_cannot_be_done_is_said_in_a_line_and_leaves_no_file(
     crowd: Lender, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    code, _, err = await commanded(crowd, tmp_path, "--tenant", crowd.tenant, *words)
+    code, err = await commanded(crowd, tmp_path, "--tenant", crowd.tenant, *words)
     assert code == 2 and said in err and len(err.splitlines()) == 1, err
     assert files_in(tmp_path) == []
 
@@ -318,10 +321,10 @@ async def test_without_the_ledger_the_command_says_so_and_an_older_file_stays(cr
     old = tmp_path / "nano.offers.csv"
     old.write_text("of yesterday", encoding="utf-8")
     words = ("--tenant", crowd.tenant, "--product", "nano")
-    code, _, err = await commanded(crowd, tmp_path, *words, transactions_url="http://127.0.0.1:9")
+    code, err = await commanded(crowd, tmp_path, *words, transactions_url="http://127.0.0.1:9")
     assert code == 2 and "the ledger can't be asked" in err and "127.0.0.1:9" in err, err
     assert old.read_text(encoding="utf-8") == "of yesterday" and files_in(tmp_path) == [old]
-    code, _, err = await commanded(crowd, tmp_path, *words, internal_key="")
+    code, err = await commanded(crowd, tmp_path, *words, internal_key="")
     assert code == 2 and "AMANA_INTERNAL_KEY is not set" in err
 
 

@@ -20,7 +20,7 @@ from amana.gateway.rules import Begun
 from amana.infra.collector import Collector, Overloaded
 from amana.infra.http_server import serve
 from amana.infra.postgres import DatabaseUnavailable
-from amana.infra.telemetry import current_trace_id
+from amana.infra.trace import current_trace_id
 from amana.wire.common import Amount, Request, Response
 from amana.wire.problems import Refused
 

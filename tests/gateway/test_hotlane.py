@@ -17,7 +17,7 @@ from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.store import KeyStore
 from amana.infra.settings import Settings
-from amana.infra.telemetry import Trace
+from amana.infra.trace import Trace
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"

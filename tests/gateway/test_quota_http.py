@@ -17,7 +17,7 @@ from amana.gateway.keys import Quota
 from amana.gateway.quota import Quotas
 from amana.gateway.store import KeyStore
 from amana.infra.settings import Settings
-from amana.infra.telemetry import Trace
+from amana.infra.trace import Trace
 
 GOOD = an_order(7)
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -12,7 +12,7 @@ import pytest
 
 from amana.domain.reasons import REFUSALS, Reason
 from amana.infra.lossy import Lossy
-from amana.infra.telemetry import Trace, next_span, parse_traceparent
+from amana.infra.trace import Trace, next_span, parse_traceparent
 from amana.wire.problems import TYPE_PREFIX, problem
 
 A, B = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -46,7 +46,8 @@ def test_a_span_stays_in_its_trace() -> None:
 
 PROGRAM = """
 import logging
-from amana.infra.telemetry import Trace, configure_logging, enter_trace, logger
+from amana.infra.telemetry import configure_logging, logger
+from amana.infra.trace import Trace, enter_trace
 configure_logging("example", "info")
 enter_trace(Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"))
 log = logger("amana.example")

@@ -189,6 +189,18 @@ def test_the_command_line_alone_loads_no_driver_no_loop_and_no_console() -> None
     assert loaded.stdout == "[]\n"
 
 
+CLIENTS = """
+import sys
+import amana.operate.policy_client, amana.operate.privacy.client, amana.operate.metrics, amana.operate.imports.importer
+print(sorted({"litestar", "uvicorn", "redis", "polars", "structlog"} & set(sys.modules)))
+"""
+
+
+def test_a_command_that_asks_a_service_loads_nothing_of_a_service() -> None:
+    loaded = subprocess.run([sys.executable, "-c", CLIENTS], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("late", LATER, ids=lambda late: late.name)
 def test_what_is_said_of_a_command_before_it_is_loaded_is_what_it_says_of_itself(amana: Amana, late: Late) -> None:
     assert LateCommand(late).loaded().help.partition("\n\n")[0] == late.told

@@ -25,8 +25,8 @@ from amana.operate.stack import Stack
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Postgres]:
-    server = Postgres(folder / "postgres", find_free(1)[0], folder / "postgres.log")
+async def running(folder: Path, durable: bool = True) -> AsyncIterator[Postgres]:
+    server = Postgres(folder / "postgres", find_free(1)[0], folder / "postgres.log", durable=durable)
     await server.start()
     await ensure_database(server.owner_url("probe"))
     try:
@@ -67,9 +67,17 @@ async def test_postgres_is_durable_and_closed_to_others(stack: Stack, setting: s
     await connection.close()
 
 
+async def test_a_postgres_that_need_not_be_durable_waits_for_no_disk(stack: Stack) -> None:
+    if stack.postgres is None:
+        pytest.skip("an external server has settings of its own")
+    connection = await asyncpg.connect(stack.settings.owner_database_url)
+    assert await connection.fetchval("SHOW fsync") == "off"
+    await connection.close()
+
+
 async def test_postgres_keeps_its_data_over_a_restart(folder: Path) -> None:
     async with running(folder) as server:
-        assert await run(server, "SHOW fsync") == "on"  # the tests' shared one is told not to wait
+        assert await run(server, "SHOW fsync") == "on"
         await run(server, "CREATE TABLE kept AS SELECT 42 AS answer")
     async with running(folder) as server:
         assert await run(server, "SELECT answer FROM kept") == 42
@@ -96,23 +104,23 @@ async def test_a_postgres_still_running_on_the_same_data_is_stopped_first(folder
 
 
 async def test_a_pid_file_whose_number_belongs_to_an_innocent_process_is_ignored(folder: Path) -> None:
-    async with running(folder) as server:
+    async with running(folder, durable=False) as server:
         pid_file = server.data / "postmaster.pid"
         lines = pid_file.read_text().splitlines()
     pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
-    async with running(folder) as server:
+    async with running(folder, durable=False) as server:
         assert await run(server, "SELECT 1") == 1
 
 
 async def test_a_half_made_database_is_made_anew(folder: Path) -> None:
     (folder / "postgres" / "data.new" / "base").mkdir(parents=True)
     (folder / "postgres").chmod(0o711)
-    async with running(folder) as server:
+    async with running(folder, durable=False) as server:
         assert await run(server, "SELECT 1") == 1
 
 
 async def test_a_postgres_that_cannot_start_shows_the_end_of_its_log(folder: Path) -> None:
-    async with running(folder) as server:
+    async with running(folder, durable=False) as server:
         pass
     (server.data / "global" / "pg_control").unlink()
     with pytest.raises(ServerError, match=r"PostgreSQL ended while starting(.|\n)*pg_control"):
@@ -120,7 +128,7 @@ async def test_a_postgres_that_cannot_start_shows_the_end_of_its_log(folder: Pat
 
 
 async def test_the_password_is_needed_and_is_kept_from_others(folder: Path) -> None:
-    async with running(folder) as server:
+    async with running(folder, durable=False) as server:
         assert (server.folder / "password").stat().st_mode & 0o777 == 0o600
         wrong = server.owner_url("postgres").replace("amana_owner:", "amana_owner:x")
         with pytest.raises(asyncpg.InvalidPasswordError):
@@ -189,7 +197,7 @@ async def test_a_process_that_ignores_the_request_to_stop_is_killed(folder: Path
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand PostgreSQL to another user")
 async def test_root_in_a_closed_folder_keeps_programs_and_data_where_the_server_can_reach_them(folder: Path) -> None:
     os.chmod(folder, 0o700)  # noqa: PTH101
-    async with running(folder) as server:
+    async with running(folder, durable=False) as server:
         assert await run(server, "SELECT 1") == 1
         assert server.wanted.is_symlink()
         assert server.folder.parent.name == places.SHARED_NAME

@@ -25,7 +25,7 @@ from amana.operate.stack import Ports, Stack
 async def open_and_close(folder: Path, ports: Ports | None = None) -> list[str]:
     """What a stack without services says while it is opened and closed."""
     said: list[str] = []
-    async with Stack.open(folder, ports, servers_only=True, say=said.append):
+    async with Stack.open(folder, ports, servers_only=True, durable=False, say=said.append):
         pass
     return said
 
@@ -120,7 +120,7 @@ async def test_data_and_passwords_outlive_the_stack(folder: Path) -> None:
 
 async def test_other_commands_find_the_running_stack_and_no_stopped_one(folder: Path) -> None:
     assert running_settings(folder) is None
-    async with Stack.open(folder, servers_only=True) as stack:
+    async with Stack.open(folder, servers_only=True, durable=False) as stack:
         assert running_settings(folder) == stack.settings
         assert (folder / "settings.json").stat().st_mode & 0o777 == 0o600
     assert running_settings(folder) is None
@@ -156,7 +156,7 @@ async def test_a_stack_starts_though_the_metrics_database_is_away() -> None:
         kafka_bootstrap="127.0.0.1:1",
     )
     said: list[str] = []
-    async with Stack.open(given=given, servers_only=True, say=said.append) as stack:
+    async with Stack.open(given=given, servers_only=True, durable=False, say=said.append) as stack:
         assert stack.settings.owner_metrics_database_url == given.owner_metrics_database_url
         assert stack.settings.kafka_partitions == given.kafka_partitions, "a broker of somebody else's is not ours"
     assert [line for line in said if line.startswith("The metrics database does not answer")]

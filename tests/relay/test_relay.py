@@ -30,7 +30,7 @@ from amana.infra.sequencer import Sequencer
 from amana.infra.settings import Settings
 
 PROCESS = Path(__file__).with_name("relay_process.py")
-LEASE_S = 3.0
+LEASE_S = 2.0
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ Each is planned (`EXPLAIN`, with parameters left open) as the role that runs it,
 that catches misspelt columns, wrong types and absent grants, without running anything.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 import asyncpg
@@ -106,14 +106,59 @@ def statements_of(file: str) -> dict[str, str]:
     return load_queries(".".join(("amana", *folders)), name)
 
 
+class Planner:
+    """Plans statements, in one session for each role and schema."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sessions: dict[tuple[str, str], asyncpg.Connection] = {}
+
+    async def failure(self, use: Use, statement: str) -> str:
+        """What the server says against a statement there; empty when nothing. Nothing of it stays."""
+        connection = await self._session(use)
+        attempt = connection.transaction()
+        await attempt.start()
+        try:
+            for name, made in statements_of(use.file).items() if use.first else ():
+                if use.first in name and made != statement:
+                    await connection.execute(made)
+            if _code(statement).startswith(NOT_PLANNED):
+                await connection.prepare(statement)
+            else:
+                await connection.execute(f"EXPLAIN (GENERIC_PLAN) {statement}")
+        except asyncpg.PostgresError as error:
+            return f"as {use.url} in {use.schema}: {error}"
+        finally:
+            await attempt.rollback()
+        return ""
+
+    async def _session(self, use: Use) -> asyncpg.Connection:
+        dsn, place = getattr(self._settings, use.url), {"search_path": use.schema}
+        if (dsn, use.schema) not in self._sessions:
+            self._sessions[dsn, use.schema] = await asyncpg.connect(dsn, server_settings=place)
+        return self._sessions[dsn, use.schema]
+
+    async def close(self) -> None:
+        """Ends all sessions."""
+        for connection in self._sessions.values():
+            await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def planner(fresh: Settings) -> AsyncIterator[Planner]:
+    made = Planner(fresh)
+    yield made
+    await made.close()
+
+
 def test_every_sql_file_is_listed_here() -> None:
     assert {str(path.relative_to(SRC)) for path in sql_files()} <= {use.file for use in USES}
 
 
 @pytest.mark.parametrize(("file", "name"), list(blocks()))
-async def test_a_statement_fits_the_schema_and_its_role_may_run_it(fresh: Settings, file: str, name: str) -> None:
+async def test_a_statement_fits_the_schema_and_its_role_may_run_it(planner: Planner, file: str, name: str) -> None:
     uses = [use for use in USES if use.file == file and use.only in name]
-    failures = [failure for use in uses if (failure := await _failure(fresh, use, statements_of(file)[name]))]
+    failures = [failure for use in uses if (failure := await planner.failure(use, statements_of(file)[name]))]
     assert uses, f"{file} is not in USES"
     assert len(failures) < len(uses) if file in EITHER else not failures, failures
 
@@ -128,32 +173,10 @@ async def test_a_statement_fits_the_schema_and_its_role_may_run_it(fresh: Settin
     ],
 )
 async def test_planning_finds_what_is_misspelt_and_what_is_not_granted(
-    fresh: Settings, statement: str, complaint: str
+    planner: Planner, statement: str, complaint: str
 ) -> None:
     use = Use("", "relay_database_url", "transactions")
-    assert complaint in await _failure(fresh, use, statement)
-
-
-async def _failure(settings: Settings, use: Use, statement: str) -> str:
-    """What the server says against a statement there; empty when nothing."""
-    dsn = getattr(settings, use.url)
-    connection = await asyncpg.connect(dsn, server_settings={"search_path": use.schema})
-    attempt = connection.transaction()
-    await attempt.start()
-    try:
-        for name, made in statements_of(use.file).items() if use.first else ():
-            if use.first in name and made != statement:
-                await connection.execute(made)
-        if _code(statement).startswith(NOT_PLANNED):
-            await connection.prepare(statement)
-        else:
-            await connection.execute(f"EXPLAIN (GENERIC_PLAN) {statement}")
-    except asyncpg.PostgresError as error:
-        return f"as {use.url} in {use.schema}: {error}"
-    finally:
-        await attempt.rollback()
-        await connection.close()
-    return ""
+    assert complaint in await planner.failure(use, statement)
 
 
 def _code(statement: str) -> str:

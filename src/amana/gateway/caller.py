@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 
 INTERNAL = "internal"
-"""The scope of service-to-service keys. Only they may name a tenant, in the header `Amana-Tenant`."""
+"""The scope of service-to-service keys."""
+TENANT_HEADER = "Amana-Tenant"
+"""Only they may name a tenant, with this."""
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,16 +20,8 @@ from amana.gateway.caller import INTERNAL, Visit
 from amana.gateway.rules import is_hot, is_open
 from amana.infra import deadline
 from amana.infra.clock import random_hex
-from amana.infra.telemetry import (
-    REQUEST_DURATION,
-    Series,
-    Trace,
-    enter_trace,
-    is_logged,
-    logger,
-    next_span,
-    parse_traceparent,
-)
+from amana.infra.telemetry import REQUEST_DURATION, Series, is_logged, logger
+from amana.infra.trace import Trace, enter_trace, next_span, parse_traceparent
 from amana.wire.problems import MEDIA_TYPE, problem
 
 DISCARD_MAX_BYTES = 8 << 20

@@ -13,15 +13,13 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from amana.domain.reasons import Reason
-from amana.gateway.caller import INTERNAL, Caller, visit_of
+from amana.gateway.caller import INTERNAL, TENANT_HEADER, Caller, visit_of
 from amana.gateway.keyring import KeyRing
 from amana.gateway.query import query_errors
 from amana.gateway.quota import Quotas
 from amana.gateway.rules import Rule, rule_of
 from amana.infra import deadline
 from amana.wire.problems import FieldError, Refused
-
-TENANT_HEADER = "Amana-Tenant"
 
 _TIMEOUT = re.compile(r"[1-9][0-9]{0,8}")
 _BAD_TIMEOUT = FieldError(deadline.HEADER, "invalid", "Milliseconds, as a decimal integer from 1 on; once.")

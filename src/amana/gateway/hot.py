@@ -18,10 +18,10 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from amana.gateway.caller import Caller, Visit
+from amana.gateway.caller import TENANT_HEADER, Caller, Visit
 from amana.gateway.errors import rendered
 from amana.gateway.frame import STANDING, Ids, Sent, durations_of, enter, ids_of, sent_in, tell
-from amana.gateway.guard import TENANT_HEADER, enter_timeout, timeout_in
+from amana.gateway.guard import enter_timeout, timeout_in
 from amana.gateway.keyring import KeyRing, claim_of
 from amana.gateway.keys import Claim, StoredKey
 from amana.gateway.quota import Quotas

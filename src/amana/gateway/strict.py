@@ -21,6 +21,8 @@ T = TypeVar("T")
 _CONTAINERS = frozenset({dict, list})
 _any = msgspec.json.Decoder()
 
+BODY_MAX_BYTES = 1 << 20
+"""The longest body that is read, where a route has no bound of its own."""
 INTEGER_DIGITS_MAX = 16
 """2^53 - 1 has 16 digits; with a sign, 17 characters."""
 

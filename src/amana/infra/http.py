@@ -12,7 +12,7 @@ import aiohttp
 
 from amana.infra import deadline
 from amana.infra.deadline import DeadlineExceeded
-from amana.infra.telemetry import current_traceparent
+from amana.infra.trace import current_traceparent
 
 CONNECTIONS_MAX = 128
 CONNECT_TIMEOUT_S = 2.0

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from amana.infra.databases import LOCK_TIMEOUT_MS, connected
+from amana.infra.mendable import Mendable
 from amana.infra.postgres import Connection, DatabaseUnavailable
 from amana.infra.roles import key_role_urls, role_urls
 from amana.infra.settings import Settings
@@ -31,7 +32,7 @@ METRICS_SCHEMAS = ("timescale",)
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 
 
-class MigrationError(Exception):
+class MigrationError(Mendable):
     """The database and the shipped migrations do not fit, or a statement failed. The message names the file."""
 
 

@@ -17,6 +17,7 @@ from amana.infra import deadline
 from amana.infra.connection import Attempt, acquired, ended_in_time
 from amana.infra.deadline import DeadlineExceeded
 from amana.infra.instants import remember_instants
+from amana.infra.mendable import Mendable
 
 Pool: TypeAlias = one.Pool
 Connection: TypeAlias = one.Connection
@@ -58,7 +59,7 @@ RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03", "23505"})
 of times."""
 
 
-class DatabaseUnavailable(Exception):
+class DatabaseUnavailable(Mendable):
     """The database does not answer, or answered that it can't. `outcome_known` is False when a COMMIT was under way."""
 
     def __init__(self, detail: str, *, outcome_known: bool = True) -> None:

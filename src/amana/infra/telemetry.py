@@ -1,21 +1,18 @@
-"""Logs, metrics and trace ids, with the names that the rest of the world uses.
+"""Logs and metrics, with the names that the rest of the world uses.
 
-Logs are JSON lines on stdout in the shape of the OpenTelemetry log model. Metrics follow its HTTP conventions as
-Prometheus spells them. Trace context is W3C: it comes in as `traceparent`, lives in a context variable while a request
-is answered, and goes out on every call to another service.
+Logs are JSON lines on stdout in the shape of the OpenTelemetry log model, with the ids of their `trace`. Metrics follow
+its HTTP conventions as Prometheus spells them.
 
 A log line that can't be written (the disk is full, the reader of the pipe is gone) is lost and counted: no request
 fails because of its log.
 """
 
 import logging
-import re
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator, MutableMapping
-from contextvars import ContextVar
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import structlog
@@ -23,8 +20,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_lat
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from amana.infra.clock import random_hex
 from amana.infra.lossy import LINES_DROPPED, Lossy
+from amana.infra.trace import current_trace
 
 DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """What Prometheus is shown."""
@@ -102,7 +99,6 @@ REQUEST_DURATION = Durations(
 )
 BUILD_INFO = Gauge("amana_build_info", "Always 1; the labels say what runs.", ("service", "version"))
 
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SEVERITY = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
 
 
@@ -113,55 +109,6 @@ class _Least:
 
 
 _least = _Least()
-
-
-class Trace(NamedTuple):
-    """Where a request stands in its trace: lower-case hex ids of 16 and 8 bytes, and the flags byte."""
-
-    trace_id: str
-    span_id: str
-    flags: str = "01"
-
-    def header(self) -> str:
-        """The value of `traceparent`."""
-        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
-
-
-_current: ContextVar[Trace | None] = ContextVar("amana_trace", default=None)
-
-
-def parse_traceparent(header: str) -> Trace | None:
-    """The trace in a `traceparent` header, or None when it is absent or not one (W3C Trace Context, 3.2)."""
-    match = _TRACEPARENT.fullmatch(header)
-    if match is None:
-        return None
-    version, trace_id, span_id, flags, more = match.groups()
-    if version == "ff" or (version == "00" and more) or not trace_id.strip("0") or not span_id.strip("0"):
-        return None
-    return Trace(trace_id, span_id, flags)
-
-
-def next_span(parent: Trace | None) -> Trace:
-    """A new span: below `parent`, or the first of a new trace."""
-    if parent is None:
-        return Trace(random_hex(32), random_hex(16))
-    return Trace(parent.trace_id, random_hex(16), parent.flags)
-
-
-def enter_trace(trace: Trace) -> None:
-    """Makes `trace` the current one for what this task does from now on."""
-    _current.set(trace)
-
-
-def current_trace_id() -> str:
-    """The trace id of the request being answered (32 hex digits), or an empty string."""
-    trace = _current.get()
-    return trace.trace_id if trace else ""
-
-
-def current_traceparent() -> str:
-    """The `traceparent` header to send on: the current trace, a new span."""
-    return next_span(_current.get()).header()
 
 
 def render_metrics() -> bytes:
@@ -228,7 +175,7 @@ def _shaped(service: str) -> structlog.types.Processor:
             "body": event.pop("event", ""),
             "service.name": service,
         }
-        if trace := _current.get():
+        if trace := current_trace():
             shaped |= {"trace_id": trace.trace_id, "span_id": trace.span_id}
         return stamp(target, method, shaped | dict(event))
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from amana.gateway.guard import TENANT_HEADER
+from amana.gateway.caller import TENANT_HEADER
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.postgres import open_pool, reading
 from amana.infra.settings import Settings

@@ -8,8 +8,7 @@ import msgspec
 from amana.domain.policy import Policy, policy_bytes, policy_hash
 from amana.domain.policy_checks import all_faults
 from amana.domain.policy_fault import PolicyFault
-from amana.gateway.edge import BODY_MAX_BYTES
-from amana.gateway.strict import BodyError, decode_strict
+from amana.gateway.strict import BODY_MAX_BYTES, BodyError, decode_strict
 
 
 class Validated(NamedTuple):

@@ -185,26 +185,29 @@ HAVING sum(debits_posted - credits_posted) <> 0;
 -- by the loan's.
 SELECT made.kind || ' ' || made.id AS subject, '1 event' AS expected, count(o.type) || ' events' AS found
 FROM (
-    SELECT 'loan' AS kind, tenant, id, id AS loan, 'LoanBooked' AS type, 'loan' AS field FROM transactions.loans
+    SELECT 'loan' AS kind, tenant, id, id AS loan, 'LoanBooked' AS type FROM transactions.loans
     UNION ALL
-    SELECT 'repayment', tenant, id, loan, 'RepaymentReceived', 'repayment' FROM transactions.repayments
+    SELECT 'repayment', tenant, id, loan, 'RepaymentReceived' FROM transactions.repayments
     UNION ALL
-    SELECT 'reversal', r.tenant, r.reversed_by, r.loan, 'RepaymentReversed', 'reversal'
+    SELECT 'reversal', r.tenant, r.reversed_by, r.loan, 'RepaymentReversed'
     FROM transactions.repayments r
     JOIN transactions.loans l ON l.shard = r.shard AND l.tenant = r.tenant AND l.id = r.loan
     WHERE r.reversed_by IS NOT NULL AND r.reversed_by IS DISTINCT FROM l.reversed_by
     UNION ALL
-    SELECT 'loan reversal', tenant, reversed_by, id, 'LoanReversed', 'reversed_by' FROM transactions.loans
+    SELECT 'loan reversal', tenant, reversed_by, id, 'LoanReversed' FROM transactions.loans
     WHERE reversed_by IS NOT NULL
 ) made
 LEFT JOIN (
-    SELECT tenant, aggregate_id, type, convert_from(body, 'UTF8')::jsonb -> 'data' AS data
+    SELECT tenant, aggregate_id, type,
+           convert_from(body, 'UTF8')::jsonb -> 'data' ->> CASE type
+               WHEN 'LoanBooked' THEN 'loan' WHEN 'RepaymentReceived' THEN 'repayment'
+               WHEN 'RepaymentReversed' THEN 'reversal' WHEN 'LoanReversed' THEN 'reversed_by' END AS id
     FROM (SELECT tenant, aggregate_id, type, body FROM transactions.outbox
           UNION ALL
           SELECT tenant, aggregate_id, type, body FROM sealed_events WHERE stream = 'transactions') AS events
     WHERE type IN ('LoanBooked', 'RepaymentReceived', 'RepaymentReversed', 'LoanReversed')
 ) o ON o.tenant = made.tenant AND o.aggregate_id = made.loan AND o.type = made.type
-    AND o.data ->> made.field = made.id::text
+    AND o.id = made.id::text
 GROUP BY made.kind, made.tenant, made.id
 HAVING count(o.type) <> 1;
 

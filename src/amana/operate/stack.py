@@ -82,7 +82,16 @@ def silent(_: str) -> None:
 class Stack:
     """See the module. `settings` and `urls` are complete once it is open."""
 
-    def __init__(self, home: Home, ports: Ports, given: Settings, say: Say, names: Sequence[str] = SERVICES) -> None:
+    def __init__(
+        self,
+        home: Home,
+        ports: Ports,
+        given: Settings,
+        say: Say,
+        names: Sequence[str] = SERVICES,
+        *,
+        durable: bool = True,
+    ) -> None:
         self.home = home
         self.ports = ports
         self.given = given
@@ -93,6 +102,7 @@ class Stack:
         self.services: dict[str, Process] = {}
         self.names = names
         self._say = say
+        self._durable = durable
 
     @classmethod
     @asynccontextmanager
@@ -103,17 +113,18 @@ class Stack:
         *,
         given: Settings | None = None,
         servers_only: bool = False,
+        durable: bool = True,
         services: Sequence[str] = SERVICES,
         say: Say = silent,
     ) -> AsyncIterator["Stack"]:
         """Start everything and, at the end of the block, stop it.
 
         A server whose URL is in `given` is used as it is and never stopped. With `servers_only` no service is started.
-        `say` gets one plain line per phase. Raises `ServerError`, `MigrationError` or `DatabaseUnavailable`, each with
-        a message for the person at the keyboard.
+        Our own PostgreSQL waits for no disk where it need not be `durable`. `say` gets one plain line per phase. Raises
+        `ServerError`, `MigrationError` or `DatabaseUnavailable`, each with a message for the person at the keyboard.
         """
         home = Home(data_dir, temporary=False) if data_dir else Home.temporary_one()
-        stack = cls(home, ports or Ports.free(), given or Settings(), say, services)
+        stack = cls(home, ports or Ports.free(), given or Settings(), say, services, durable=durable)
         try:
             await stack._start(servers_only=servers_only)
             yield stack
@@ -170,7 +181,8 @@ class Stack:
         kept = home.secrets(provision.new_internal_key())
         starts: list[Coroutine[Any, Any, None]] = []
         if not self.given.owner_database_url:
-            self.postgres = Postgres(home.path / "postgres", self.ports.postgres, home.log("postgres"))
+            place = home.path / "postgres"
+            self.postgres = Postgres(place, self.ports.postgres, home.log("postgres"), durable=self._durable)
             starts.append(self.postgres.start())
         if not self.given.redis_url:
             self.valkey = Valkey(home.path / "valkey", self.ports.valkey, home.log("valkey"), kept.cache_password)

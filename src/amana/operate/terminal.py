@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import msgspec
 import typer
 
+from amana.infra.mendable import Mendable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -37,18 +39,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return uvloop.run(work)
     except KeyboardInterrupt as error:
         raise typer.Exit(EXIT_INTERRUPTED) from error
-    except Exception as error:
-        if isinstance(error, _mendable()):
-            cannot(str(error), error)
-        raise
-
-
-def _mendable() -> tuple[type[Exception], ...]:
-    """What has a message for the person at the keyboard. Imported only when something was raised."""
-    from amana.operate.stack import STACK_ERRORS
-    from amana.tape.mapping import TapeError
-
-    return (*STACK_ERRORS, TapeError)
+    except Mendable as error:
+        cannot(str(error), error)
 
 
 def run_lines(work: Coroutine[Any, Any, list[str]]) -> None:

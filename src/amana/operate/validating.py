@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from amana.gateway.guard import TENANT_HEADER
+from amana.gateway.caller import TENANT_HEADER
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.settings import Settings
 from amana.wire.eligibility import CacheValidation

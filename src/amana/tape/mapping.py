@@ -24,12 +24,13 @@ import msgspec
 from msgspec import Meta
 
 from amana.domain.money import MAX_AMOUNT, Currency
+from amana.infra.mendable import Mendable
 
 MAPPING_BYTES_MAX = 1 << 20
 FILES_MAX = 32
 
 
-class TapeError(ValueError):
+class TapeError(Mendable, ValueError):
     """The tape as a whole can't be read: a mapping that is wrong, a file or column that is missing.
 
     The message names the file, and the column where there is one. A single bad row never raises: it is reported.

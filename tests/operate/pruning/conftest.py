@@ -14,7 +14,7 @@ from amana.operate.stack import ALL_SERVICES, Stack
 async def site() -> AsyncIterator[Stack]:
     """Everything, notifications too."""
     given = Settings(ledger_shards=int(os.environ.get("AMANA_TEST_LEDGER_SHARDS", "1")))
-    async with Stack.open(given=given, services=ALL_SERVICES) as stack:
+    async with Stack.open(given=given, services=ALL_SERVICES, durable=False) as stack:
         yield stack
 
 

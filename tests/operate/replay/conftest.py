@@ -10,7 +10,6 @@ import asyncpg
 import msgspec
 import pytest
 from rich.console import Console
-from tests.databases import wait_for_disk
 from tests.e2e.lenders import new_lender
 from tests.operate.replay.town import Town
 
@@ -44,8 +43,7 @@ SELECT (SELECT count(*) FROM transactions.outbox LEFT JOIN transactions.position
 async def site() -> AsyncIterator[Stack]:
     """Everything, services included, on servers of its own."""
     given = Settings(ledger_shards=int(os.environ.get("AMANA_TEST_LEDGER_SHARDS", "1")))
-    async with Stack.open(given=given) as stack:
-        await wait_for_disk(stack, wait=False)
+    async with Stack.open(given=given, durable=False) as stack:
         yield stack
 
 

@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL 18, durable: `fsync`, `synchronous_commit` and page checksums are always on.
+"""An embedded PostgreSQL 18, durable: `fsync`, `synchronous_commit` and page checksums are on.
 
 It listens on loopback TCP only, with a scram password made at `initdb`. Its folder holds `data/` (PGDATA), and
 `password`, mode 0600. It runs as an ordinary user and, for root, as an unprivileged one (see `places`).
@@ -37,11 +37,13 @@ listen_addresses = '{host}'
 port = {port}
 unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
+# Iterations are for passwords that can be guessed. Ours are 192 random bits or follow from such, by HMAC.
+scram_iterations = 1
 max_connections = 100
 shared_buffers = '256MB'
 max_wal_size = '2GB'
 wal_compression = on
-fsync = on
+fsync = {fsync}
 synchronous_commit = on
 full_page_writes = on
 autovacuum = on
@@ -57,12 +59,16 @@ _LOCALE = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"
 
 
 class Postgres:
-    """`start()`, `owner_url(database)`, `stop()`, `destroy()`. `folder` may be a link elsewhere: see `places`."""
+    """`start()`, `owner_url(database)`, `stop()`, `destroy()`. `folder` may be a link elsewhere: see `places`.
 
-    def __init__(self, folder: Path, port: int, log: Path) -> None:
+    Where it need not be `durable` no disk is waited for: what was written outlives any process, and not the machine.
+    """
+
+    def __init__(self, folder: Path, port: int, log: Path, *, durable: bool = True) -> None:
         self.wanted = folder
         self.port = port
         self._log = log
+        self._durable = durable
         self.process: Process | None = None
         """The postmaster; None before `start()`."""
         self.recovered = ""
@@ -127,7 +133,8 @@ class Postgres:
         self._programs = places.programs_for(self._account)
         if not self.data.exists():
             self._initdb()
-        self._write(self.data / "postgresql.conf", _CONFIGURATION.format(host=LOOPBACK, port=self.port))
+        fsync = "on" if self._durable else "off"
+        self._write(self.data / "postgresql.conf", _CONFIGURATION.format(host=LOOPBACK, port=self.port, fsync=fsync))
 
     def _initdb(self) -> None:
         """Beside the final place, then one rename: a killed `initdb` leaves nothing that looks like a database."""
@@ -141,7 +148,8 @@ class Postgres:
         passed = self.folder / "password.initdb"
         self._write(passed, password.read_text())
         try:
-            self._run("initdb", "-D", str(half), f"--pwfile={passed}", *_INITDB, *_LOCALE)
+            sync = [] if self._durable else ["--no-sync"]
+            self._run("initdb", "-D", str(half), f"--pwfile={passed}", *_INITDB, *_LOCALE, *sync)
         finally:
             passed.unlink()
         half.rename(self.data)

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from amana.infra.mendable import Mendable
+
 LEASH = Path(__file__).with_name("leash.py")
 POLL_S = 0.02
 KILL_WAIT_S = 5.0
@@ -20,7 +22,7 @@ TAIL_LINES = 12
 TAIL_BYTES = 16 * 1024
 
 
-class ServerError(Exception):
+class ServerError(Mendable):
     """A server or service can't be started, reached or stopped. The message says what is wrong and what to do."""
 
 

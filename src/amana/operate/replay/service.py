@@ -16,7 +16,7 @@ from amana.audit.keys import StreamKeys, stream_keys
 from amana.audit.notes import notes_of
 from amana.audit.offline import read_kept, read_keys
 from amana.audit.tiles import TILE_WIDTH, Tile, TileError, from_bundle
-from amana.gateway.guard import TENANT_HEADER
+from amana.gateway.caller import TENANT_HEADER
 from amana.infra.http import HttpClient, Reply, UpstreamUnavailable
 from amana.operate.replay.options import CannotReplay
 from amana.operate.replay.sources import Event, Signed, filed

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from amana.gateway.guard import TENANT_HEADER
+from amana.gateway.caller import TENANT_HEADER
 from amana.gateway.source import Source, url_of
 from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.settings import Settings
