@@ -11,16 +11,29 @@ import time
 from contextvars import Context, copy_context
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from amana.gateway.bodies import Bodies
 from amana.gateway.caller import Caller, Visit
 from amana.gateway.errors import rendered
-from amana.gateway.frame import STANDING, Ids, Sent, durations_of, enter, ids_of, sent_in, tell
+from amana.gateway.frame import (
+    NOTHING_SENT,
+    STANDING,
+    Ids,
+    Sent,
+    durations_of,
+    enter,
+    ids_of,
+    lines_of,
+    new_lines,
+    sent_in,
+    tell,
+)
 from amana.gateway.guard import TENANT_HEADER, enter_timeout, timeout_in
 from amana.gateway.keyring import KeyRing, claim_of
 from amana.gateway.keys import Claim, StoredKey
@@ -42,7 +55,7 @@ _UNUSUAL = frozenset(name.lower().encode() for name in (TENANT_HEADER, IDEMPOTEN
 _TIMEOUT = deadline.HEADER.lower().encode()
 _PATH = re.compile(r"[a-z0-9/-]+")
 _HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*")
-_STANDING = STANDING.decode("ascii")
+_JSON_HEAD = b"content-type: application/json\r\ncontent-length: %d\r\n"
 _encoder = msgspec.json.Encoder()
 
 
@@ -52,6 +65,7 @@ def lanes_of(app: Litestar, keys: KeyRing, quotas: Quotas) -> dict[bytes, Lane]:
         route.path.encode("ascii"): Lane(
             method=next(iter(handler.http_methods)).encode("ascii"),
             begin=HotRoute(app, route, handler, keys, quotas).begin,
+            status=handler.status_code,
             body_max_bytes=min(rule_of(handler).body_max_bytes, BODY_MAX_BYTES),
         )
         for route, handler in hot_routes(app)
@@ -80,6 +94,7 @@ class HotRoute:
         self._begin = rule.begin
         self._at_once = rule.at_once
         self._timeout_max_s = rule.timeout_max_s
+        self._bodies = Bodies()
         self._durations = durations_of(self.method, self.path, self.status)
 
     @cached_property
@@ -88,41 +103,54 @@ class HotRoute:
         Python to look up anything."""
         return SimpleNamespace(**self._app.state.dict())
 
-    def begin(self, head: HotHead, body: bytes) -> "Answer | HotVisit | None":
+    def begin(self, head: HotHead, body: bytes, front: bytes) -> "bytes | HotVisit | None":
         """Answers the request, takes it, or declines having done nothing."""
         began_s = time.perf_counter()
         known = head.known or _known(head)
-        stored = self._keys.known(known.claim) if known.claim else None
-        if stored is None or self._scopes.isdisjoint(stored.scopes):
+        if self._keys.clock_s() >= known.until_s and not self._proved(known):
             return None
+        stored = known.stored
         exceeded = self._quotas.take(stored)
         data = None
         if exceeded is None:
             try:
-                data = decode_strict(body, self._body)
+                data = found = self._bodies.get(body)
+                if found is None:
+                    data = decode_strict(body, self._body)
                 response = self._at_once and self._at_once(self._state, stored.tenant, data)
             except Exception:  # the framework meets it too
                 self._quotas.give_back(stored)
                 return None
             if response is not None:
-                return self._answered(stored, known.sent, began_s, response)
+                if found is None:
+                    self._bodies.keep(body, data)
+                return self._answered(stored, known.sent, began_s, front, response)
         context = copy_context()  # of the request's own, as a task would have one
         visit = context.run(self._taken, context, stored, known, began_s, data, exceeded)
         if visit is None:
             self._quotas.give_back(stored)
         return visit
 
-    def _answered(self, stored: StoredKey, sent: Sent, began_s: float, response: Any) -> Answer:
+    def _proved(self, known: "_Known") -> bool:
+        """Whether the head has a live key with one of the route's scopes, as far as that can be told here."""
+        found = self._keys.known(known.claim) if known.claim else None
+        if found is None or self._scopes.isdisjoint(found.stored.scopes):
+            return False
+        known.stored, known.until_s = found
+        return True
+
+    def _answered(self, stored: StoredKey, sent: Sent, began_s: float, front: bytes, response: Any) -> bytes:
         """The answer of `at_once`. Nothing happens meanwhile that would need the trace to be the current one."""
-        ids = ids_of(sent)
-        body = _encoder.encode(response)
-        seconds = time.perf_counter() - began_s
-        if is_logged("debug"):
-            visit = Visit(ids.request_id, ids.trace.trace_id, _caller(stored, ids))
-            tell(self.method, self.path, visit, self.status, seconds, hot=True)
+        body = response if type(response) is bytes else _encoder.encode(response)
+        if sent is NOTHING_SENT and not is_logged("debug"):
+            lines = new_lines()
+            self._durations.observe(time.perf_counter() - began_s)
         else:
-            self._durations.observe(seconds)
-        return Answer(self.status, _head_lines(ids, body), body)
+            ids = ids_of(sent)
+            lines = lines_of(ids)
+            visit = Visit(ids.request_id, ids.trace.trace_id, _caller(stored, ids))
+            tell(self.method, self.path, visit, self.status, time.perf_counter() - began_s, hot=True)
+        return b"".join((front, _JSON_HEAD % len(body), lines, STANDING, b"\r\n", body))
 
     def _taken(
         self,
@@ -146,12 +174,19 @@ class HotRoute:
         return HotVisit(self, visit, ids, began_s, begun, context) if begun else None
 
 
-class _Known(NamedTuple):
-    """What follows from a head. Without a `claim` it does not ride; `timeout` is well spelled, or empty."""
+class _Known:
+    """What follows from a head. Without a `claim` it does not ride; `timeout` is well spelled, or empty. That `stored`
+    is proved holds until `until_s`."""
 
-    claim: Claim | None
-    sent: Sent
-    timeout: str
+    __slots__ = ("claim", "sent", "stored", "timeout", "until_s")
+
+    stored: StoredKey
+
+    def __init__(self, claim: Claim | None, sent: Sent, timeout: str) -> None:
+        self.claim = claim
+        self.sent = sent
+        self.timeout = timeout
+        self.until_s = float("-inf")
 
 
 def _known(head: HotHead) -> _Known:
@@ -170,15 +205,6 @@ def _caller(stored: StoredKey, ids: Ids) -> Caller:
         trace=ids.trace.trace_id,
         request_id=ids.request_id,
     )
-
-
-def _head_lines(ids: Ids, body: bytes, given: str = "content-type: application/json\r\n") -> bytes:
-    """The headers of an answer: those given, the length, and what every response has."""
-    request_id, (trace_id, span_id, flags) = ids
-    return (
-        f"{given}content-length: {len(body)}\r\nx-request-id: {request_id}\r\n"
-        f"traceparent: 00-{trace_id}-{span_id}-{flags}\r\n{_STANDING}"
-    ).encode("latin-1")
 
 
 class HotVisit:
@@ -202,7 +228,7 @@ class HotVisit:
         except (Exception, asyncio.CancelledError) as error:
             answer = self._problem(error)
         else:
-            answer = Answer(self._route.status, _head_lines(self._ids, body), body)
+            answer = Answer(self._route.status, b"".join((_JSON_HEAD % len(body), lines_of(self._ids), STANDING)), body)
         self._tell(answer.status)
         return answer
 
@@ -213,8 +239,9 @@ class HotVisit:
 
     def _problem(self, error: BaseException) -> Answer:
         status, given, body = rendered(error, self._route.path, self._visit.request_id)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in {**given, "content-type": MEDIA_TYPE}.items())
-        return Answer(status, _head_lines(self._ids, body, lines), body, close="connection" in given)
+        headers = {**given, "content-type": MEDIA_TYPE, "content-length": len(body)}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
+        return Answer(status, b"".join((lines, lines_of(self._ids), STANDING)), body, close="connection" in given)
 
     def _tell(self, status: int) -> None:
         seconds = time.perf_counter() - self._began_s

@@ -11,6 +11,7 @@ takes it out of a batch that has not begun. Infra knows no business: lanes are i
 
 A connection remembers the head of the last request that rode. Bytes that begin with the same head and are just as long
 are the same request with another body: they need no parser, and what the lane worked out of the head is still there.
+Their answers leave the timer of the resting connection alone; when it goes off it looks when the last one was given.
 """
 
 import asyncio
@@ -67,27 +68,31 @@ class Ride(Protocol):
 
 
 class Lane(NamedTuple):
-    """Takes the requests of one method and path. `begin` gets a head and a whole body, and answers at once, begins or
-    declines with None, having done nothing."""
+    """Takes the requests of one method and path. `begin` gets a head, a whole body, and the lines with which an answer
+    of `status` begins: it gives the whole answer at once (one that does not close), begins, or declines with None,
+    having done nothing."""
 
     method: bytes
-    begin: Callable[[HotHead, bytes], Answer | Ride | None]
+    begin: Callable[[HotHead, bytes, bytes], bytes | Ride | None]
+    status: int
     body_max_bytes: int
-
-
-class _Remembered(NamedTuple):
-    """The head of a request that rode; `size` is that of the whole request."""
-
-    text: bytes
-    size: int
-    lane: Lane
-    path: bytes
-    head: HotHead
 
 
 class _HotCycle:
     """A request on its way through the lane, with what uvicorn asks of a cycle."""
 
+    __slots__ = (
+        "disconnected",
+        "first",
+        "head",
+        "keep_alive",
+        "lane",
+        "more_body",
+        "parts",
+        "path",
+        "response_complete",
+        "scope",
+    )
     message_event = asyncio.Event()  # uvicorn sets it; nobody waits
 
     def __init__(self, lane: Lane, path: bytes, head: HotHead, scope: Any, first: bool) -> None:
@@ -103,6 +108,19 @@ class _HotCycle:
         self.response_complete = False
 
 
+class _Remembered:
+    """The head of a request that rode, `text`; `size` is that of the whole request. One such request is under way at a
+    time, so that all have one `cycle`."""
+
+    __slots__ = ("cycle", "head_bytes", "size", "text")
+
+    def __init__(self, text: bytes, size: int, cycle: _HotCycle) -> None:
+        self.text = text
+        self.head_bytes = len(text)
+        self.size = size
+        self.cycle = cycle
+
+
 class HotProtocol(BoundedProtocol):
     """One connection, whose hot requests take the lane of their path."""
 
@@ -111,11 +129,14 @@ class HotProtocol(BoundedProtocol):
         self._lanes = lanes
         self._collecting: _HotCycle | None = None
         self._ride: Ride | None = None
+        self._riding: _HotCycle | None = None
         self._body_timer: TimerHandle | None = None
         self._unread = False
         self._remembered: _Remembered | None = None
         self._request: bytes = b""
         """What arrived just now, where a request begins with it."""
+        self._idle = False
+        """The last that arrived was answered at once, and nothing was begun since."""
         self._fronts: dict[int, bytes] = {}
         self._fronts_of: object = None
         """Status lines with the server's own headers, and the list of headers that they are of: a new one each second,
@@ -123,20 +144,22 @@ class HotProtocol(BoundedProtocol):
         self._answered_s = 0.0
 
     def data_received(self, data: bytes) -> None:
-        if not self._rests():
-            super().data_received(data)
-            return
-        known = self._remembered
-        if known is not None and len(data) == known.size and data.startswith(known.text) and self._again(known, data):
-            return
-        self._request = data
+        if self._idle or self._rests():
+            known = self._remembered
+            if known is not None and len(data) == known.size and data.startswith(known.text) and self._again(known, data):
+                return
+            self._idle = False
+            self._request = data
         super().data_received(data)
         self._request = b""
 
     def timeout_keep_alive_handler(self) -> None:
-        left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
-        if left_s > 0:  # answers that were given at once leave the timer alone
-            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        if self.transport.is_closing():
+            return
+        answering = not self.cycle.response_complete
+        rested_s = 0.0 if answering else self.loop.time() - self._answered_s
+        if rested_s < self.timeout_keep_alive:  # requests whose head is known leave the timer alone
+            self._rest(self.timeout_keep_alive - rested_s)
         else:
             super().timeout_keep_alive_handler()
 
@@ -219,19 +242,19 @@ class HotProtocol(BoundedProtocol):
             self._hand_over(cycle)
             return
         self._remember(cycle, len(body))
-        self._take(cycle, begun)
-
-    def _take(self, cycle: _HotCycle, begun: Answer | Ride) -> None:
-        if isinstance(begun, Answer):
+        if isinstance(begun, bytes):
             cycle.response_complete = True
-            self._write(begun, begun.close or not cycle.keep_alive)
+            self._write(_closing(begun) if not cycle.keep_alive else begun, not cycle.keep_alive)
         else:
-            ride = self._ride = begun
-            ride.future.add_done_callback(lambda _: self._end(cycle, ride), context=ride.context)
+            self._take(cycle, begun)
 
-    def _asked(self, lane: Lane, head: HotHead, body: bytes) -> Answer | Ride | None:
+    def _take(self, cycle: _HotCycle, ride: Ride) -> None:
+        self._ride, self._riding = ride, cycle
+        ride.future.add_done_callback(self._end, context=ride.context)
+
+    def _asked(self, lane: Lane, head: HotHead, body: bytes) -> bytes | Ride | None:
         try:
-            return lane.begin(head, body)
+            return lane.begin(head, body, self._front(lane.status))
         except Exception:
             self.logger.exception("a hot lane failed")
             return None
@@ -240,8 +263,9 @@ class HotProtocol(BoundedProtocol):
         """Where what arrived is this request and nothing else, the next one may be the same but for its body."""
         head_bytes = len(self._request) - body_bytes
         if head_bytes == self._request.find(b"\r\n\r\n") + 4:
-            head = self._request[:head_bytes]
-            self._remembered = _Remembered(head, len(self._request), cycle.lane, cycle.path, cycle.head)
+            again = _HotCycle(cycle.lane, cycle.path, cycle.head, None, first=True)
+            again.more_body = False
+            self._remembered = _Remembered(self._request[:head_bytes], len(self._request), again)
 
     def _rests(self) -> bool:
         """Whether nothing is begun on this connection: a request would begin with the next byte."""
@@ -255,25 +279,26 @@ class HotProtocol(BoundedProtocol):
 
     def _again(self, known: _Remembered, data: bytes) -> bool:
         """Takes a request whose head is known; False where the lane declines it."""
-        begun = self._asked(known.lane, known.head, data[len(known.text) :])
+        cycle = known.cycle
+        begun = self._asked(cycle.lane, cycle.head, data[known.head_bytes :])
         if begun is None:
             return False
-        if isinstance(begun, Answer) and not begun.close:
-            self.transport.write(self._whole(begun, False))
-            self._answered_s = self.loop.time()
-            self.server_state.total_requests += 1
-            if self.flow.write_paused:
-                self._wait_for_reader()
-            return True
-        self._unset_keepalive_if_required()
-        cycle = self.cycle = _HotCycle(known.lane, known.path, known.head, None, first=True)  # type: ignore[assignment]
-        cycle.more_body = False
-        self._take(cycle, begun)
+        if type(begun) is bytes:
+            self.transport.write(begun)
+            self._answered()
+            self._idle = not self._unread
+        else:
+            self._idle = False
+            cycle.response_complete = False
+            self.cycle = cycle  # type: ignore[assignment] # as in `_take_request`
+            self._take(cycle, begun)
         return True
 
-    def _end(self, cycle: _HotCycle, ride: Ride) -> None:
+    def _end(self, _: asyncio.Future[Any]) -> None:
         """Writes the answer. Where nobody is left to read it, it is dropped."""
-        self._ride = None
+        ride, cycle = self._ride, self._riding
+        assert ride is not None and cycle is not None, "a ride that ends was taken"
+        self._ride = self._riding = None
         gone = self.transport.is_closing()
         if gone and ride.future.cancelled():
             ride.left()
@@ -287,23 +312,38 @@ class HotProtocol(BoundedProtocol):
         if gone:
             return
         cycle.response_complete = True
-        self._write(answer, answer.close or not cycle.keep_alive)
+        closing = answer.close or not cycle.keep_alive
+        self._write(self._whole(answer, closing), closing)
 
-    def _write(self, answer: Answer, closing: bool) -> None:
-        self.transport.write(self._whole(answer, closing))
+    def _write(self, whole: bytes, closing: bool) -> None:
+        """Writes an answer, and goes on to what waits behind it."""
+        self.transport.write(whole)
         if closing:
             self.transport.close()
-        if self.flow.write_paused:
+        if self.timeout_keep_alive_task is not None and not (self._held or self.pipeline or closing):
+            self._answered()
+        elif self.flow.write_paused:
             self._wait_for_reader()
         else:
             self.on_response_complete()
+
+    def _answered(self) -> None:
+        """The answer is written, and nothing waits behind it."""
+        if self.flow.write_paused:
+            self._wait_for_reader()
+        else:
+            self._answered_s = self.loop.time()
+            self.server_state.total_requests += 1
 
     def _wait_for_reader(self) -> None:
         self._unread = True
         self.flow.pause_reading()
 
-    def _whole(self, answer: Answer, closing: bool) -> bytes:
-        status, headers, body, closes = answer
+    def _rest(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def _front(self, status: int) -> bytes:
+        """The status line and the server's own headers."""
         given = self.server_state.default_headers
         if given is not self._fronts_of:
             self._fronts, self._fronts_of = {}, given
@@ -311,8 +351,12 @@ class HotProtocol(BoundedProtocol):
         if front is None:
             lines = [name + b": " + value + b"\r\n" for name, value in given]
             front = self._fronts[status] = STATUS_LINE[status] + b"".join(lines)
+        return front
+
+    def _whole(self, answer: Answer, closing: bool) -> bytes:
+        status, headers, body, closes = answer
         close = b"connection: close\r\n" if closing and not closes else b""
-        return b"".join((front, headers, close, b"\r\n", body))
+        return b"".join((self._front(status), headers, close, b"\r\n", body))
 
     def _stop_collecting(self) -> None:
         self._collecting = None
@@ -346,3 +390,8 @@ class HotProtocol(BoundedProtocol):
         if self.cycle is cycle:  # type: ignore[comparison-overlap] # `_take_request` put it there
             self.cycle = normal
         self._start_asgi_task(normal, self.app)
+
+
+def _closing(whole: bytes) -> bytes:
+    """An answer with the line that says that the connection closes."""
+    return whole.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n", 1)
