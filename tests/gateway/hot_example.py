@@ -71,7 +71,10 @@ class Till:
             return None
         self.asked += 1
         sold = Sold(id=order.id, amount=order.amount, tenant=tenant, trace="")
-        return msgspec.json.encode(sold) if order.kind == "rendered" else sold
+        if order.kind == "instant":
+            return sold
+        sold.text = "x" * order.amount
+        return msgspec.json.encode(sold)
 
     def begin(self, caller: Caller, order: Order) -> Begun | None:
         self.asked += 1

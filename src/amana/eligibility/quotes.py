@@ -18,7 +18,9 @@ PARTS_MAX = 20_000
 
 _BEGIN = len('{"decision_id":"00000000-0000-0000-0000-000000000000"')
 _END = b',"as_of":'
-_WHOLE = b'{"decision_id":%b%b%b,"age_ms":%d,"source":"memory","offer":null,"replayed":false,"degraded":%b}'
+_TAIL = b',"source":"memory","offer":null,"replayed":false,"degraded":'
+_TAILS = {True: _TAIL + b"false}", False: _TAIL + b"true}"}
+"""By whether the policy is known to be the live one."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -32,7 +34,7 @@ class Quotes:
         self._parts: dict[tuple[int, int, int | None, str | None], bytes] = {}
 
     def reply(self, tenant: int, asked: CheckRequest, now_us: int) -> bytes | None:
-        """The bytes of the `CheckView` that answers a plain question at `now_us` (microseconds since 1970), where memory
+        """The bytes of the `CheckView` that answers a plain question at `now_us`, microseconds since 1970, where memory
         has it; else None, and the flow knows why."""
         if asked.id is not None or asked.as_of is not None or asked.terms is not None:
             return None
@@ -47,8 +49,8 @@ class Quotes:
         part = self._parts.get((standing, asked.amount, asked.term_days, asked.network))
         if part is None:
             part = self._part(policy, verdict, standing, (asked.amount, asked.term_days, asked.network))
-        age_ms = max(0, (now_us - at_us) // 1_000)
-        return _WHOLE % (id_, part, as_of, age_ms, b"false" if is_recent else b"true")
+        age_ms = (now_us - at_us) // 1_000 if now_us > at_us else 0
+        return b"".join((b'{"decision_id":', id_, part, as_of, b',"age_ms":%d' % age_ms, _TAILS[is_recent]))
 
     def _part(self, policy: CompiledPolicy, verdict: Verdict, standing: int, asked: Asked) -> bytes:
         """Takes it out of a whole reply, whose age does not matter."""

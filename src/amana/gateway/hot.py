@@ -7,14 +7,12 @@ headers and their order, body. `tests/gateway/test_hotlane.py` holds both ways t
 
 import asyncio
 import re
-import time
 from contextvars import Context, copy_context
-from functools import cached_property
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 from litestar import Litestar
+from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
@@ -45,7 +43,8 @@ from amana.gateway.strict import decode_strict
 from amana.infra import deadline
 from amana.infra.collector import Overloaded
 from amana.infra.deadline import DeadlineExceeded
-from amana.infra.hotlane import BODY_MAX_BYTES, Answer, HotHead, Lane
+from amana.infra.hotlane import BODY_MAX_BYTES
+from amana.infra.lanes import Answer, Headers, HotHead, Lane, front_of
 from amana.infra.telemetry import is_logged
 from amana.wire.problems import MEDIA_TYPE
 
@@ -55,6 +54,7 @@ _UNUSUAL = frozenset(name.lower().encode() for name in (TENANT_HEADER, IDEMPOTEN
 _TIMEOUT = deadline.HEADER.lower().encode()
 _PATH = re.compile(r"[a-z0-9/-]+")
 _HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*")
+_STANDING_WHOLE = STANDING + b"\r\n"
 _JSON_HEAD = b"content-type: application/json\r\ncontent-length: %d\r\n"
 _encoder = msgspec.json.Encoder()
 
@@ -65,7 +65,6 @@ def lanes_of(app: Litestar, keys: KeyRing, quotas: Quotas) -> dict[bytes, Lane]:
         route.path.encode("ascii"): Lane(
             method=next(iter(handler.http_methods)).encode("ascii"),
             begin=HotRoute(app, route, handler, keys, quotas).begin,
-            status=handler.status_code,
             body_max_bytes=min(rule_of(handler).body_max_bytes, BODY_MAX_BYTES),
         )
         for route, handler in hot_routes(app)
@@ -88,6 +87,7 @@ class HotRoute:
         self.status = handler.status_code
         self._app = app
         self._keys = keys
+        self._clock_s = keys.clock_s
         self._quotas = quotas
         self._scopes = rule.scopes
         self._body = rule.body
@@ -95,19 +95,16 @@ class HotRoute:
         self._at_once = rule.at_once
         self._timeout_max_s = rule.timeout_max_s
         self._bodies = Bodies()
+        self._state: _State | None = None
+        self._given: Headers = []
+        self._fronts: dict[int, bytes] = {}
         self._durations = durations_of(self.method, self.path, self.status)
 
-    @cached_property
-    def _state(self) -> SimpleNamespace:
-        """What the application put into its state when it started: the framework's own form of it takes a method in
-        Python to look up anything."""
-        return SimpleNamespace(**self._app.state.dict())
-
-    def begin(self, head: HotHead, body: bytes, front: bytes) -> "bytes | HotVisit | None":
+    def begin(self, head: HotHead, body: bytes, given: Headers) -> "bytes | HotVisit | None":
         """Answers the request, takes it, or declines having done nothing."""
-        began_s = time.perf_counter()
+        began_s = self._clock_s()
         known = head.known or _known(head)
-        if self._keys.clock_s() >= known.until_s and not self._proved(known):
+        if began_s >= known.until_s and not self._proved(known):
             return None
         stored = known.stored
         exceeded = self._quotas.take(stored)
@@ -117,19 +114,23 @@ class HotRoute:
                 data = found = self._bodies.get(body)
                 if found is None:
                     data = decode_strict(body, self._body)
-                response = self._at_once and self._at_once(self._state, stored.tenant, data)
+                response = self._at_once and self._at_once(self._state or self._opened(), stored.tenant, data)
             except Exception:  # the framework meets it too
                 self._quotas.give_back(stored)
                 return None
             if response is not None:
                 if found is None:
                     self._bodies.keep(body, data)
-                return self._answered(stored, known.sent, began_s, front, response)
+                return self._answered(known, began_s, given, response)
         context = copy_context()  # of the request's own, as a task would have one
         visit = context.run(self._taken, context, stored, known, began_s, data, exceeded)
         if visit is None:
             self._quotas.give_back(stored)
         return visit
+
+    def _opened(self) -> "_State":
+        self._state = _State(self._app.state)
+        return self._state
 
     def _proved(self, known: "_Known") -> bool:
         """Whether the head has a live key with one of the route's scopes, as far as that can be told here."""
@@ -137,20 +138,33 @@ class HotRoute:
         if found is None or self._scopes.isdisjoint(found.stored.scopes):
             return False
         known.stored, known.until_s = found
+        known.is_told = known.sent is not NOTHING_SENT or is_logged("debug")
         return True
 
-    def _answered(self, stored: StoredKey, sent: Sent, began_s: float, front: bytes, response: Any) -> bytes:
+    def _answered(self, known: "_Known", began_s: float, given: Headers, response: Any) -> bytes:
         """The answer of `at_once`. Nothing happens meanwhile that would need the trace to be the current one."""
         body = response if type(response) is bytes else _encoder.encode(response)
-        if sent is NOTHING_SENT and not is_logged("debug"):
-            lines = new_lines()
-            self._durations.observe(time.perf_counter() - began_s)
-        else:
-            ids = ids_of(sent)
+        if given is not self._given:
+            self._given, self._fronts = given, {}
+        front = self._fronts.get(len(body)) or self._front(len(body))
+        if known.is_told:
+            ids = ids_of(known.sent)
             lines = lines_of(ids)
-            visit = Visit(ids.request_id, ids.trace.trace_id, _caller(stored, ids))
-            tell(self.method, self.path, visit, self.status, time.perf_counter() - began_s, hot=True)
-        return b"".join((front, _JSON_HEAD % len(body), lines, STANDING, b"\r\n", body))
+            visit = Visit(ids.request_id, ids.trace.trace_id, _caller(known.stored, ids))
+            self.tell(visit, self.status, began_s)
+        else:
+            lines = new_lines()
+            self._durations.observe(self._clock_s() - began_s)
+        return b"".join((front, lines, _STANDING_WHOLE, body))
+
+    def _front(self, size: int) -> bytes:
+        """The first lines of an answer of that length, the same for a second."""
+        front = self._fronts[size] = front_of(self.status, self._given) + _JSON_HEAD % size
+        return front
+
+    def tell(self, visit: Visit, status: int, began_s: float) -> None:
+        """Counts an answered request and logs it."""
+        tell(self.method, self.path, visit, status, self._clock_s() - began_s, hot=True)
 
     def _taken(
         self,
@@ -166,7 +180,7 @@ class HotRoute:
             enter_timeout(known.timeout, self._timeout_max_s)
         visit.caller = caller = _caller(stored, ids)
         try:
-            begun = _refused(exceeded) if exceeded else self._begin(self._state, caller, data)
+            begun = _refused(exceeded) if exceeded else self._begin(self._state or self._opened(), caller, data)
         except (Overloaded, DeadlineExceeded) as error:  # shedding is for when there is much to do
             begun = _refused(error)
         except Exception:  # the framework meets it too
@@ -174,13 +188,23 @@ class HotRoute:
         return HotVisit(self, visit, ids, began_s, begun, context) if begun else None
 
 
+class _State:
+    """What the application put into its state when it started: the framework's own form of it takes a method in Python
+    to look up anything."""
+
+    def __init__(self, state: State) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
 class _Known:
     """What follows from a head. Without a `claim` it does not ride; `timeout` is well spelled, or empty. That `stored`
-    is proved holds until `until_s`."""
+    is proved holds until `until_s`. `is_told`: it says something of itself, or what succeeds is logged."""
 
-    __slots__ = ("claim", "sent", "stored", "timeout", "until_s")
+    __slots__ = ("claim", "is_told", "sent", "stored", "timeout", "until_s")
 
     stored: StoredKey
+    is_told: bool
 
     def __init__(self, claim: Claim | None, sent: Sent, timeout: str) -> None:
         self.claim = claim
@@ -244,8 +268,7 @@ class HotVisit:
         return Answer(status, b"".join((lines, lines_of(self._ids), STANDING)), body, close="connection" in given)
 
     def _tell(self, status: int) -> None:
-        seconds = time.perf_counter() - self._began_s
-        tell(self._route.method, self._route.path, self._visit, status, seconds, hot=True)
+        self._route.tell(self._visit, status, self._began_s)
 
 
 def _refused(error: Exception) -> Begun:

@@ -15,67 +15,24 @@ Their answers leave the timer of the resting connection alone; when it goes off 
 """
 
 import asyncio
+import logging
 from asyncio.events import TimerHandle
-from collections.abc import Callable, Mapping
-from contextvars import Context
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from amana.infra.http_connection import BoundedProtocol
+from amana.infra.lanes import Answer, Begin, HotHead, Lane, Ride, front_of
 
 BODY_MAX_BYTES = 64 << 10
 """No larger body rides. A long list is worth an ASGI cycle."""
 BODY_WAIT_S = 1.0
 """A body that takes longer goes on the normal way, which knows its sender and has the deadline."""
 
+_log = logging.getLogger("uvicorn.error")  # as uvicorn's own connections
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"content-encoding"})
-
-
-class HotHead:
-    """`headers` by lower-case name, none of them sent twice. `known` is the lane's, for what follows from them: a head
-    that is sent again on a connection is the same object again."""
-
-    __slots__ = ("headers", "known")
-
-    def __init__(self, headers: dict[bytes, bytes]) -> None:
-        self.headers = headers
-        self.known: Any = None
-
-
-class Answer(NamedTuple):
-    """`headers` are whole lines, each with its CRLF, without `date`; `close` says that one of them closes."""
-
-    status: int
-    headers: bytes
-    body: bytes
-    close: bool = False
-
-
-class Ride(Protocol):
-    """A request that a lane has taken. It hears of its end once: `answer`, or `left`."""
-
-    future: asyncio.Future[Any]
-    """Cancelled when the client leaves; then the work is left out, unless it has begun: never the work itself."""
-    context: Context
-    """The request's own, as a task would have one; its end is told in it."""
-
-    def answer(self) -> Answer:
-        """What `future`, which is done, comes to. To raise is a bug, and closes the connection."""
-
-    def left(self) -> None:
-        """The client left, and the future was cancelled."""
-
-
-class Lane(NamedTuple):
-    """Takes the requests of one method and path. `begin` gets a head, a whole body, and the lines with which an answer
-    of `status` begins: it gives the whole answer at once (one that does not close), begins, or declines with None,
-    having done nothing."""
-
-    method: bytes
-    begin: Callable[[HotHead, bytes, bytes], bytes | Ride | None]
-    status: int
-    body_max_bytes: int
 
 
 class _HotCycle:
@@ -109,16 +66,38 @@ class _HotCycle:
 
 
 class _Remembered:
-    """The head of a request that rode, `text`; `size` is that of the whole request. One such request is under way at a
-    time, so that all have one `cycle`."""
+    """The head of a request that rode, and what the next one like it needs of its connection: an object of few places,
+    where an attribute is found in a tenth of the time.
 
-    __slots__ = ("cycle", "head_bytes", "size", "text")
+    One request is under way at a time, so that all have one `cycle`. `answered_s` is when the last was answered.
+    """
 
-    def __init__(self, text: bytes, size: int, cycle: _HotCycle) -> None:
+    __slots__ = (
+        "answered_s",
+        "begin",
+        "cycle",
+        "flow",
+        "head",
+        "head_bytes",
+        "server",
+        "size",
+        "text",
+        "time",
+        "write",
+    )
+
+    def __init__(self, protocol: "HotProtocol", text: bytes, size: int, cycle: _HotCycle) -> None:
         self.text = text
         self.head_bytes = len(text)
         self.size = size
         self.cycle = cycle
+        self.head = cycle.head
+        self.begin = cycle.lane.begin
+        self.server = protocol.server_state
+        self.flow = protocol.flow
+        self.write = protocol.transport.write
+        self.time = protocol.loop.time
+        self.answered_s = 0.0
 
 
 class HotProtocol(BoundedProtocol):
@@ -135,31 +114,42 @@ class HotProtocol(BoundedProtocol):
         self._remembered: _Remembered | None = None
         self._request: bytes = b""
         """What arrived just now, where a request begins with it."""
-        self._idle = False
-        """The last that arrived was answered at once, and nothing was begun since."""
-        self._fronts: dict[int, bytes] = {}
-        self._fronts_of: object = None
-        """Status lines with the server's own headers, and the list of headers that they are of: a new one each second,
-        for it has the date."""
-        self._answered_s = 0.0
+        self._known: _Remembered | None = None
+        """What is remembered, while the connection rests: a request would begin with the next byte."""
 
     def data_received(self, data: bytes) -> None:
-        if self._idle or self._rests():
-            known = self._remembered
-            if known is not None and len(data) == known.size and data.startswith(known.text) and self._again(known, data):
+        known = self._known
+        if known is not None and len(data) == known.size and data.startswith(known.text):
+            begun = _asked(known.begin, known.head, data[known.head_bytes :], known.server)
+            if type(begun) is bytes:
+                known.write(begun)
+                if not known.flow.write_paused:
+                    known.answered_s = known.time()
+                    known.server.total_requests += 1
+                    return
+            if begun is not None:
+                self._go_on(known, begun)
                 return
-            self._idle = False
-            self._request = data
+        self._known = None
+        self._request = data if self._rests() else b""
         super().data_received(data)
         self._request = b""
+        self._known = self._remembered if self._rests() else None
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._known = self._remembered if self._rests() else None
 
     def timeout_keep_alive_handler(self) -> None:
         if self.transport.is_closing():
             return
         answering = not self.cycle.response_complete
-        rested_s = 0.0 if answering else self.loop.time() - self._answered_s
+        answered_s = self._remembered.answered_s if self._remembered else 0.0
+        rested_s = 0.0 if answering else self.loop.time() - answered_s
         if rested_s < self.timeout_keep_alive:  # requests whose head is known leave the timer alone
-            self._rest(self.timeout_keep_alive - rested_s)
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive - rested_s, self.timeout_keep_alive_handler
+            )
         else:
             super().timeout_keep_alive_handler()
 
@@ -237,14 +227,14 @@ class HotProtocol(BoundedProtocol):
 
     def _begin(self, cycle: _HotCycle) -> None:
         body = b"".join(cycle.parts)
-        begun = self._asked(cycle.lane, cycle.head, body)
+        begun = _asked(cycle.lane.begin, cycle.head, body, self.server_state)
         if begun is None:
             self._hand_over(cycle)
             return
         self._remember(cycle, len(body))
         if isinstance(begun, bytes):
             cycle.response_complete = True
-            self._write(_closing(begun) if not cycle.keep_alive else begun, not cycle.keep_alive)
+            self._write(cycle, _closing(begun) if not cycle.keep_alive else begun, not cycle.keep_alive)
         else:
             self._take(cycle, begun)
 
@@ -252,47 +242,34 @@ class HotProtocol(BoundedProtocol):
         self._ride, self._riding = ride, cycle
         ride.future.add_done_callback(self._end, context=ride.context)
 
-    def _asked(self, lane: Lane, head: HotHead, body: bytes) -> bytes | Ride | None:
-        try:
-            return lane.begin(head, body, self._front(lane.status))
-        except Exception:
-            self.logger.exception("a hot lane failed")
-            return None
-
     def _remember(self, cycle: _HotCycle, body_bytes: int) -> None:
         """Where what arrived is this request and nothing else, the next one may be the same but for its body."""
         head_bytes = len(self._request) - body_bytes
         if head_bytes == self._request.find(b"\r\n\r\n") + 4:
             again = _HotCycle(cycle.lane, cycle.path, cycle.head, None, first=True)
             again.more_body = False
-            self._remembered = _Remembered(self._request[:head_bytes], len(self._request), again)
+            self._remembered = _Remembered(self, self._request[:head_bytes], len(self._request), again)
 
     def _rests(self) -> bool:
-        """Whether nothing is begun on this connection: a request would begin with the next byte."""
+        """Whether nothing is begun on this connection."""
         cycle = self.cycle
         return (
             cycle is not None
             and cycle.response_complete
+            and not cycle.more_body  # what comes may be the rest of a request that was answered early
             and not (self._in_head or self._unread or self._refused or self._held or self.pipeline)
             and not self.transport.is_closing()
         )
 
-    def _again(self, known: _Remembered, data: bytes) -> bool:
-        """Takes a request whose head is known; False where the lane declines it."""
-        cycle = known.cycle
-        begun = self._asked(cycle.lane, cycle.head, data[known.head_bytes :])
-        if begun is None:
-            return False
-        if type(begun) is bytes:
-            self.transport.write(begun)
-            self._answered()
-            self._idle = not self._unread
-        else:
-            self._idle = False
-            cycle.response_complete = False
-            self.cycle = cycle  # type: ignore[assignment] # as in `_take_request`
-            self._take(cycle, begun)
-        return True
+    def _go_on(self, known: _Remembered, begun: bytes | Ride) -> None:
+        """A request whose head is known is written, but not taken by the client; or it rides."""
+        self._known = None
+        if isinstance(begun, bytes):
+            self._wait_for_reader()
+            return
+        known.cycle.response_complete = False
+        self.cycle = known.cycle  # type: ignore[assignment] # as in `_take_request`
+        self._take(known.cycle, begun)
 
     def _end(self, _: asyncio.Future[Any]) -> None:
         """Writes the answer. Where nobody is left to read it, it is dropped."""
@@ -313,50 +290,31 @@ class HotProtocol(BoundedProtocol):
             return
         cycle.response_complete = True
         closing = answer.close or not cycle.keep_alive
-        self._write(self._whole(answer, closing), closing)
+        self._write(cycle, self._whole(answer, closing), closing)
 
-    def _write(self, whole: bytes, closing: bool) -> None:
+    def _write(self, cycle: _HotCycle, whole: bytes, closing: bool) -> None:
         """Writes an answer, and goes on to what waits behind it."""
+        known = self._remembered
         self.transport.write(whole)
         if closing:
             self.transport.close()
-        if self.timeout_keep_alive_task is not None and not (self._held or self.pipeline or closing):
-            self._answered()
-        elif self.flow.write_paused:
-            self._wait_for_reader()
-        else:
-            self.on_response_complete()
-
-    def _answered(self) -> None:
-        """The answer is written, and nothing waits behind it."""
         if self.flow.write_paused:
             self._wait_for_reader()
-        else:
-            self._answered_s = self.loop.time()
+        elif known is None or known.cycle is not cycle or self._held or closing:
+            self.on_response_complete()
+        else:  # nothing waits behind it, and the timer was left alone
+            self._known = known
+            known.answered_s = self.loop.time()
             self.server_state.total_requests += 1
 
     def _wait_for_reader(self) -> None:
         self._unread = True
         self.flow.pause_reading()
 
-    def _rest(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
-    def _front(self, status: int) -> bytes:
-        """The status line and the server's own headers."""
-        given = self.server_state.default_headers
-        if given is not self._fronts_of:
-            self._fronts, self._fronts_of = {}, given
-        front = self._fronts.get(status)
-        if front is None:
-            lines = [name + b": " + value + b"\r\n" for name, value in given]
-            front = self._fronts[status] = STATUS_LINE[status] + b"".join(lines)
-        return front
-
     def _whole(self, answer: Answer, closing: bool) -> bytes:
         status, headers, body, closes = answer
         close = b"connection: close\r\n" if closing and not closes else b""
-        return b"".join((self._front(status), headers, close, b"\r\n", body))
+        return b"".join((front_of(status, self.server_state.default_headers), headers, close, b"\r\n", body))
 
     def _stop_collecting(self) -> None:
         self._collecting = None
@@ -390,6 +348,14 @@ class HotProtocol(BoundedProtocol):
         if self.cycle is cycle:  # type: ignore[comparison-overlap] # `_take_request` put it there
             self.cycle = normal
         self._start_asgi_task(normal, self.app)
+
+
+def _asked(begin: Begin, head: HotHead, body: bytes, server: ServerState) -> bytes | Ride | None:
+    try:
+        return begin(head, body, server.default_headers)
+    except Exception:
+        _log.exception("a hot lane failed")
+        return None
 
 
 def _closing(whole: bytes) -> bytes:
