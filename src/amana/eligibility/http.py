@@ -1,7 +1,7 @@
 """The routes of the eligibility service: decode, ask the flow, encode."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from litestar import get, post
@@ -71,8 +71,9 @@ async def check_eligibility(caller: Caller, state: State, data: CheckRequest) ->
     Where nothing was decided (no such customer or product, another currency) nothing is stored, and the id stays free.
     """
     reply = check_at_once(state, caller.tenant, data)
-    view: Any = await begin_check(state, caller, data) if reply is None else Raw(reply)
-    return cast("CheckView", view)
+    rendered: Any = None if reply is None else Raw(reply)
+    view: CheckView = await begin_check(state, caller, data) if rendered is None else rendered
+    return view
 
 
 @get("/v1/decisions/{decision_id:uuid}", opt={"scope": "eligibility:check", "personal": True}, tags=["Eligibility"])

@@ -23,24 +23,21 @@ from amana.gateway.frame import (
     NOTHING_SENT,
     STANDING,
     Ids,
-    Sent,
     durations_of,
     enter,
     ids_of,
     lines_of,
     new_lines,
-    sent_in,
     tell,
 )
-from amana.gateway.guard import TENANT_HEADER, enter_timeout, timeout_in
-from amana.gateway.keyring import KeyRing, claim_of
-from amana.gateway.keys import Claim, StoredKey
+from amana.gateway.guard import enter_timeout
+from amana.gateway.hot_head import Known, known_of
+from amana.gateway.keyring import KeyRing
+from amana.gateway.keys import StoredKey
 from amana.gateway.quota import Quotas
 from amana.gateway.quota_exceeded import QuotaExceeded
-from amana.gateway.request import IDEMPOTENCY_HEADER
 from amana.gateway.rules import Begun, hot_routes, rule_of
 from amana.gateway.strict import decode_strict
-from amana.infra import deadline
 from amana.infra.collector import Overloaded
 from amana.infra.deadline import DeadlineExceeded
 from amana.infra.hotlane import BODY_MAX_BYTES
@@ -48,12 +45,7 @@ from amana.infra.lanes import Answer, Headers, HotHead, Lane, front_of
 from amana.infra.telemetry import is_logged
 from amana.wire.problems import MEDIA_TYPE
 
-_ACCEPTED = frozenset({b"", b"*/*", b"application/json"})
-_JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
-_UNUSUAL = frozenset(name.lower().encode() for name in (TENANT_HEADER, IDEMPOTENCY_HEADER))
-_TIMEOUT = deadline.HEADER.lower().encode()
 _PATH = re.compile(r"[a-z0-9/-]+")
-_HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*")
 _STANDING_WHOLE = STANDING + b"\r\n"
 _JSON_HEAD = b"content-type: application/json\r\ncontent-length: %d\r\n"
 _encoder = msgspec.json.Encoder()
@@ -103,7 +95,7 @@ class HotRoute:
     def begin(self, head: HotHead, body: bytes, given: Headers) -> "bytes | HotVisit | None":
         """Answers the request, takes it, or declines having done nothing."""
         began_s = self._clock_s()
-        known = head.known or _known(head)
+        known = head.known or known_of(head)
         if began_s >= known.until_s and not self._proved(known):
             return None
         stored = known.stored
@@ -132,7 +124,7 @@ class HotRoute:
         self._state = _State(self._app.state)
         return self._state
 
-    def _proved(self, known: "_Known") -> bool:
+    def _proved(self, known: Known) -> bool:
         """Whether the head has a live key with one of the route's scopes, as far as that can be told here."""
         found = self._keys.known(known.claim) if known.claim else None
         if found is None or self._scopes.isdisjoint(found.stored.scopes):
@@ -141,7 +133,7 @@ class HotRoute:
         known.is_told = known.sent is not NOTHING_SENT or is_logged("debug")
         return True
 
-    def _answered(self, known: "_Known", began_s: float, given: Headers, response: Any) -> bytes:
+    def _answered(self, known: Known, began_s: float, given: Headers, response: Any) -> bytes:
         """The answer of `at_once`. Nothing happens meanwhile that would need the trace to be the current one."""
         body = response if type(response) is bytes else _encoder.encode(response)
         if given is not self._given:
@@ -170,7 +162,7 @@ class HotRoute:
         self,
         context: Context,
         stored: StoredKey,
-        known: "_Known",
+        known: Known,
         began_s: float,
         data: Any,
         exceeded: QuotaExceeded | None,
@@ -195,30 +187,6 @@ class _State:
     def __init__(self, state: State) -> None:
         for name, value in state.items():
             setattr(self, name, value)
-
-
-class _Known:
-    """What follows from a head. Without a `claim` it does not ride; `timeout` is well spelled, or empty. That `stored`
-    is proved holds until `until_s`. `is_told`: it says something of itself, or what succeeds is logged."""
-
-    __slots__ = ("claim", "is_told", "sent", "stored", "timeout", "until_s")
-
-    stored: StoredKey
-    is_told: bool
-
-    def __init__(self, claim: Claim | None, sent: Sent, timeout: str) -> None:
-        self.claim = claim
-        self.sent = sent
-        self.timeout = timeout
-        self.until_s = float("-inf")
-
-
-def _known(head: HotHead) -> _Known:
-    timeout = head.headers.get(_TIMEOUT, b"").decode("latin-1")
-    plain = _is_plain(head.headers) and (timeout_in(timeout) is not None or _TIMEOUT not in head.headers)
-    claim = claim_of(head.headers.get(b"authorization", b"").decode("latin-1")) if plain else None
-    head.known = known = _Known(claim, sent_in(head.headers), timeout)
-    return known
 
 
 def _caller(stored: StoredKey, ids: Ids) -> Caller:
@@ -276,13 +244,3 @@ def _refused(error: Exception) -> Begun:
     refused = asyncio.get_running_loop().create_future()
     refused.set_exception(error)
     return Begun(refused, lambda result: result)
-
-
-def _is_plain(headers: dict[bytes, bytes]) -> bool:
-    """Whether no header asks for more than the common good request does."""
-    return (
-        headers.get(b"content-type") in _JSON
-        and headers.get(b"accept", b"") in _ACCEPTED
-        and _UNUSUAL.isdisjoint(headers)
-        and _HOST.fullmatch(headers.get(b"host", b"")) is not None
-    )

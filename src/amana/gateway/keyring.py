@@ -39,7 +39,7 @@ class _Entry(msgspec.Struct):
     ahead_at_s: float = 0.0
 
 
-class Known(NamedTuple):
+class Proved(NamedTuple):
     """A key that was proved, and until when (by the ring's clock) that need not be asked again."""
 
     stored: StoredKey
@@ -64,7 +64,7 @@ class KeyRing:
         stored = await self._stored(claim)
         return stored if proves(claim, stored) else None
 
-    def known(self, claim: Claim) -> Known | None:
+    def known(self, claim: Claim) -> Proved | None:
         """The live key that the claim proves, where that needs no look-up; None says nothing: ask `caller_for`."""
         entry = self._known.get(claim.key_id)
         now_s = self.clock_s()
@@ -74,7 +74,7 @@ class KeyRing:
             entry.ahead_at_s = now_s + RETRY_S
             self._looking_up(claim.key_id)
         assert entry.stored is not None, "nobody proves a key that is not there"
-        return Known(entry.stored, min(entry.ahead_at_s, entry.asked_at_s + FRESH_S))
+        return Proved(entry.stored, min(entry.ahead_at_s, entry.asked_at_s + FRESH_S))
 
     async def _stored(self, key: Claim) -> StoredKey | None:
         entry = self._known.get(key.key_id) or self._unknown.get(key.key_id)
