@@ -1,6 +1,6 @@
 """Replies from memory say, byte for byte, what the long way says."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,6 +26,7 @@ from amana.wire.eligibility import CheckRequest, GivenTerms
 POLICY = compiled(shipped("nano"))
 TENANT = 1
 LATER = NOW + timedelta(milliseconds=1_234, microseconds=567)
+LATER_US = (LATER - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 class Desk:
@@ -50,8 +51,7 @@ class Desk:
 
     def reply(self, customer: UUID, amount: int = 1_000_000, **asked: Any) -> bytes | None:
         request = CheckRequest(customer=customer, product="nano", amount=amount, **{"currency": Currency.NGN} | asked)
-        raw = self.quotes.reply(TENANT, request, LATER)
-        return None if raw is None else msgspec.json.encode(raw)
+        return self.quotes.reply(TENANT, request, LATER_US)
 
 
 def verdict(given: Facts | None = None) -> Verdict:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import msgspec
 from litestar import get, post
 from litestar.datastructures import State
 
@@ -63,13 +64,17 @@ class Till:
             self._sell, batch_max=100, batches_in_flight=1, queue_max=1_000, wait_max_s=60
         )
 
-    def at_once(self, tenant: int, order: Order) -> Sold | None:
+    def at_once(self, tenant: int, order: Order) -> Sold | bytes | None:
         if order.kind == "broken at once":
             raise AssertionError("a bug")
-        if order.kind != "instant":
+        if order.kind not in ("instant", "rendered"):
             return None
         self.asked += 1
-        return Sold(id=order.id, amount=order.amount, tenant=tenant, trace="")
+        sold = Sold(id=order.id, amount=order.amount, tenant=tenant, trace="")
+        if order.kind == "instant":
+            return sold
+        sold.text = "x" * order.amount
+        return msgspec.json.encode(sold)
 
     def begin(self, caller: Caller, order: Order) -> Begun | None:
         self.asked += 1
@@ -99,7 +104,7 @@ def begin(state: Any, caller: Caller, data: Order) -> Begun | None:
     return till.begin(caller, data)
 
 
-def at_once(state: Any, tenant: int, data: Order) -> Sold | None:
+def at_once(state: Any, tenant: int, data: Order) -> Sold | bytes | None:
     till: Till = state.till
     return till.at_once(tenant, data)
 
@@ -110,7 +115,7 @@ async def order(data: Order, caller: Caller, state: State) -> Any:
     state.till.handled += 1
     sold = at_once(state, caller.tenant, data)
     if sold is not None:
-        return sold
+        return msgspec.Raw(sold) if isinstance(sold, bytes) else sold
     begun = begin(state, caller, data)
     return await begun if begun else {"text": "declined"}
 

@@ -13,9 +13,11 @@ from litestar import post
 from tests.gateway.hot_example import BODY_MAX_BYTES, ID, Order, Till, an_order, begin, build, post_order, serving, wire
 
 from amana.gateway import frame, provision
+from amana.gateway import hot as hot_routes
 from amana.gateway.edge import build_app
 from amana.gateway.keyring import KeyRing
 from amana.gateway.store import KeyStore
+from amana.infra import telemetry
 from amana.infra.settings import Settings
 from amana.infra.trace import Trace
 
@@ -67,6 +69,7 @@ async def both(client: Any, settings: Settings) -> AsyncIterator[Both]:
         patch.setattr("uvicorn.server.formatdate", lambda *_, **__: "Thu, 01 Jan 2026 00:00:00 GMT")
         patch.setattr(frame, "next_span", lambda parent: Trace(parent.trace_id if parent else TRACE, SPAN))
         patch.setattr(frame, "random_hex", lambda count: "0" * count)
+        patch.setattr(hot_routes, "new_lines", lambda: frame.lines_of(frame.ids_of(frame.NOTHING_SENT)))
         async with serving(build(ring)) as (hot, till), serving(build(ring, lanes=False)) as (normal, _):
             for key in keys.values():
                 await ring.caller_for(f"Bearer {key}")
@@ -168,6 +171,8 @@ OUTCOMES = {
     "declined": Row(NORMAL, 200, an_order(kind="declined")),
     "broken before it was begun": Row(NORMAL, 500, an_order(kind="broken")),
     "answered at once": Row(RIDES, 200, an_order(kind="instant")),
+    "rendered at once": Row(RIDES, 200, an_order(kind="rendered")),
+    "broken when asked at once": Row(NORMAL, 500, an_order(kind="broken at once")),
     "answered at once, with a timeout": Row(RIDES, 200, an_order(kind="instant"), ("X-Request-Timeout: 5000",)),
     "full": Row(RIDES, 503, an_order(kind="full")),
     "overload": Row(RIDES, 503, an_order(kind="overload")),
@@ -306,6 +311,20 @@ async def test_both_ways_are_counted_and_logged_alike_and_success_only_at_debug(
     metrics = await _metrics(both.hot)
     await both.compare(post_order(both.keys["good"], GOOD))
     assert await _metrics(both.hot) == metrics + 2 * ASKED_AGAIN
+
+
+@pytest.mark.parametrize("kind", ["instant", "rendered"])
+async def test_what_is_answered_at_once_is_the_same_and_counted_whatever_is_logged(
+    both: Both, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    given = [(), ("X-Request-Id: order-17",), (f"traceparent: 00-{ID.replace('-', '')}-{SPAN}-00",)]
+    told = []
+    for level in ("debug", "info"):
+        monkeypatch.setattr(telemetry._least, "severity", telemetry._SEVERITY[level])
+        before = await _metrics(both.hot)
+        told.append([await both.compare(post_order(both.keys["good"], an_order(3, kind), *more)) for more in given])
+        assert await _metrics(both.hot) == before + 2 * ASKED_AGAIN * len(given)
+    assert told[0] == told[1] and all(rode for _, rode in told[0])
 
 
 async def _metrics(url: str) -> int:

@@ -44,9 +44,9 @@ from amana.wire.problems import Refused
 from amana.wire.reviews import ReviewedDecision
 
 
-def check_at_once(state: State, tenant: int, data: CheckRequest) -> Raw | None:
-    """Answers from memory, for both lanes."""
-    reply: Raw | None = state.quotes.reply(tenant, data, clock.now())
+def check_at_once(state: State, tenant: int, data: CheckRequest) -> bytes | None:
+    """Answers from memory, for both lanes: the bytes of a `CheckView`."""
+    reply: bytes | None = state.quotes.reply(tenant, data, clock.unix_us())
     return reply
 
 
@@ -70,8 +70,9 @@ async def check_eligibility(caller: Caller, state: State, data: CheckRequest) ->
 
     Where nothing was decided (no such customer or product, another currency) nothing is stored, and the id stays free.
     """
-    reply: Any = check_at_once(state, caller.tenant, data)  # the bytes of one
-    view: CheckView = await begin_check(state, caller, data) if reply is None else reply
+    reply = check_at_once(state, caller.tenant, data)
+    rendered: Any = None if reply is None else Raw(reply)
+    view: CheckView = await begin_check(state, caller, data) if rendered is None else rendered
     return view
 
 

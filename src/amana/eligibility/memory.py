@@ -7,9 +7,12 @@ a little earlier or later than its neighbours; while nobody could tell this proc
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from amana.domain.decision import Verdict
 from amana.domain.policy import Outcome
@@ -23,6 +26,10 @@ ENDED_MAX = 10_000
 """Entries that are dropped at a time because they ended."""
 STANDINGS_MAX = 20_000
 """Different standings that are known to be the same again."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_encode = msgspec.json.Encoder().encode
 
 Place: TypeAlias = tuple[int, str, int]
 """(tenant, product, the customer's id as an integer): a third of the memory and of the time of a `UUID`."""
@@ -46,11 +53,15 @@ class Slot(NamedTuple):
 
 class Kept(NamedTuple):
     """A verdict in memory. `standing` numbers what it says apart from whose it is: verdicts of one number give one
-    reply, but for the decision's id and its age."""
+    reply, but for the decision's id and its age: those are `id` and `as_of` in JSON, `at_us` microseconds since 1970.
+    """
 
     verdict: Verdict
     until_s: float
     standing: int
+    id: bytes
+    as_of: bytes
+    at_us: int
 
 
 class Memory:
@@ -102,7 +113,9 @@ class Memory:
         until_s = self._clock_s() + left_s * (1 - JITTER * random.random())  # noqa: S311  no secret
         self._held.pop(place, None)  # the newest stand last
         verdict, standing = self._shared(verdict, slot.policy_hash)
-        self._held[place] = Kept(verdict, until_s, standing)
+        at = verdict.assessed_at
+        at_us = (at - _EPOCH) // _MICROSECOND
+        self._held[place] = Kept(verdict, until_s, standing, _encode(verdict.decision_id), _encode(at), at_us)
 
     def forget(self, tenant: int, customer: UUID) -> None:
         """Drops all of a customer."""

@@ -36,6 +36,9 @@ STALE_MAX_S = 60.0
 """How long the cached path goes on with the version that it knows while the database is away."""
 COMPILED_MAX = 10_000
 
+_NEVER = 0, float("-inf")
+"""No version, read at no time."""
+
 
 class Policies:
     """The policies of every tenant."""
@@ -64,7 +67,7 @@ class Policies:
 
     async def recent(self, tenant: int, product: str) -> CompiledPolicy | None:
         """The live policy as of at most a second ago: no round trip while it is known."""
-        version, read_at_s = self._pointers.get((tenant, product), (0, float("-inf")))
+        version, read_at_s = self._pointers.get((tenant, product), _NEVER)
         compiled = self._compiled.get((tenant, product, version))
         if compiled is not None and self._clock_s() < read_at_s + POINTER_FRESH_S:
             return compiled
@@ -74,7 +77,7 @@ class Policies:
     def known(self, tenant: int, product: str) -> tuple[CompiledPolicy, bool] | None:
         """The live policy as this process knows it, and whether that is at most a second old; older only while the
         database is away. None: ask `recent`."""
-        version, read_at_s = self._pointers.get((tenant, product), (0, float("-inf")))
+        version, read_at_s = self._pointers.get((tenant, product), _NEVER)
         compiled = self._compiled.get((tenant, product, version))
         age_s = self._clock_s() - read_at_s
         if compiled is None or age_s >= (STALE_MAX_S if self.away else POINTER_FRESH_S):

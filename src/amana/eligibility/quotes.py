@@ -5,10 +5,9 @@ policy) follows from the standing of the verdict, of which there are few, and fr
 has few. It is taken out of the reply that the long way makes, so that both ways say the same.
 """
 
-from datetime import datetime
-
 import msgspec
 
+from amana.domain.decision import CompiledPolicy, Verdict
 from amana.eligibility import views
 from amana.eligibility.flow import Asked, Flow, quoted
 from amana.eligibility.policies import Policies
@@ -20,7 +19,8 @@ PARTS_MAX = 20_000
 _BEGIN = len('{"decision_id":"00000000-0000-0000-0000-000000000000"')
 _END = b',"as_of":'
 _TAIL = b',"source":"memory","offer":null,"replayed":false,"degraded":'
-_TAILS = {False: _TAIL + b"false}", True: _TAIL + b"true}"}
+_TAILS = {True: _TAIL + b"false}", False: _TAIL + b"true}"}
+"""By whether the policy is known to be the live one."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -31,11 +31,11 @@ class Quotes:
         self._policies: Policies = flow.policies
         self._memory = flow.cache.memory
         self._parts_max = parts_max
-        self._parts: dict[tuple[int, Asked], bytes] = {}
+        self._parts: dict[tuple[int, int, int | None, str | None], bytes] = {}
 
-    def reply(self, tenant: int, asked: CheckRequest, now: datetime) -> msgspec.Raw | None:
-        """The bytes of the `CheckView` that answers a plain question, where memory has it; else None, and the flow
-        knows why."""
+    def reply(self, tenant: int, asked: CheckRequest, now_us: int) -> bytes | None:
+        """The bytes of the `CheckView` that answers a plain question at `now_us`, microseconds since 1970, where memory
+        has it; else None, and the flow knows why."""
         if asked.id is not None or asked.as_of is not None or asked.terms is not None:
             return None
         known = self._policies.known(tenant, asked.product)
@@ -45,26 +45,18 @@ class Quotes:
         kept = self._memory.kept((tenant, asked.product, asked.customer.int), policy.hash)
         if kept is None or policy.document.currency is not asked.currency:
             return None
-        verdict = kept.verdict
-        what = kept.standing, (asked.amount, asked.term_days, asked.network)
-        part = self._parts.get(what)
+        verdict, _, standing, id_, as_of, at_us = kept
+        part = self._parts.get((standing, asked.amount, asked.term_days, asked.network))
         if part is None:
-            answer = quoted(policy, verdict, what[1], "memory", degraded=False)
-            part = self._part(what, _encode(views.check_view(answer, now)))
-        age = now - verdict.assessed_at
-        age_ms = max(0, age.days * 86_400_000 + age.seconds * 1_000 + age.microseconds // 1_000)
-        whole = (
-            b'{"decision_id":',
-            _encode(verdict.decision_id),
-            part,
-            _encode(verdict.assessed_at),
-            b',"age_ms":%d' % age_ms,
-            _TAILS[not is_recent],
-        )
-        return msgspec.Raw(b"".join(whole))
+            part = self._part(policy, verdict, standing, (asked.amount, asked.term_days, asked.network))
+        age_ms = (now_us - at_us) // 1_000 if now_us > at_us else 0
+        return b"".join((b'{"decision_id":', id_, part, as_of, b',"age_ms":%d' % age_ms, _TAILS[is_recent]))
 
-    def _part(self, what: tuple[int, Asked], whole: bytes) -> bytes:
+    def _part(self, policy: CompiledPolicy, verdict: Verdict, standing: int, asked: Asked) -> bytes:
+        """Takes it out of a whole reply, whose age does not matter."""
+        answer = quoted(policy, verdict, asked, "memory", degraded=False)
+        whole = _encode(views.check_view(answer, verdict.assessed_at))
         if len(self._parts) >= self._parts_max:
             self._parts.pop(next(iter(self._parts)))
-        part = self._parts[what] = whole[_BEGIN : whole.rindex(_END) + len(_END)]
+        part = self._parts[standing, *asked] = whole[_BEGIN : whole.rindex(_END) + len(_END)]
         return part

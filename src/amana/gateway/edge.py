@@ -26,7 +26,7 @@ from amana.gateway.quota import Quotas
 from amana.gateway.request import EdgeRequest
 from amana.gateway.rules import attach_rules
 from amana.gateway.strict import BODY_MAX_BYTES
-from amana.infra.hotlane import Lane
+from amana.infra.lanes import Lane
 from amana.infra.postgres import DatabaseUnavailable
 from amana.infra.telemetry import BUILD_INFO
 

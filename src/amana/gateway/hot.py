@@ -7,42 +7,47 @@ headers and their order, body. `tests/gateway/test_hotlane.py` holds both ways t
 
 import asyncio
 import re
-import time
 from contextvars import Context, copy_context
-from functools import cached_property
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from litestar import Litestar
+from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from amana.gateway.caller import TENANT_HEADER, Caller, Visit
+from amana.gateway.bodies import Bodies
+from amana.gateway.caller import Caller, Visit
 from amana.gateway.errors import rendered
-from amana.gateway.frame import STANDING, Ids, Sent, durations_of, enter, ids_of, sent_in, tell
-from amana.gateway.guard import enter_timeout, timeout_in
-from amana.gateway.keyring import KeyRing, claim_of
-from amana.gateway.keys import Claim, StoredKey
+from amana.gateway.frame import (
+    NOTHING_SENT,
+    STANDING,
+    Ids,
+    durations_of,
+    enter,
+    ids_of,
+    lines_of,
+    new_lines,
+    tell,
+)
+from amana.gateway.guard import enter_timeout
+from amana.gateway.hot_head import Known, known_of
+from amana.gateway.keyring import KeyRing
+from amana.gateway.keys import StoredKey
 from amana.gateway.quota import Quotas
 from amana.gateway.quota_exceeded import QuotaExceeded
-from amana.gateway.request import IDEMPOTENCY_HEADER
 from amana.gateway.rules import Begun, hot_routes, rule_of
 from amana.gateway.strict import decode_strict
-from amana.infra import deadline
 from amana.infra.collector import Overloaded
 from amana.infra.deadline import DeadlineExceeded
-from amana.infra.hotlane import BODY_MAX_BYTES, Answer, HotHead, Lane
+from amana.infra.hotlane import BODY_MAX_BYTES
+from amana.infra.lanes import Answer, Headers, HotHead, Lane, front_of
 from amana.infra.telemetry import is_logged
 from amana.wire.problems import MEDIA_TYPE
 
-_ACCEPTED = frozenset({b"", b"*/*", b"application/json"})
-_JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
-_UNUSUAL = frozenset(name.lower().encode() for name in (TENANT_HEADER, IDEMPOTENCY_HEADER))
-_TIMEOUT = deadline.HEADER.lower().encode()
 _PATH = re.compile(r"[a-z0-9/-]+")
-_HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*")
-_STANDING = STANDING.decode("ascii")
+_STANDING_WHOLE = STANDING + b"\r\n"
+_JSON_HEAD = b"content-type: application/json\r\ncontent-length: %d\r\n"
 _encoder = msgspec.json.Encoder()
 
 
@@ -74,61 +79,90 @@ class HotRoute:
         self.status = handler.status_code
         self._app = app
         self._keys = keys
+        self._clock_s = keys.clock_s
         self._quotas = quotas
         self._scopes = rule.scopes
         self._body = rule.body
         self._begin = rule.begin
         self._at_once = rule.at_once
         self._timeout_max_s = rule.timeout_max_s
+        self._bodies = Bodies()
+        self._state: _State | None = None
+        self._given: Headers = []
+        self._fronts: dict[int, bytes] = {}
         self._durations = durations_of(self.method, self.path, self.status)
 
-    @cached_property
-    def _state(self) -> SimpleNamespace:
-        """What the application put into its state when it started: the framework's own form of it takes a method in
-        Python to look up anything."""
-        return SimpleNamespace(**self._app.state.dict())
-
-    def begin(self, head: HotHead, body: bytes) -> "Answer | HotVisit | None":
+    def begin(self, head: HotHead, body: bytes, given: Headers) -> "bytes | HotVisit | None":
         """Answers the request, takes it, or declines having done nothing."""
-        began_s = time.perf_counter()
-        known = head.known or _known(head)
-        stored = self._keys.known(known.claim) if known.claim else None
-        if stored is None or self._scopes.isdisjoint(stored.scopes):
+        began_s = self._clock_s()
+        known = head.known or known_of(head)
+        if began_s >= known.until_s and not self._proved(known):
             return None
+        stored = known.stored
         exceeded = self._quotas.take(stored)
         data = None
         if exceeded is None:
             try:
-                data = decode_strict(body, self._body)
-                response = self._at_once and self._at_once(self._state, stored.tenant, data)
+                data = found = self._bodies.get(body)
+                if found is None:
+                    data = decode_strict(body, self._body)
+                response = self._at_once and self._at_once(self._state or self._opened(), stored.tenant, data)
             except Exception:  # the framework meets it too
                 self._quotas.give_back(stored)
                 return None
             if response is not None:
-                return self._answered(stored, known.sent, began_s, response)
+                if found is None:
+                    self._bodies.keep(body, data)
+                return self._answered(known, began_s, given, response)
         context = copy_context()  # of the request's own, as a task would have one
         visit = context.run(self._taken, context, stored, known, began_s, data, exceeded)
         if visit is None:
             self._quotas.give_back(stored)
         return visit
 
-    def _answered(self, stored: StoredKey, sent: Sent, began_s: float, response: Any) -> Answer:
+    def _opened(self) -> "_State":
+        self._state = _State(self._app.state)
+        return self._state
+
+    def _proved(self, known: Known) -> bool:
+        """Whether the head has a live key with one of the route's scopes, as far as that can be told here."""
+        found = self._keys.known(known.claim) if known.claim else None
+        if found is None or self._scopes.isdisjoint(found.stored.scopes):
+            return False
+        known.stored, known.until_s = found
+        known.is_told = known.sent is not NOTHING_SENT or is_logged("debug")
+        return True
+
+    def _answered(self, known: Known, began_s: float, given: Headers, response: Any) -> bytes:
         """The answer of `at_once`. Nothing happens meanwhile that would need the trace to be the current one."""
-        ids = ids_of(sent)
-        body = _encoder.encode(response)
-        seconds = time.perf_counter() - began_s
-        if is_logged("debug"):
-            visit = Visit(ids.request_id, ids.trace.trace_id, _caller(stored, ids))
-            tell(self.method, self.path, visit, self.status, seconds, hot=True)
+        body = response if type(response) is bytes else _encoder.encode(response)
+        if given is not self._given:
+            self._given, self._fronts = given, {}
+        front = self._fronts.get(len(body)) or self._front(len(body))
+        if known.is_told:
+            ids = ids_of(known.sent)
+            lines = lines_of(ids)
+            visit = Visit(ids.request_id, ids.trace.trace_id, _caller(known.stored, ids))
+            self.tell(visit, self.status, began_s)
         else:
-            self._durations.observe(seconds)
-        return Answer(self.status, _head_lines(ids, body), body)
+            lines = new_lines()
+            self._durations.observe(self._clock_s() - began_s)
+        return b"".join((front, lines, _STANDING_WHOLE, body))
+
+    def _front(self, size: int) -> bytes:
+        """The first lines of an answer of that length, the same for a second."""
+        front = self._fronts[size] = front_of(self.status, self._given) + _JSON_HEAD % size
+        return front
+
+    def tell(self, visit: Visit, status: int, began_s: float) -> None:
+        """Counts an answered request and logs it."""
+        tell(self.method, self.path, visit, status, self._clock_s() - began_s, hot=True)
 
     def _taken(
         self,
         context: Context,
         stored: StoredKey,
-        known: "_Known",
+        known: Known,
         began_s: float,
         data: Any,
         exceeded: QuotaExceeded | None,
@@ -138,7 +172,7 @@ class HotRoute:
             enter_timeout(known.timeout, self._timeout_max_s)
         visit.caller = caller = _caller(stored, ids)
         try:
-            begun = _refused(exceeded) if exceeded else self._begin(self._state, caller, data)
+            begun = _refused(exceeded) if exceeded else self._begin(self._state or self._opened(), caller, data)
         except (Overloaded, DeadlineExceeded) as error:  # shedding is for when there is much to do
             begun = _refused(error)
         except Exception:  # the framework meets it too
@@ -146,20 +180,13 @@ class HotRoute:
         return HotVisit(self, visit, ids, began_s, begun, context) if begun else None
 
 
-class _Known(NamedTuple):
-    """What follows from a head. Without a `claim` it does not ride; `timeout` is well spelled, or empty."""
+class _State:
+    """What the application put into its state when it started: the framework's own form of it takes a method in Python
+    to look up anything."""
 
-    claim: Claim | None
-    sent: Sent
-    timeout: str
-
-
-def _known(head: HotHead) -> _Known:
-    timeout = head.headers.get(_TIMEOUT, b"").decode("latin-1")
-    plain = _is_plain(head.headers) and (timeout_in(timeout) is not None or _TIMEOUT not in head.headers)
-    claim = claim_of(head.headers.get(b"authorization", b"").decode("latin-1")) if plain else None
-    head.known = known = _Known(claim, sent_in(head.headers), timeout)
-    return known
+    def __init__(self, state: State) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
 
 
 def _caller(stored: StoredKey, ids: Ids) -> Caller:
@@ -170,15 +197,6 @@ def _caller(stored: StoredKey, ids: Ids) -> Caller:
         trace=ids.trace.trace_id,
         request_id=ids.request_id,
     )
-
-
-def _head_lines(ids: Ids, body: bytes, given: str = "content-type: application/json\r\n") -> bytes:
-    """The headers of an answer: those given, the length, and what every response has."""
-    request_id, (trace_id, span_id, flags) = ids
-    return (
-        f"{given}content-length: {len(body)}\r\nx-request-id: {request_id}\r\n"
-        f"traceparent: 00-{trace_id}-{span_id}-{flags}\r\n{_STANDING}"
-    ).encode("latin-1")
 
 
 class HotVisit:
@@ -202,7 +220,7 @@ class HotVisit:
         except (Exception, asyncio.CancelledError) as error:
             answer = self._problem(error)
         else:
-            answer = Answer(self._route.status, _head_lines(self._ids, body), body)
+            answer = Answer(self._route.status, b"".join((_JSON_HEAD % len(body), lines_of(self._ids), STANDING)), body)
         self._tell(answer.status)
         return answer
 
@@ -213,12 +231,12 @@ class HotVisit:
 
     def _problem(self, error: BaseException) -> Answer:
         status, given, body = rendered(error, self._route.path, self._visit.request_id)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in {**given, "content-type": MEDIA_TYPE}.items())
-        return Answer(status, _head_lines(self._ids, body, lines), body, close="connection" in given)
+        headers = {**given, "content-type": MEDIA_TYPE, "content-length": len(body)}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
+        return Answer(status, b"".join((lines, lines_of(self._ids), STANDING)), body, close="connection" in given)
 
     def _tell(self, status: int) -> None:
-        seconds = time.perf_counter() - self._began_s
-        tell(self._route.method, self._route.path, self._visit, status, seconds, hot=True)
+        self._route.tell(self._visit, status, self._began_s)
 
 
 def _refused(error: Exception) -> Begun:
@@ -226,13 +244,3 @@ def _refused(error: Exception) -> Begun:
     refused = asyncio.get_running_loop().create_future()
     refused.set_exception(error)
     return Begun(refused, lambda result: result)
-
-
-def _is_plain(headers: dict[bytes, bytes]) -> bool:
-    """Whether no header asks for more than the common good request does."""
-    return (
-        headers.get(b"content-type") in _JSON
-        and headers.get(b"accept", b"") in _ACCEPTED
-        and _UNUSUAL.isdisjoint(headers)
-        and _HOST.fullmatch(headers.get(b"host", b"")) is not None
-    )

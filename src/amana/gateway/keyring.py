@@ -7,6 +7,7 @@ must not stop what needs no database. A key never seen before can't be judged th
 import asyncio
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -38,12 +39,19 @@ class _Entry(msgspec.Struct):
     ahead_at_s: float = 0.0
 
 
+class Proved(NamedTuple):
+    """A key that was proved, and until when (by the ring's clock) that need not be asked again."""
+
+    stored: StoredKey
+    until_s: float
+
+
 class KeyRing:
     """Finds the stored key behind an `Authorization` header: `KeyRing(KeyStore(settings.gateway_database_url))`."""
 
     def __init__(self, store: KeyStore, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.store = store
-        self._clock_s = clock_s
+        self.clock_s = clock_s
         self._known: dict[str, _Entry] = {}
         self._unknown: dict[str, _Entry] = {}
         self._looking: dict[str, asyncio.Task[_Entry]] = {}
@@ -56,20 +64,21 @@ class KeyRing:
         stored = await self._stored(claim)
         return stored if proves(claim, stored) else None
 
-    def known(self, claim: Claim) -> StoredKey | None:
+    def known(self, claim: Claim) -> Proved | None:
         """The live key that the claim proves, where that needs no look-up; None says nothing: ask `caller_for`."""
         entry = self._known.get(claim.key_id)
-        now_s = self._clock_s()
+        now_s = self.clock_s()
         if entry is None or now_s >= entry.asked_at_s + FRESH_S or not proves(claim, entry.stored):
             return None
         if now_s >= entry.ahead_at_s:
             entry.ahead_at_s = now_s + RETRY_S
             self._looking_up(claim.key_id)
-        return entry.stored
+        assert entry.stored is not None, "nobody proves a key that is not there"
+        return Proved(entry.stored, min(entry.ahead_at_s, entry.asked_at_s + FRESH_S))
 
     async def _stored(self, key: Claim) -> StoredKey | None:
         entry = self._known.get(key.key_id) or self._unknown.get(key.key_id)
-        now_s = self._clock_s()
+        now_s = self.clock_s()
         if entry is not None and now_s < max(entry.asked_at_s + FRESH_S, entry.retry_at_s):
             return entry.stored
         try:
@@ -98,7 +107,7 @@ class KeyRing:
             task.exception()  # nobody need be waiting for it
 
     async def _look_up(self, key_id: str) -> _Entry:
-        asked_at_s = self._clock_s()
+        asked_at_s = self.clock_s()
         deadline.enter(None)  # whoever else waits for it has another
         try:
             async with asyncio.timeout(LOOK_UP_TIMEOUT_S):

@@ -37,7 +37,8 @@ With None it leaves the answer to the ordinary handler; then, and when it raises
 
 AtOnce: TypeAlias = Callable[[Any, int, Any], Any | None]
 """Answers a request of a hot route that needs nothing but what is in memory: `at_once(state, tenant, data)` gives the
-response, or None for `begin` to take it. It writes nothing, and nobody asks it for a trace or an actor."""
+response, as bytes where it is encoded already, or None for `begin` to take it. It writes nothing, also not to `data`,
+and nobody asks it for a trace or an actor."""
 
 TIMEOUT_MAX_S = 15.0
 """Unless the handler declares its own `timeout_max_s`: a place in a queue, then a transaction and its last attempt."""

@@ -3,6 +3,7 @@
 import os
 import secrets
 import time
+from binascii import hexlify
 from datetime import UTC, datetime
 
 DRAWN_BYTES = 4_096
@@ -29,6 +30,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def unix_us() -> int:
+    """Microseconds since 1970: `now` as a number, which takes a fifth of its time."""
+    return time.time_ns() // 1_000
+
+
 def unix_ms() -> int:
     """Milliseconds since 1970, for the time part of ids."""
     return time.time_ns() // 1_000_000
@@ -49,6 +55,11 @@ def random_hex(count: int) -> str:
         begin, end = 0, count
         _drawn.at = count
     return _drawn.digits[begin:end]
+
+
+def random_hexes(size: int, count: int) -> list[bytes]:
+    """`count` ids of `size` bytes each, in hexadecimal digits."""
+    return hexlify(os.urandom(size * count), b" ", size).split()
 
 
 def random_salt() -> bytes:

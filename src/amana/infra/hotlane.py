@@ -11,83 +11,45 @@ takes it out of a batch that has not begun. Infra knows no business: lanes are i
 
 A connection remembers the head of the last request that rode. Bytes that begin with the same head and are just as long
 are the same request with another body: they need no parser, and what the lane worked out of the head is still there.
+Their answers leave the timer of the resting connection alone; when it goes off it looks when the last one was given.
 """
 
 import asyncio
+import logging
 from asyncio.events import TimerHandle
-from collections.abc import Callable, Mapping
-from contextvars import Context
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from amana.infra.http_connection import BoundedProtocol
+from amana.infra.lanes import Answer, Begin, HotHead, Lane, Ride, front_of
 
 BODY_MAX_BYTES = 64 << 10
 """No larger body rides. A long list is worth an ASGI cycle."""
 BODY_WAIT_S = 1.0
 """A body that takes longer goes on the normal way, which knows its sender and has the deadline."""
 
+_log = logging.getLogger("uvicorn.error")  # as uvicorn's own connections
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"content-encoding"})
-
-
-class HotHead:
-    """`headers` by lower-case name, none of them sent twice. `known` is the lane's, for what follows from them: a head
-    that is sent again on a connection is the same object again."""
-
-    __slots__ = ("headers", "known")
-
-    def __init__(self, headers: dict[bytes, bytes]) -> None:
-        self.headers = headers
-        self.known: Any = None
-
-
-class Answer(NamedTuple):
-    """`headers` are whole lines, each with its CRLF, without `date`; `close` says that one of them closes."""
-
-    status: int
-    headers: bytes
-    body: bytes
-    close: bool = False
-
-
-class Ride(Protocol):
-    """A request that a lane has taken. It hears of its end once: `answer`, or `left`."""
-
-    future: asyncio.Future[Any]
-    """Cancelled when the client leaves; then the work is left out, unless it has begun: never the work itself."""
-    context: Context
-    """The request's own, as a task would have one; its end is told in it."""
-
-    def answer(self) -> Answer:
-        """What `future`, which is done, comes to. To raise is a bug, and closes the connection."""
-
-    def left(self) -> None:
-        """The client left, and the future was cancelled."""
-
-
-class Lane(NamedTuple):
-    """Takes the requests of one method and path. `begin` gets a head and a whole body, and answers at once, begins or
-    declines with None, having done nothing."""
-
-    method: bytes
-    begin: Callable[[HotHead, bytes], Answer | Ride | None]
-    body_max_bytes: int
-
-
-class _Remembered(NamedTuple):
-    """The head of a request that rode; `size` is that of the whole request."""
-
-    text: bytes
-    size: int
-    lane: Lane
-    path: bytes
-    head: HotHead
 
 
 class _HotCycle:
     """A request on its way through the lane, with what uvicorn asks of a cycle."""
 
+    __slots__ = (
+        "disconnected",
+        "first",
+        "head",
+        "keep_alive",
+        "lane",
+        "more_body",
+        "parts",
+        "path",
+        "response_complete",
+        "scope",
+    )
     message_event = asyncio.Event()  # uvicorn sets it; nobody waits
 
     def __init__(self, lane: Lane, path: bytes, head: HotHead, scope: Any, first: bool) -> None:
@@ -103,6 +65,41 @@ class _HotCycle:
         self.response_complete = False
 
 
+class _Remembered:
+    """The head of a request that rode, and what the next one like it needs of its connection: an object of few places,
+    where an attribute is found in a tenth of the time.
+
+    One request is under way at a time, so that all have one `cycle`. `answered_s` is when the last was answered.
+    """
+
+    __slots__ = (
+        "answered_s",
+        "begin",
+        "cycle",
+        "flow",
+        "head",
+        "head_bytes",
+        "server",
+        "size",
+        "text",
+        "time",
+        "write",
+    )
+
+    def __init__(self, protocol: "HotProtocol", text: bytes, size: int, cycle: _HotCycle) -> None:
+        self.text = text
+        self.head_bytes = len(text)
+        self.size = size
+        self.cycle = cycle
+        self.head = cycle.head
+        self.begin = cycle.lane.begin
+        self.server = protocol.server_state
+        self.flow = protocol.flow
+        self.write = protocol.transport.write
+        self.time = protocol.loop.time
+        self.answered_s = 0.0
+
+
 class HotProtocol(BoundedProtocol):
     """One connection, whose hot requests take the lane of their path."""
 
@@ -111,32 +108,48 @@ class HotProtocol(BoundedProtocol):
         self._lanes = lanes
         self._collecting: _HotCycle | None = None
         self._ride: Ride | None = None
+        self._riding: _HotCycle | None = None
         self._body_timer: TimerHandle | None = None
         self._unread = False
         self._remembered: _Remembered | None = None
         self._request: bytes = b""
         """What arrived just now, where a request begins with it."""
-        self._fronts: dict[int, bytes] = {}
-        self._fronts_of: object = None
-        """Status lines with the server's own headers, and the list of headers that they are of: a new one each second,
-        for it has the date."""
-        self._answered_s = 0.0
+        self._known: _Remembered | None = None
+        """What is remembered, while the connection rests: a request would begin with the next byte."""
 
     def data_received(self, data: bytes) -> None:
-        if not self._rests():
-            super().data_received(data)
-            return
-        known = self._remembered
-        if known is not None and len(data) == known.size and data.startswith(known.text) and self._again(known, data):
-            return
-        self._request = data
+        known = self._known
+        if known is not None and len(data) == known.size and data.startswith(known.text):
+            begun = _asked(known.begin, known.head, data[known.head_bytes :], known.server)
+            if type(begun) is bytes:
+                known.write(begun)
+                if not known.flow.write_paused:
+                    known.answered_s = known.time()
+                    known.server.total_requests += 1
+                    return
+            if begun is not None:
+                self._go_on(known, begun)
+                return
+        self._known = None
+        self._request = data if self._rests() else b""
         super().data_received(data)
         self._request = b""
+        self._known = self._remembered if self._rests() else None
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._known = self._remembered if self._rests() else None
 
     def timeout_keep_alive_handler(self) -> None:
-        left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
-        if left_s > 0:  # answers that were given at once leave the timer alone
-            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        if self.transport.is_closing():
+            return
+        answering = not self.cycle.response_complete
+        answered_s = self._remembered.answered_s if self._remembered else 0.0
+        rested_s = 0.0 if answering else self.loop.time() - answered_s
+        if rested_s < self.timeout_keep_alive:  # requests whose head is known leave the timer alone
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive - rested_s, self.timeout_keep_alive_handler
+            )
         else:
             super().timeout_keep_alive_handler()
 
@@ -214,66 +227,55 @@ class HotProtocol(BoundedProtocol):
 
     def _begin(self, cycle: _HotCycle) -> None:
         body = b"".join(cycle.parts)
-        begun = self._asked(cycle.lane, cycle.head, body)
+        begun = _asked(cycle.lane.begin, cycle.head, body, self.server_state)
         if begun is None:
             self._hand_over(cycle)
             return
         self._remember(cycle, len(body))
-        self._take(cycle, begun)
-
-    def _take(self, cycle: _HotCycle, begun: Answer | Ride) -> None:
-        if isinstance(begun, Answer):
+        if isinstance(begun, bytes):
             cycle.response_complete = True
-            self._write(begun, begun.close or not cycle.keep_alive)
+            self._write(cycle, _closing(begun) if not cycle.keep_alive else begun, not cycle.keep_alive)
         else:
-            ride = self._ride = begun
-            ride.future.add_done_callback(lambda _: self._end(cycle, ride), context=ride.context)
+            self._take(cycle, begun)
 
-    def _asked(self, lane: Lane, head: HotHead, body: bytes) -> Answer | Ride | None:
-        try:
-            return lane.begin(head, body)
-        except Exception:
-            self.logger.exception("a hot lane failed")
-            return None
+    def _take(self, cycle: _HotCycle, ride: Ride) -> None:
+        self._ride, self._riding = ride, cycle
+        ride.future.add_done_callback(self._end, context=ride.context)
 
     def _remember(self, cycle: _HotCycle, body_bytes: int) -> None:
         """Where what arrived is this request and nothing else, the next one may be the same but for its body."""
         head_bytes = len(self._request) - body_bytes
         if head_bytes == self._request.find(b"\r\n\r\n") + 4:
-            head = self._request[:head_bytes]
-            self._remembered = _Remembered(head, len(self._request), cycle.lane, cycle.path, cycle.head)
+            again = _HotCycle(cycle.lane, cycle.path, cycle.head, None, first=True)
+            again.more_body = False
+            self._remembered = _Remembered(self, self._request[:head_bytes], len(self._request), again)
 
     def _rests(self) -> bool:
-        """Whether nothing is begun on this connection: a request would begin with the next byte."""
+        """Whether nothing is begun on this connection."""
         cycle = self.cycle
         return (
             cycle is not None
             and cycle.response_complete
+            and not cycle.more_body  # what comes may be the rest of a request that was answered early
             and not (self._in_head or self._unread or self._refused or self._held or self.pipeline)
             and not self.transport.is_closing()
         )
 
-    def _again(self, known: _Remembered, data: bytes) -> bool:
-        """Takes a request whose head is known; False where the lane declines it."""
-        begun = self._asked(known.lane, known.head, data[len(known.text) :])
-        if begun is None:
-            return False
-        if isinstance(begun, Answer) and not begun.close:
-            self.transport.write(self._whole(begun, False))
-            self._answered_s = self.loop.time()
-            self.server_state.total_requests += 1
-            if self.flow.write_paused:
-                self._wait_for_reader()
-            return True
-        self._unset_keepalive_if_required()
-        cycle = self.cycle = _HotCycle(known.lane, known.path, known.head, None, first=True)  # type: ignore[assignment]
-        cycle.more_body = False
-        self._take(cycle, begun)
-        return True
+    def _go_on(self, known: _Remembered, begun: bytes | Ride) -> None:
+        """A request whose head is known is written, but not taken by the client; or it rides."""
+        self._known = None
+        if isinstance(begun, bytes):
+            self._wait_for_reader()
+            return
+        known.cycle.response_complete = False
+        self.cycle = known.cycle  # type: ignore[assignment] # as in `_take_request`
+        self._take(known.cycle, begun)
 
-    def _end(self, cycle: _HotCycle, ride: Ride) -> None:
+    def _end(self, _: asyncio.Future[Any]) -> None:
         """Writes the answer. Where nobody is left to read it, it is dropped."""
-        self._ride = None
+        ride, cycle = self._ride, self._riding
+        assert ride is not None and cycle is not None, "a ride that ends was taken"
+        self._ride = self._riding = None
         gone = self.transport.is_closing()
         if gone and ride.future.cancelled():
             ride.left()
@@ -287,16 +289,23 @@ class HotProtocol(BoundedProtocol):
         if gone:
             return
         cycle.response_complete = True
-        self._write(answer, answer.close or not cycle.keep_alive)
+        closing = answer.close or not cycle.keep_alive
+        self._write(cycle, self._whole(answer, closing), closing)
 
-    def _write(self, answer: Answer, closing: bool) -> None:
-        self.transport.write(self._whole(answer, closing))
+    def _write(self, cycle: _HotCycle, whole: bytes, closing: bool) -> None:
+        """Writes an answer, and goes on to what waits behind it."""
+        known = self._remembered
+        self.transport.write(whole)
         if closing:
             self.transport.close()
         if self.flow.write_paused:
             self._wait_for_reader()
-        else:
+        elif known is None or known.cycle is not cycle or self._held or closing:
             self.on_response_complete()
+        else:  # nothing waits behind it, and the timer was left alone
+            self._known = known
+            known.answered_s = self.loop.time()
+            self.server_state.total_requests += 1
 
     def _wait_for_reader(self) -> None:
         self._unread = True
@@ -304,15 +313,8 @@ class HotProtocol(BoundedProtocol):
 
     def _whole(self, answer: Answer, closing: bool) -> bytes:
         status, headers, body, closes = answer
-        given = self.server_state.default_headers
-        if given is not self._fronts_of:
-            self._fronts, self._fronts_of = {}, given
-        front = self._fronts.get(status)
-        if front is None:
-            lines = [name + b": " + value + b"\r\n" for name, value in given]
-            front = self._fronts[status] = STATUS_LINE[status] + b"".join(lines)
         close = b"connection: close\r\n" if closing and not closes else b""
-        return b"".join((front, headers, close, b"\r\n", body))
+        return b"".join((front_of(status, self.server_state.default_headers), headers, close, b"\r\n", body))
 
     def _stop_collecting(self) -> None:
         self._collecting = None
@@ -346,3 +348,16 @@ class HotProtocol(BoundedProtocol):
         if self.cycle is cycle:  # type: ignore[comparison-overlap] # `_take_request` put it there
             self.cycle = normal
         self._start_asgi_task(normal, self.app)
+
+
+def _asked(begin: Begin, head: HotHead, body: bytes, server: ServerState) -> bytes | Ride | None:
+    try:
+        return begin(head, body, server.default_headers)
+    except Exception:
+        _log.exception("a hot lane failed")
+        return None
+
+
+def _closing(whole: bytes) -> bytes:
+    """An answer with the line that says that the connection closes."""
+    return whole.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n", 1)

@@ -53,7 +53,7 @@ async def serve(
 
     `on_started` gets the base URL, such as `http://127.0.0.1:7801`, once requests are accepted. From the signal on
     requests see `is_draining`; the listener closes `drain_pause_s` later, or at a second signal. An application with
-    `lanes` (a mapping of paths to `hotlane.Lane`) has them asked first. Raises `ServerFailed` when it could not start.
+    `lanes` (a mapping of paths to `lanes.Lane`) has them asked first. Raises `ServerFailed` when it could not start.
     """
     server = _Server(_config(app, host, port), on_started, drain_pause_s)
     watch = asyncio.create_task(_stop_on(stop, server)) if stop else None

@@ -30,6 +30,7 @@ FINE_BUCKETS_US = (*(step * 10**power for power in range(5) for step in _DECADE)
 """What is counted, in microseconds: 11 buckets to a decade from 0.1 ms to 10 s, none wider than 28 % of where it
 begins. Every bound that Prometheus is shown is among them."""
 _FINE_BUCKETS_S = tuple(bound / 1_000_000 for bound in FINE_BUCKETS_US)
+_FINEST_S = _FINE_BUCKETS_S[0]
 _SHOWN = tuple(_FINE_BUCKETS_S.index(bound) for bound in DURATION_BUCKETS_S)
 METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
 
@@ -76,7 +77,7 @@ class Series:
 
     def observe(self, seconds: float) -> None:
         """Adds one."""
-        bucket = bisect_left(_FINE_BUCKETS_S, seconds)
+        bucket = bisect_left(_FINE_BUCKETS_S, seconds) if seconds > _FINEST_S else 0
         self.counts[bucket] += 1
         self.totals_s[bucket] += seconds
 
