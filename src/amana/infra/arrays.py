@@ -1,7 +1,7 @@
 """Arrays as PostgreSQL's text literals: `$1::text::uuid[]` in the statement, `uuids(ids)` for the parameter.
 
 asyncpg's own array codec asks of every element whether it is itself an array: about 0.7 us for an id and 0.4 us for an
-integer, against 0.3 and 0.1 us here. A batch passes thirty of them for every transfer.
+integer, against 0.3 and 0.1 us here. A batch passes thirty of them for every transfer, and twenty for every decision.
 """
 
 from collections.abc import Iterable, Sequence
