@@ -9,7 +9,7 @@ and works again when both are there. Opened keys are kept in memory for `KEPT_S`
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -17,7 +17,7 @@ from uuid import UUID
 
 from amana.infra.breaker import Backoff, Breaker
 from amana.infra.key_file import KeyFile, KeyFileError, read_key_file
-from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, Record, in_transaction, open_pool, reading
+from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction, open_pool, reading
 from amana.infra.sealing import SealBroken, SealingKey, new_key
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
@@ -107,7 +107,11 @@ class Vault:
             return found
         async with self.connection() as connection:
             rows = await connection.fetch(SQL["find_keys"], *_columns(missing))
-        return found | self._opened_all(rows)
+        file = self.file() if any(row["wrapped"] is not None for row in rows) else None
+        for row in rows:
+            key, wrapped = (row["tenant"], row["customer"]), row["wrapped"]
+            found[key] = None if wrapped is None or file is None else self._opened(file, key, row["kek"], wrapped)
+        return found
 
     async def standings(self, wanted: Collection[Key]) -> dict[Key, Standing]:
         """How customers stand now, whatever is in memory: for who reads what was sealed. One round trip. Raises
@@ -116,11 +120,12 @@ class Vault:
             return {}
         async with self.connection() as connection:
             rows = await connection.fetch(SQL["find_standings"], *_columns(wanted))
-        keys = self._opened_all(rows)
-        return {
-            (where := (row["tenant"], row["customer"])): Standing(keys[where], row["destroyed"], row["to_be_erased"])
-            for row in rows
-        }
+        found = {}
+        for row in rows:
+            where = row["tenant"], row["customer"]
+            key = None if row["wrapped"] is None else self._opened(self.file(), where, row["kek"], row["wrapped"])
+            found[where] = Standing(key, row["destroyed"], row["to_be_erased"])
+        return found
 
     async def ensure(self, wanted: Collection[Key]) -> dict[Key, SealingKey | None]:
         """As `keys`, made for those who never had one. Raises `KeysUnavailable`."""
@@ -215,16 +220,6 @@ class Vault:
             await connection.execute(SQL["insert_keys"], tenants, customers, file.current, wrapped)
 
         await self.transaction(work)
-
-    def _opened_all(self, rows: Sequence[Record]) -> dict[Key, SealingKey | None]:
-        """The keys in rows; None where there is none any more. The key file is looked at once."""
-        found: dict[Key, SealingKey | None] = {(row["tenant"], row["customer"]): None for row in rows}
-        if wrapped := [row for row in rows if row["wrapped"] is not None]:
-            file = self.file()
-            for row in wrapped:
-                key = row["tenant"], row["customer"]
-                found[key] = self._opened(file, key, row["kek"], row["wrapped"])
-        return found
 
     def _opened(self, file: KeyFile, key: Key, version: int, wrapped: bytes) -> SealingKey:
         kek = file.kek(version)
