@@ -125,7 +125,7 @@ def history() -> Book:
     """A customer's credit line, loan, last repayment and its return; an account's life; what becomes of holds."""
     book, customer = book_with("account side\ntill debit\nshop debit"), id_for("ada")
     notes = Notes("order 7", None, b"salt")
-    till = Account(TENANT, id_for("purse"), customer, "NGN", "general", "debit", 900, NOW, NOW)
+    till = Account(TENANT, id_for("purse"), customer, "NGN", "general", "debit", 900, NOW)
     answers = [
         set_credit_line(book, asked("line", Kind.CREDIT_LINE), customer, "NGN", 20_000),
         book_loan(book, asked("loan", Kind.LOAN), loan_of(customer), MAX_INTEGER),

@@ -84,7 +84,6 @@ def _account(row: dict[str, str]) -> Account:
         normal_side=row["side"],
         credit_limit=_number(row.get("limit", "-")),
         floor=_number(row.get("floor", "-")),
-        opened_at=NOW,
         last_posted_at=NOW,
         status="frozen" if frozen_for else "open" if status == "-" else status,
         frozen_for=frozen_for,

@@ -70,7 +70,7 @@ class TestWhatAnAccountSays:
 class TestOpening:
     def test_an_id_opens_one_account(self) -> None:
         book = book_with(ACCOUNTS)
-        new = Account(TENANT, id_for("new"), id_for("ada"), "NGN", "general", "debit", None, NOW, NOW)
+        new = Account(TENANT, id_for("new"), id_for("ada"), "NGN", "general", "debit", None, NOW)
         command = asked("new", Kind.ACCOUNT, side="debit")
         assert open_account(book, command, new).reason is None
         assert open_account(book, command, new).replayed
@@ -85,7 +85,7 @@ class TestOpening:
     def test_the_id_of_a_transfer_is_taken(self) -> None:
         book = book_with(ACCOUNTS)
         post(book, "bank -> wallet 5")
-        new = Account(TENANT, id_for("t1"), id_for("ada"), "NGN", "general", "debit", None, NOW, NOW)
+        new = Account(TENANT, id_for("t1"), id_for("ada"), "NGN", "general", "debit", None, NOW)
         assert open_account(book, asked("t1", Kind.ACCOUNT), new).result == {"field": "kind"}
 
 

@@ -31,10 +31,12 @@ async def connection(settings: Settings) -> AsyncIterator[Connection]:
         *((texts, "text", [one]) for one in AWKWARD),
         (booleans, "boolean", [True, False]),
         (integers, "bigint", [2**53 - 1, -1, None]),
+        *((integers, "integer", [one]) for one in (7, -7, None)),
         (uuids, "uuid", [UUID(int=5), None]),
         (instants, "timestamptz", [datetime(1970, 1, 1, tzinfo=UTC), None, datetime(2026, 3, 2, 1, 2, 3, 4, LAGOS)]),
         *((literal, "text", []) for literal in (texts, booleans, integers, uuids, instants)),
     ],
 )
 async def test_postgresql_reads_what_was_meant(connection: Connection, literal: Any, type_: str, values: Any) -> None:
-    assert await connection.fetchval(f"SELECT $1::text::{type_}[]", literal(values)) == values
+    for given in (values, tuple(values)):
+        assert await connection.fetchval(f"SELECT $1::text::{type_}[]", literal(given)) == values

@@ -71,7 +71,6 @@ def _account(tenant: int, request: Request, now: datetime) -> Account:
         normal_side=request["normal_side"],
         credit_limit=request.get("credit_limit"),
         floor=request.get("floor"),
-        opened_at=now,
         last_posted_at=now,
     )
 

@@ -58,7 +58,7 @@ class Bank:
 
         def build(now: datetime) -> Account:
             code = AccountCode.GENERAL
-            return Account(self.tenant, id_, id_, "NGN", code, side, limit, now, now, floor=floor)
+            return Account(self.tenant, id_, id_, "NGN", code, side, limit, now, floor=floor)
 
         await self.flow.submit([OpenAccount(self.asked(id_, Kind.ACCOUNT), build)])
         return id_

@@ -234,7 +234,7 @@ class TestChangesOfAccounts:
         id_ = bank.far(till)
 
         def build(now: datetime) -> Account:
-            return Account(bank.tenant, id_, id_, "NGN", "general", "debit", None, now, now)
+            return Account(bank.tenant, id_, id_, "NGN", "general", "debit", None, now)
 
         sent = [
             bank.flow.submit([OpenAccount(bank.asked(id_, Kind.ACCOUNT), build)]),

@@ -104,7 +104,6 @@ class Account(Struct):
     code: str
     normal_side: str
     credit_limit: int | None
-    opened_at: datetime
     last_posted_at: datetime
     status: str = AccountStatus.OPEN
     debits_pending: int = 0

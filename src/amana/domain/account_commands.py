@@ -170,7 +170,6 @@ def new_account(tenant: int, id_: UUID, owner: UUID, currency: str, code: Accoun
         normal_side=NORMAL_SIDE[code],
         credit_limit=None,
         floor=0 if code is AccountCode.WALLET else None,
-        opened_at=now,
         last_posted_at=now,
     )
 

@@ -20,7 +20,7 @@ def bucket_of(id_: UUID) -> int:
 
 def shard_of(id_: UUID, shards: int) -> int:
     """The ledger shard (0 to `shards` - 1) in which an id lives."""
-    return bucket_of(id_) * shards // BUCKETS
+    return 0 if shards == 1 else bucket_of(id_) * shards // BUCKETS
 
 
 def first_bucket(shard: int, shards: int) -> int:
@@ -30,11 +30,16 @@ def first_bucket(shard: int, shards: int) -> int:
 
 def uuid7(unix_ms: int, random_bits: int, bucket: int | None = None) -> UUID:
     """A UUIDv7 (RFC 9562, 5.7) from a time in milliseconds and 74 random bits; `bucket` replaces its last 12 bits."""
+    return _of(uuid7_number(unix_ms, random_bits, bucket))
+
+
+def uuid7_number(unix_ms: int, random_bits: int, bucket: int | None = None) -> int:
+    """The 128 bits of `uuid7`."""
     rand_a = (random_bits >> 62) & 0xFFF
     rand_b = random_bits & ((1 << 62) - 1)
     if bucket is not None:
         rand_b = (rand_b & ~BUCKET_MASK) | bucket
-    return _of((unix_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
+    return (unix_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b
 
 
 def derived_id(base: UUID, label: str) -> UUID:

@@ -17,6 +17,7 @@ from amana.domain.commitments import salted_digest
 from amana.domain.transfer import ERASED, Hold, Key, Movement, Notes, Prints, Transfer
 
 _NOTED = ("metadata", "reference")
+_TOLD = (Kind.TRANSFER, Kind.HOLD)
 
 
 class Balancing(StrEnum):
@@ -61,7 +62,7 @@ class Order(Struct, frozen=True, kw_only=True):
     @property
     def is_told_by_its_row(self) -> bool:
         """Whether the stored transfer holds every field of it; else the request is kept as well."""
-        return self.kind in (Kind.TRANSFER, Kind.HOLD) and self.balancing is None
+        return self.kind in _TOLD and self.balancing is None
 
     def asked(self) -> Asked:
         """The command as it was asked, with its fields as JSON values."""

@@ -15,10 +15,8 @@ from amana.domain.transfer import Hold, HoldState, Movement, Refused, Transfer
 
 def resolve(book: Book, order: Order) -> Transfer | Refused:
     """What an order would move, once its original, hold or balances have said how much."""
-    if order.kind in (Kind.CAPTURE, Kind.VOID):
-        return _about_hold(book, order)
-    if order.kind == Kind.REVERSAL:
-        return _reversal(book, order)
+    if order.original is not None:
+        return _reversal(book, order) if order.kind == Kind.REVERSAL else _about_hold(book, order)
     assert order.debit_account and order.credit_account and order.amount, "the edge lets no other order pass"
     amount = order.amount
     if order.balancing is not None:

@@ -36,6 +36,9 @@ class Movement(StrEnum):
     EXPIRE = "expire"
 
 
+_POST = Movement.POST  # to look up a member takes 0.1 us
+
+
 class Transfer(Struct, frozen=True):
     """What is to move. `amount` is positive, in minor units of `currency`.
 
@@ -64,12 +67,12 @@ class Transfer(Struct, frozen=True):
     @property
     def reverses(self) -> UUID | None:
         """The transfer that this one reverses."""
-        return self.original if self.kind == Movement.POST else None
+        return self.original if self.kind == _POST else None
 
     @property
     def hold(self) -> UUID | None:
         """The hold that this captures, voids or expires."""
-        return None if self.kind == Movement.POST else self.original
+        return None if self.kind == _POST else self.original
 
 
 class Standing(Struct, frozen=True, gc=False):

@@ -145,12 +145,12 @@ def _move(book: Book, order: Order, undo: Undo | None) -> Moved | Refused:
         undo.note(transfer)
     posted = apply(book, transfer)
     match transfer.kind:
+        case Movement.POST:
+            return posted, None
         case Movement.HOLD:
             hold = _place_hold(book, order, transfer)
-        case Movement.CAPTURE | Movement.VOID:
-            hold = _settle_hold(book, order, transfer)
         case _:
-            return posted, None
+            hold = _settle_hold(book, order, transfer)
     # A copy in a group: a later member may change the hold again, and each event tells of its own change.
     return posted, hold if undo is None else copy(hold)
 
@@ -217,7 +217,7 @@ def _draft_hold(book: Book, order: Order, posted: Posted, hold: Hold, notes: str
 def _result(transfer: Transfer, hold: Hold | None) -> Json:
     """What the client is told of a transfer that moved."""
     result: Json = {"amount": transfer.amount}
-    if transfer.kind == Movement.HOLD and hold is not None and hold.expires_at is not None:
+    if hold is not None and hold.expires_at is not None and transfer.kind == Movement.HOLD:
         result["expires_at"] = utc_text(hold.expires_at)
     return result
 

@@ -1,7 +1,7 @@
 """Arrays as PostgreSQL's text literals: `$1::text::uuid[]` in the statement, `uuids(ids)` for the parameter.
 
 asyncpg's own array codec asks of every element whether it is itself an array: about 0.7 us for an id and 0.4 us for an
-integer, against 0.3 and 0.1 us here. A batch passes thirty of them for every transfer, and twenty for every decision.
+integer, against 0.3 and 0.05 us here. A batch passes thirty of them for every transfer, and twenty for every decision.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,9 +9,10 @@ from datetime import datetime
 from uuid import UUID
 
 
-def integers(values: Iterable[int | None]) -> str:
+def integers(values: Sequence[int | None]) -> str:
     """A literal of `smallint[]`, `integer[]` or `bigint[]`."""
-    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+    text = str([*values])[1:-1]  # a list as Python writes it is how PostgreSQL reads an array but for what is absent
+    return "{" + (text.replace("None", "NULL") if None in values else text) + "}"
 
 
 def uuids(values: Iterable[UUID | None]) -> str:

@@ -16,6 +16,7 @@ from amana.infra import connection as one
 from amana.infra import deadline
 from amana.infra.connection import Attempt, acquired, ended_in_time
 from amana.infra.deadline import DeadlineExceeded
+from amana.infra.instants import remember_instants
 
 Pool: TypeAlias = one.Pool
 Connection: TypeAlias = one.Connection
@@ -99,6 +100,7 @@ async def make_pool(
         statement_timeout_ms = BATCH_STATEMENT_TIMEOUT_MS
 
     async def made(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        await remember_instants(connection)
         if first is not None:
             await first(connection)
 

@@ -13,13 +13,14 @@ from functools import partial
 from amana.domain.book import Answer, Book
 from amana.domain.event_types import VERSIONS
 from amana.domain.events import Event, event_bytes
-from amana.domain.ids import uuid7
+from amana.domain.ids import uuid7_number
 from amana.domain.transfer import Hold, Key, Movement
 from amana.domain.transfer_commands import expire_holds
 from amana.infra import clock
 from amana.infra.connection import shorten_lock_timeout
 from amana.infra.outbox import OutboxRow, append
 from amana.infra.postgres import Connection, LockTimeout, RunAgain
+from amana.infra.quick_uuid import of_number
 from amana.infra.tasks import meanwhile
 from amana.transactions import note_store, undoing_store
 from amana.transactions.keeping import kept_notes
@@ -175,7 +176,7 @@ class Batch:
         if used := book.ids_used():
             await store.insert_ids(connection, used)
         if book.new_accounts:
-            await store.insert_accounts(connection, book.new_accounts)
+            await store.insert_accounts(connection, book.new_accounts, book.now)
         events: Sequence[OutboxRow] | None = None
         notes: Sequence[tuple[Key, KeptNotes]] | None = None
         keep = partial(kept_notes, book, self._units, self._seals)
@@ -230,7 +231,7 @@ def event_rows(book: Book) -> Sequence[OutboxRow]:
     unix_ms = int(book.now.timestamp() * 1000)
     for draft in book.drafts:
         event = Event(
-            event_id=uuid7(unix_ms, clock.random_74_bits()),
+            event_id=of_number(uuid7_number(unix_ms, clock.random_74_bits())),
             tenant=draft.tenant,
             type=draft.type,
             version=VERSIONS[draft.type],

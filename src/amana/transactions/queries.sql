@@ -2,7 +2,7 @@
 
 -- name: lock_accounts
 -- Locks the accounts of a batch, in key order, so that two batches never wait for each other in a circle.
-SELECT a.tenant, a.id, a.owner, a.currency, a.code, a.normal_side, a.credit_limit, a.opened_at, a.last_posted_at,
+SELECT a.tenant, a.id, a.owner, a.currency, a.code, a.normal_side, a.credit_limit, a.last_posted_at,
        a.status, a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, a.version, a.revision,
        a.floor, a.frozen_for, a.last_transfer
 FROM accounts a
@@ -213,7 +213,7 @@ WHERE r.shard = n.shard AND r.tenant = n.tenant AND r.id = n.id AND r.reversed_b
 
 -- name: get_account
 -- One account. What is held beyond its time counts no more, whether it was swept or not.
-SELECT tenant, id, owner, currency, code, normal_side, credit_limit, opened_at, last_posted_at, status,
+SELECT tenant, id, owner, currency, code, normal_side, credit_limit, last_posted_at, status,
        debits_pending - CASE WHEN debits_pending = 0 THEN 0 ELSE (
            SELECT coalesce(sum(h.amount - h.captured), 0) FROM holds h
            WHERE h.tenant = a.tenant AND h.debit_account = a.id AND h.state = 'open' AND h.expires_at <= now()
@@ -235,7 +235,7 @@ JOIN accounts a ON a.shard = wanted.shard AND a.tenant = $1 AND a.id = wanted.id
 
 -- name: list_accounts
 -- The accounts of an owner, after an id; what is held beyond its time counts no more.
-SELECT tenant, id, owner, currency, code, normal_side, credit_limit, opened_at, last_posted_at, status,
+SELECT tenant, id, owner, currency, code, normal_side, credit_limit, last_posted_at, status,
        debits_pending - CASE WHEN debits_pending = 0 THEN 0 ELSE (
            SELECT coalesce(sum(h.amount - h.captured), 0) FROM holds h
            WHERE h.tenant = a.tenant AND h.debit_account = a.id AND h.state = 'open' AND h.expires_at <= now()

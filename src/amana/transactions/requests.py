@@ -68,7 +68,6 @@ def open_account(caller: Caller, item: AccountItem, index: int) -> OpenAccount:
             normal_side=item.normal_side,
             credit_limit=item.credit_limit,
             floor=item.floor,
-            opened_at=now,
             last_posted_at=now,
         )
 

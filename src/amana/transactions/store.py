@@ -120,8 +120,8 @@ class Store:
 
     # Writes
 
-    async def insert_accounts(self, connection: Connection, accounts: Sequence[Account]) -> None:
-        """Opens accounts. A second one of the same id is a unique violation, and the batch is run again."""
+    async def insert_accounts(self, connection: Connection, accounts: Sequence[Account], now: datetime) -> None:
+        """Opens accounts at `now`. A second one of the same id is a unique violation, and the batch is run again."""
         rows = [
             (
                 *self._place(a.tenant, a.id),
@@ -140,7 +140,7 @@ class Store:
                 a.version,
                 a.last_transfer,
                 a.revision,
-                a.opened_at,
+                now,
                 a.last_posted_at,
             )
             for a in accounts
@@ -216,7 +216,7 @@ class Store:
     async def insert_ids(self, connection: Connection, keys: Iterable[Key]) -> None:
         """Takes ids, in key order, so that two batches never wait for each other in a circle. One that is taken is a
         unique violation, and the batch is run again."""
-        rows = sorted(self._place(*key) for key in keys)
+        rows = sorted([(shard_of(id_, self.shards), tenant, id_) for tenant, id_ in keys])
         await connection.copy_records_to_table("ids", records=rows, columns=("shard", "tenant", "id"))
 
     async def insert_holds(self, connection: Connection, holds: Sequence[Hold]) -> None:
