@@ -167,6 +167,32 @@ async def test_many_who_look_at_once_cost_one_round_trip(
     assert (verdicts, asked) == ([VERDICT] * 20 + [None] * 20, [80])
 
 
+async def test_many_who_are_kept_at_once_cost_one_round_trip_and_one_too_many_is_left_out(
+    cache: AssessmentCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = [slot(uuid4()) for _ in range(6)]
+    seen = [(await cache.find(one, NOW))[1] for one in slots]
+    written: list[int] = []
+    put_many = Cache.put_many
+
+    async def counting(self: Cache, values: list[tuple[str, bytes]], ttl_ms: int) -> bool:
+        written.append(len(values))
+        return await put_many(self, values, ttl_ms)
+
+    monkeypatch.setattr(Cache, "put_many", counting)
+    monkeypatch.setattr("amana.eligibility.cache.QUEUE_MAX", 5)
+    monkeypatch.setattr("amana.eligibility.cache.LOOKUPS_MAX", 3)
+    for one, before in zip(slots, seen, strict=True):
+        cache.put(one, before, VERDICT, NOW)
+    assert [cache.recall(one) for one in slots] == [VERDICT] * 6
+    await cache.drain()
+    assert written == [3, 2]
+    assert [await found(cache, one) for one in slots] == [VERDICT] * 5 + [None]
+    cache.put(slots[5], seen[5], VERDICT, NOW)  # there is room again
+    await cache.drain()
+    assert await found(cache, slots[5]) == VERDICT
+
+
 async def test_a_server_that_is_away_is_a_miss_and_is_left_alone_for_a_moment() -> None:
     away = Cache("redis://127.0.0.1:1/0", rest_ms=200)
     assert await away.get_many(["key"]) is None

@@ -80,10 +80,12 @@ class DecisionData(Shaped, frozen=True, kw_only=True):
         names = "".join((*self.facts, *self.points, *self.caps, *self.rules))
         assert names.isascii(), f"a key of an event is not ASCII text: {names!r}"
         check_scalars([one.value for one in self.facts.values()])
-        check_scalars((*self.points.values(), *self.caps.values(), *self._numbers()))
-        for part in (self.price, self.terms):
-            if part is not None:
-                check_scalars(msgspec.structs.astuple(part))
+        numbers: list[int | None] = [*self.points.values(), *self.caps.values(), *self._numbers()]
+        if (price := self.price) is not None:
+            numbers += (price.fee, price.principal, price.rate_bps, price.term_days, price.total_due)
+        if self.terms is not None:
+            numbers += (self.terms.fee, self.terms.term_days)
+        check_scalars(numbers)
 
     def _numbers(self) -> Collection[int | None]:
         return (

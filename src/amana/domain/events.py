@@ -7,7 +7,7 @@ within +-(2^53 - 1); with sorted keys msgspec then writes exactly what RFC 8785 
 Personal data and free text never enter an event: pseudonymous ids and non-identifying scalars only.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
@@ -148,7 +148,8 @@ def check_scalars(values: Collection[object]) -> None:
     kinds = set(map(type, values))
     assert kinds <= _SCALARS, f"{kinds - _SCALARS} have no place in an event"
     if int in kinds:
-        numbers = [value for value in values if isinstance(value, int)]
+        left: Iterable[Any] = filter(None, values)  # at once without null, false and 0
+        numbers = [0, *([value for value in left if isinstance(value, int)] if str in kinds else left)]
         assert -MAX_INTEGER <= min(numbers) <= max(numbers) <= MAX_INTEGER, (
             f"integers out of range in an event: {numbers}"
         )

@@ -8,6 +8,7 @@ was invalidated, and neither can a slow write. The policy's hash is in the key; 
 Whoever forgets tells the other processes over a channel. One that can't hear it keeps nothing for long (`memory`).
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -27,6 +28,7 @@ KEEP_MS = 60_000
 LOOKUPS_MAX = 256
 """Of one call to the server; and how many verdicts are written in one."""
 QUEUE_MAX = 4_000
+"""Of lookups that wait, and of verdicts that wait to be written; one too many is not written."""
 CHANNEL = "amana:eligibility:forget"
 
 _PACKAGE = "amana.eligibility"
@@ -60,9 +62,8 @@ class AssessmentCache:
         self._lookups: Collector[Slot, tuple[bytes | None, bytes] | None] = Collector(
             self._look_up, batch_max=LOOKUPS_MAX, batches_in_flight=2, queue_max=QUEUE_MAX
         )
-        self._writes: Collector[tuple[str, bytes], None] = Collector(
-            self._write, batch_max=LOOKUPS_MAX, batches_in_flight=1, queue_max=QUEUE_MAX
-        )
+        self._unwritten: list[tuple[str, bytes]] = []
+        self._writing: asyncio.Task[None] | None = None
 
     def recall(self, slot: Slot) -> Verdict | None:
         """What this process has."""
@@ -90,11 +91,12 @@ class AssessmentCache:
         self.memory.put(slot, verdict, seen.tick, self._left_s(verdict, now))
         if seen.generation is None:
             return
-        value = _encoder.encode(_Cached(_shape(), seen.generation, verdict))
-        try:
-            self._writes.enqueue((_key(slot), value))
-        except Overloaded:
+        if len(self._unwritten) >= QUEUE_MAX:
             return  # the next answer is computed
+        value = _encoder.encode(_Cached(_shape(), seen.generation, verdict))
+        self._unwritten.append((_key(slot), value))
+        if self._writing is None:  # a turn later, so that all that is put in this one rides together
+            self._writing = asyncio.create_task(self._write())
 
     async def forget(self, tenant: int, customer: UUID) -> None:
         """Drops all that is cached of a customer, everywhere. Where the server does not answer, age alone bounds what
@@ -114,7 +116,8 @@ class AssessmentCache:
 
     async def drain(self) -> None:
         """Waits for what is on its way to the server."""
-        await self._writes.drain()
+        while self._writing is not None:
+            await asyncio.wait([self._writing])
 
     async def _look_up(self, slots: list[Slot]) -> list[tuple[bytes | None, bytes] | Exception | None]:
         """(value, generation) of each slot; None for all of them where the server does not answer. One MGET."""
@@ -124,9 +127,14 @@ class AssessmentCache:
             return [None] * len(slots)
         return [(found[at], found[at + 1] or b"") for at in range(0, len(found), 2)]
 
-    async def _write(self, values: list[tuple[str, bytes]]) -> list[Exception | None]:
-        await self._server.put_many(values, self._ttl_ms)
-        return [None] * len(values)
+    async def _write(self) -> None:
+        """Writes what is to be written, some at a time, until there is nothing more."""
+        try:
+            while some := self._unwritten[:LOOKUPS_MAX]:
+                del self._unwritten[:LOOKUPS_MAX]
+                await self._server.put_many(some, self._ttl_ms)
+        finally:
+            self._writing = None
 
     def _fresh(self, value: bytes | None, generation: bytes, now: datetime) -> Verdict | None:
         if value is None:

@@ -17,6 +17,12 @@ from amana.infra.sql import load_queries
 
 SQL = load_queries("amana.eligibility", "customers.sql")
 
+# Looked up by text: to call an enumeration takes three times as long.
+_PROCESSING = {one.value: one for one in Processing}
+_EMPLOYMENT: dict[str | None, Employment | None] = {None: None, **{one.value: one for one in Employment}}
+_CONSENTS = tuple((f"consent_{purpose}", f"consent_{purpose}_at") for purpose in Consents._fields)
+"""The columns of an answer and of its instant."""
+
 
 class Written(NamedTuple):
     """What is now known of a customer, with what identifies them sealed, and the tokens of their numbers."""
@@ -89,16 +95,16 @@ def _columns(written: Written) -> tuple[object, ...]:
 
 
 def _customer(row: Record) -> Customer:
-    kept = _kept(row)
-    linked = tuple(id_ for id_ in row["person"] if id_ != row["customer"])
+    customer, person = row["customer"], row["person"]
+    linked = () if len(person) == 1 else tuple(id_ for id_ in person if id_ != customer)
     return Customer(
-        customer=row["customer"],
-        facts_version=kept.version,
-        record=kept.profile,
-        sealed=kept.sealed,
+        customer=customer,
+        facts_version=row["facts_version"],
+        record=_profile(row),
+        sealed=Sealed(row["birth_sealed"], row["identity_sealed"]),
         recorded_at=row["recorded_at"],
         said=_said(row, blocked=row["person_blocked"]),
-        processing=kept.processing,
+        processing=_PROCESSING[row["processing"]],
         linked=linked[:LINKED_MAX],
         too_widely_linked=len(linked) > LINKED_MAX,
         projection=projection_of(row),
@@ -106,24 +112,27 @@ def _customer(row: Record) -> Customer:
 
 
 def _kept(row: Record) -> Kept:
-    profile = Profile(
+    return Kept(
+        version=row["facts_version"],
+        profile=_profile(row),
+        sealed=Sealed(row["birth_sealed"], row["identity_sealed"]),
+        bvn_token=row["bvn_token"],
+        nin_token=row["nin_token"],
+        said=_said(row),
+        processing=_PROCESSING[row["processing"]],
+    )
+
+
+def _profile(row: Record) -> Profile:
+    return Profile(
         kyc_tier=row["kyc_tier"],
         birth_date=None,
-        employment=None if row["employment"] is None else Employment(row["employment"]),
+        employment=_EMPLOYMENT[row["employment"]],
         monthly_income=row["monthly_income"],
         bank_known=row["bank_known"],
         bvn_known=row["bvn_token"] is not None,
         nin_known=row["nin_token"] is not None,
         blocked=row["blocked"],
-    )
-    return Kept(
-        version=row["facts_version"],
-        profile=profile,
-        sealed=Sealed(row["birth_sealed"], row["identity_sealed"]),
-        bvn_token=row["bvn_token"],
-        nin_token=row["nin_token"],
-        said=_said(row),
-        processing=Processing(row["processing"]),
     )
 
 
@@ -139,6 +148,5 @@ def _said(row: Record, *, blocked: bool = False) -> Said:
         )
     if row["topups_as_of"] is not None:
         topups = TopUps(as_of=row["topups_as_of"], monthly=row["topup_monthly"])
-    answers = ((row[f"consent_{purpose}"], row[f"consent_{purpose}_at"]) for purpose in Consents._fields)
-    consents = Consents(*(None if given is None else Consent(given, at) for given, at in answers))
-    return Said(bureau=bureau, topups=topups, consents=consents, blocked=blocked)
+    answers = [None if row[given] is None else Consent(row[given], row[at]) for given, at in _CONSENTS]
+    return Said(bureau=bureau, topups=topups, consents=Consents(*answers), blocked=blocked)

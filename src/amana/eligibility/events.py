@@ -10,7 +10,7 @@ import msgspec
 from amana.domain.decision_event import DecisionData, FactData, PolicyData, PriceData, TermsData
 from amana.domain.event_types import VERSIONS
 from amana.domain.events import Aggregate, Event, Shaped, event_bytes, utc_text
-from amana.domain.facts import FACTS, Facts, Through
+from amana.domain.facts import FACTS, Facts, Source, Through
 from amana.domain.ids import uuid7
 from amana.domain.pricing import Price
 from amana.domain.record import CustomerRecord
@@ -24,7 +24,7 @@ SYSTEM = "system:eligibility"
 
 _RECORDED = ("bank_code", "birth_date", "bvn", "employment", "monthly_income", "nin", "nuban", "phone")
 _SAID = ("bureau", "topups")
-_SOURCES = tuple((name, spec.source) for name, spec in FACTS.items())
+_NAMES = {source: [name for name, spec in FACTS.items() if spec.source is source] for source in Source}
 
 
 def decision_made(made: Made) -> OutboxRow:
@@ -120,10 +120,11 @@ def customer_block_lifted(
 
 def facts_data(facts: Facts) -> dict[str, FactData]:
     """Each fact with its value, who says so, and as of when. A source that said nothing has no facts here."""
-    values = facts.values
-    spoke = {source: (utc_text(at), source.value) for source, at in facts.as_of.items()}
-    known = ((name, source) for name, source in _SOURCES if source in spoke and name in values)
-    return {name: FactData(*spoke[source], values[name]) for name, source in known}
+    values, told = facts.values, dict[str, FactData]()
+    for source, at in facts.as_of.items():
+        as_of, who = utc_text(at), source.value
+        told |= {name: FactData(as_of, who, values[name]) for name in _NAMES[source] if name in values}
+    return told
 
 
 def _price(price: Price | None) -> PriceData | None:

@@ -57,6 +57,7 @@ from amana.eligibility.suspects import Suspects
 from amana.infra import clock, deadline
 from amana.infra.bisecting import bisecting
 from amana.infra.collector import Collector
+from amana.infra.following import following
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
 from amana.vault.vault import Vault
@@ -126,10 +127,17 @@ class Flow:
         return None if verdict is None else _quoted(check, policy, verdict, "memory", degraded=not is_recent)
 
     def enqueue(self, check: Check) -> "asyncio.Future[Result]":
-        """The answer that `at_once` does not have. Cancelling it stops nothing that somebody else waits for."""
+        """The answer that `at_once` does not have, to a plain question computed once for all who ask it at the same
+        time. Cancelling it stops nothing that somebody else waits for. Raises `Overloaded` or `DeadlineExceeded`."""
         if not check.is_cacheable:
             return self._checks.enqueue(check)
-        return asyncio.ensure_future(self._once(check))
+        key = (check.tenant, check.product, check.customer.int), check.currency
+        first = self._under_way.get(key)
+        if first is not None:
+            return following(first, partial(_told_again, check))
+        task = self._under_way[key] = asyncio.create_task(self._look_or_compute(check))
+        task.add_done_callback(partial(self._ended, key))
+        return following(task)
 
     async def check(self, check: Check) -> Result:
         """The answer to one check. Raises `Overloaded`, `DatabaseUnavailable` or `UpstreamUnavailable`."""
@@ -141,22 +149,6 @@ class Flow:
             await asyncio.wait(list(self._under_way.values()))
         await self._checks.drain()
         await self.cache.drain()
-
-    async def _once(self, check: Check) -> Result:
-        """The answer to a plain question, computed once for all who ask it at the same time."""
-        key = (check.tenant, check.product, check.customer.int), check.currency
-        first = self._under_way.get(key)
-        if first is None:
-            task = self._under_way[key] = asyncio.create_task(self._look_or_compute(check))
-            task.add_done_callback(partial(self._ended, key))
-            return await deadline.in_time(asyncio.shield(task))
-        result = await deadline.in_time(asyncio.shield(first))
-        if isinstance(result, Refused):
-            return result
-        verdict = result.assessment
-        if isinstance(verdict, Assessment):
-            verdict = verdict_of(verdict, result.decision_id)
-        return _quoted(check, result.policy, verdict, "cache", degraded=result.degraded)
 
     def _ended(self, key: tuple[Place, Currency], task: "asyncio.Task[Result]") -> None:
         del self._under_way[key]
@@ -300,6 +292,16 @@ def quoted(policy: CompiledPolicy, verdict: Verdict, asked: Asked, source: Sourc
         source=source,
         degraded=degraded,
     )
+
+
+def _told_again(check: Check, first: Result) -> Result:
+    """The answer to who asked the same while the first of them was answered, maybe of another amount."""
+    if isinstance(first, Refused):
+        return first
+    verdict = first.assessment
+    if isinstance(verdict, Assessment):
+        verdict = verdict_of(verdict, first.decision_id)
+    return _quoted(check, first.policy, verdict, "cache", degraded=first.degraded)
 
 
 def _policy_refusal(check: Check, policy: CompiledPolicy | None) -> Refused | None:

@@ -27,7 +27,8 @@ JOIN unnest($1::integer[], $2::uuid[]) AS accounts (tenant, control) USING (tena
 -- nobody after it, and one that is made in its place has other moves.
 INSERT INTO ledger_standings (tenant, customer, currency, control, moves)
 SELECT tenant, customer, currency, control, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::uuid[]) AS new (tenant, customer, currency, control),
+FROM unnest($1::text::integer[], $2::text::uuid[], $3::text::text[], $4::text::uuid[])
+         AS new (tenant, customer, currency, control),
      set_config('synchronous_commit', 'off', true)
 ORDER BY tenant, customer, currency
 ON CONFLICT DO NOTHING
@@ -38,9 +39,10 @@ RETURNING tenant, customer, currency, moves;
 -- hands is passed over: then it is made stale, or filled. Nobody waits for the disk: after a crash it is stale again.
 WITH told AS (
     SELECT *
-    FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[], $7::bigint[],
-                $8::bigint[], $9::bigint[], $10::integer[], $11::integer[], $12::bigint[], $13::bigint[], $14::date[],
-                $15::date[], $16::date[], $17::bigint[])
+    FROM unnest($1::text::integer[], $2::text::uuid[], $3::text::text[], $4::text::bigint[],
+                $5::text::timestamptz[], $6::text::bigint[], $7::text::bigint[], $8::text::bigint[],
+                $9::text::bigint[], $10::text::integer[], $11::text::integer[], $12::text::bigint[],
+                $13::text::bigint[], $14::date[], $15::date[], $16::date[], $17::text::bigint[])
         AS t (tenant, customer, currency, moves, as_of, exposure, loans_total, loans_open, loans_closed,
               worst_days_past_due, current_days_past_due, largest_principal_repaid, repaid_total, first_loan_on,
               last_closed_on, open_due_on, given_up)

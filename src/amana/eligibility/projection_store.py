@@ -1,8 +1,8 @@
 """One method per SQL statement about the projection of standings. Rows become values here and nowhere else."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -11,12 +11,20 @@ from amana.domain.account import exposure_account_id
 from amana.domain.facts import CustomerStanding
 from amana.eligibility.projection import STREAM, Projection, Row, StandingKey, Watermark
 from amana.eligibility.records import Key
+from amana.infra.arrays import instants, integers, texts, uuids
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
 
 SQL = load_queries("amana.eligibility", "projection.sql")
 
 _VALUES = tuple(name for name in Row.__struct_fields__ if name not in ("customer", "currency", "moves", "given_up"))
+_CLAIMED: tuple[Callable[[Any], object], ...] = (integers, uuids, texts, uuids)
+_FILLED: tuple[Callable[[Any], object], ...] = (
+    *(integers, uuids, texts, integers, instants),
+    *(integers,) * 8,
+    *(list, list, list, integers),
+)
+"""How each column of `claim_standings` and `fill_standings` is sent; days as they are."""
 _rows = msgspec.json.Decoder(tuple[Row, ...])
 
 
@@ -67,7 +75,8 @@ async def find_owners(connection: Connection, accounts: Collection[Key]) -> set[
 async def claim(connection: Connection, keys: Collection[StandingKey]) -> dict[StandingKey, int]:
     """Makes stale rows where there are none; those that were made, with their moves."""
     columns = zip(*((*key, exposure_account_id(key.customer, key.currency)) for key in keys), strict=True)
-    rows = await connection.fetch(SQL["claim_standings"], *(list(column) for column in columns))
+    arrays = [array(column) for array, column in zip(_CLAIMED, columns, strict=True)]
+    rows = await connection.fetch(SQL["claim_standings"], *arrays)
     return {StandingKey(tenant, customer, currency): moves for tenant, customer, currency, moves in rows}
 
 
@@ -80,7 +89,8 @@ async def fill(connection: Connection, told: Sequence[Told]) -> None:
         ),
         strict=True,
     )
-    await connection.execute(SQL["fill_standings"], *(list(column) for column in columns))
+    arrays = [array(column) for array, column in zip(_FILLED, columns, strict=True)]
+    await connection.execute(SQL["fill_standings"], *arrays)
 
 
 async def read_clock(connection: Connection) -> datetime:

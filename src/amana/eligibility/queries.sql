@@ -45,9 +45,10 @@ WITH stored AS (
            CASE WHEN to_borrow AND outcome = 'approve'
                 THEN statement_timestamp() + make_interval(secs => offer_ttl_s) END,
            asked_by
-    FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::integer[],
-                $8::bigint[], $9::timestamptz[], $10::boolean[], $11::uuid[], $12::text[], $13::integer[], $14::text[],
-                $15::bytea[], $16::bytea[], $17::bytea[], $18::integer[], $19::text[])
+    FROM unnest($1::text::integer[], $2::text::uuid[], $3::text::uuid[], $4::text::text[], $5::text::bigint[],
+                $6::text::text[], $7::text::integer[], $8::text::bigint[], $9::text::timestamptz[],
+                $10::text::boolean[], $11::text::uuid[], $12::text::text[], $13::text::integer[], $14::text::text[],
+                $15::bytea[], $16::bytea[], $17::bytea[], $18::text::integer[], $19::text::text[])
          AS made (tenant, decision_id, customer, product, amount, currency, term_days, terms_fee, as_of, to_borrow,
                   offer_id, outcome, policy_version, policy_hash, inputs, assessment, decision, offer_ttl_s, asked_by)
     ORDER BY tenant, decision_id
@@ -57,7 +58,7 @@ WITH stored AS (
     INSERT INTO outbox (tenant, event_id, aggregate_id, type, body)
     SELECT tenant, event_id, decision_id, 'DecisionMade', body
     FROM stored
-    JOIN unnest($1::integer[], $2::uuid[], $20::uuid[], $21::bytea[]) AS event (tenant, decision_id, event_id, body)
-         USING (tenant, decision_id)
+    JOIN unnest($1::text::integer[], $2::text::uuid[], $20::text::uuid[], $21::bytea[])
+         AS event (tenant, decision_id, event_id, body) USING (tenant, decision_id)
 )
 SELECT tenant, decision_id, decided_at, expires_at FROM stored;

@@ -1,7 +1,8 @@
 """One method per SQL statement. Rows become values here and nowhere else."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -11,6 +12,7 @@ from amana.domain.money import Currency
 from amana.domain.privacy import Processing
 from amana.domain.review import Standing
 from amana.eligibility.records import Key, Look, Made, Offer, Recorded
+from amana.infra.arrays import booleans, instants, integers, texts, uuids
 from amana.infra.outbox import OutboxRow
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
@@ -72,8 +74,16 @@ async def record_decisions(
     """Records decisions, each with the event that tells of it, in one transaction: (decided_at, expires_at) of each;
     one whose id was taken is not in the answer, and its event is not told. One round trip."""
     columns = zip(*((*_columns(item), event.event_id, event.body) for item, event in made), strict=True)
-    rows = await connection.fetch(SQL["record_decisions"], *(list(column) for column in columns))
+    arrays = [array(column) for array, column in zip(_ARRAYS, columns, strict=True)]
+    rows = await connection.fetch(SQL["record_decisions"], *arrays)
     return {(row["tenant"], row["decision_id"]): (row["decided_at"], row["expires_at"]) for row in rows}
+
+
+_ARRAYS: tuple[Callable[[Any], object], ...] = (
+    *(integers, uuids, uuids, texts, integers, texts, integers, integers, instants, booleans, uuids, texts, integers),
+    *(texts, list, list, list, integers, texts, uuids, list),
+)
+"""How each column of `record_decisions` is sent; bytes as they are."""
 
 
 def _columns(made: Made) -> tuple[object, ...]:

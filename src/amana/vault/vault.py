@@ -107,9 +107,10 @@ class Vault:
             return found
         async with self.connection() as connection:
             rows = await connection.fetch(SQL["find_keys"], *_columns(missing))
+        file = self.file() if any(row["wrapped"] is not None for row in rows) else None
         for row in rows:
-            key = row["tenant"], row["customer"]
-            found[key] = None if row["wrapped"] is None else self._opened(key, row["kek"], row["wrapped"])
+            key, wrapped = (row["tenant"], row["customer"]), row["wrapped"]
+            found[key] = None if wrapped is None or file is None else self._opened(file, key, row["kek"], wrapped)
         return found
 
     async def standings(self, wanted: Collection[Key]) -> dict[Key, Standing]:
@@ -122,7 +123,7 @@ class Vault:
         found = {}
         for row in rows:
             where = row["tenant"], row["customer"]
-            key = None if row["wrapped"] is None else self._opened(where, row["kek"], row["wrapped"])
+            key = None if row["wrapped"] is None else self._opened(self.file(), where, row["kek"], row["wrapped"])
             found[where] = Standing(key, row["destroyed"], row["to_be_erased"])
         return found
 
@@ -220,8 +221,8 @@ class Vault:
 
         await self.transaction(work)
 
-    def _opened(self, key: Key, version: int, wrapped: bytes) -> SealingKey:
-        kek = self.file().kek(version)
+    def _opened(self, file: KeyFile, key: Key, version: int, wrapped: bytes) -> SealingKey:
+        kek = file.kek(version)
         if kek is None:
             raise KeysUnavailable(f"the key file has no version {version}, under which keys are wrapped")
         try:
