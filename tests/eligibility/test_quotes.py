@@ -14,10 +14,11 @@ from amana.domain.facts import Facts
 from amana.domain.money import Currency
 from amana.eligibility import memory as memory_module
 from amana.eligibility.cache import AssessmentCache
-from amana.eligibility.flow import Flow, quoted
+from amana.eligibility.flow import Flow, Recalled, quoted
 from amana.eligibility.memory import Memory, Slot
 from amana.eligibility.policies import POINTER_FRESH_S, Policies
 from amana.eligibility.quotes import Quotes
+from amana.eligibility.records import Check
 from amana.eligibility.views import check_view
 from amana.infra.cache import Cache
 from amana.vault.vault import Vault
@@ -53,6 +54,24 @@ class Desk:
         request = CheckRequest(customer=customer, product="nano", amount=amount, **{"currency": Currency.NGN} | asked)
         return self.quotes.reply(TENANT, request, LATER_US)
 
+    def recalled(
+        self, customer: UUID, verdict: Verdict, asked: tuple[int, int | None, str | None], *, degraded: bool
+    ) -> bytes:
+        amount, term_days, network = asked
+        check = Check(
+            tenant=TENANT,
+            actor="tests",
+            trace="",
+            id=None,
+            customer=customer,
+            product="nano",
+            amount=amount,
+            currency=Currency.NGN,
+            term_days=term_days,
+            network=network,
+        )
+        return self.quotes.recalled(check, Recalled(POLICY, verdict, degraded), LATER_US)
+
 
 def verdict(given: Facts | None = None) -> Verdict:
     return verdict_of(assess(POLICY, given or facts(), NOW), uuid4())
@@ -77,6 +96,18 @@ def test_a_reply_is_that_of_the_long_way_whoever_asked_before(asked: list[Any], 
         for (one, customer), (_, amount, term_days, network) in zip(kept, asked, strict=True):
             expected = the_long_way(one, amount, term_days, network, degraded=degraded)
             assert desk.reply(customer, amount, term_days=term_days, network=network) == expected
+
+
+@given(any_facts(), AMOUNTS, TERMS, NETWORKS, st.booleans(), st.booleans())
+def test_a_reply_from_the_cache_is_that_of_the_long_way_kept_here_or_not(
+    given_facts: Facts, amount: int, term_days: int | None, network: str | None, kept: bool, degraded: bool
+) -> None:
+    desk, one, asked = Desk(), verdict(given_facts), (amount, term_days, network)
+    customer = desk.keep(one if kept else verdict())  # else this process has another one of the customer
+    answer = quoted(POLICY, one, asked, "cache", degraded=degraded)
+    for _ in range(2):
+        assert desk.recalled(customer, one, asked, degraded=degraded) == msgspec.json.encode(check_view(answer, LATER))
+    assert desk.recalled(uuid4(), one, asked, degraded=degraded) == msgspec.json.encode(check_view(answer, LATER))
 
 
 def test_what_is_no_plain_question_is_left_to_the_flow() -> None:

@@ -95,7 +95,21 @@ class Answer(msgspec.Struct, frozen=True):
         return max(timedelta(0), now - self.assessment.assessed_at)
 
 
+class Recalled(msgspec.Struct, frozen=True):
+    """A verdict from the cache: whatever a plain question asks of the customer follows from it. `degraded` as in
+    `Answer`."""
+
+    policy: CompiledPolicy
+    verdict: Verdict
+    degraded: bool
+
+    def quoted(self, asked: Asked) -> Answer:
+        """The answer to what is asked."""
+        return quoted(self.policy, self.verdict, asked, "cache", degraded=self.degraded)
+
+
 Result: TypeAlias = Answer | Refused
+Told: TypeAlias = Answer | Recalled | Refused
 
 
 class Flow:
@@ -113,7 +127,7 @@ class Flow:
         self._checks: Collector[Check, Result] = Collector(
             run, batch_max=BATCH_MAX, batches_in_flight=BATCHES_IN_FLIGHT, queue_max=QUEUE_MAX
         )
-        self._under_way: dict[tuple[Place, Currency], asyncio.Task[Result]] = {}
+        self._under_way: dict[tuple[Place, Currency], asyncio.Task[Told]] = {}
 
     def at_once(self, check: Check) -> Result | None:
         """The answer that needs no round trip, if there is one."""
@@ -124,24 +138,26 @@ class Flow:
         if (refused := _policy_refusal(check, policy)) is not None:
             return refused
         verdict = self.cache.recall(_slot(check, policy))
-        return None if verdict is None else _quoted(check, policy, verdict, "memory", degraded=not is_recent)
+        return None if verdict is None else quoted(policy, verdict, _asked(check), "memory", degraded=not is_recent)
 
-    def enqueue(self, check: Check) -> "asyncio.Future[Result]":
-        """The answer that `at_once` does not have, to a plain question computed once for all who ask it at the same
-        time. Cancelling it stops nothing that somebody else waits for. Raises `Overloaded` or `DeadlineExceeded`."""
+    def enqueue(self, check: Check) -> "asyncio.Future[Result] | asyncio.Future[Told]":
+        """What `at_once` does not have: the answer, or what it follows from. A plain question is computed once for all
+        who ask it at the same time; cancelling it stops nothing that somebody else waits for. Raises `Overloaded` or
+        `DeadlineExceeded`."""
         if not check.is_cacheable:
             return self._checks.enqueue(check)
         key = (check.tenant, check.product, check.customer.int), check.currency
         first = self._under_way.get(key)
         if first is not None:
-            return following(first, partial(_told_again, check))
+            return following(first, _told_again)
         task = self._under_way[key] = asyncio.create_task(self._look_or_compute(check))
         task.add_done_callback(partial(self._ended, key))
         return following(task)
 
     async def check(self, check: Check) -> Result:
         """The answer to one check. Raises `Overloaded`, `DatabaseUnavailable` or `UpstreamUnavailable`."""
-        return self.at_once(check) or await self.enqueue(check)
+        told = self.at_once(check) or await self.enqueue(check)
+        return told.quoted(_asked(check)) if isinstance(told, Recalled) else told
 
     async def drain(self) -> None:
         """Answers what is queued: for a clean stop."""
@@ -150,12 +166,12 @@ class Flow:
         await self._checks.drain()
         await self.cache.drain()
 
-    def _ended(self, key: tuple[Place, Currency], task: "asyncio.Task[Result]") -> None:
+    def _ended(self, key: tuple[Place, Currency], task: "asyncio.Task[Told]") -> None:
         del self._under_way[key]
         if not task.cancelled():
             task.exception()  # whoever waited has it; nobody need have
 
-    async def _look_or_compute(self, check: Check) -> Result:
+    async def _look_or_compute(self, check: Check) -> Told:
         deadline.enter(None)  # whoever else waits for it has another
         known = self.policies.known(check.tenant, check.product)
         policy, is_recent = known or (await self.policies.recent(check.tenant, check.product), True)
@@ -165,7 +181,7 @@ class Flow:
         slot = _slot(check, policy)
         verdict, seen = await self.cache.find(slot, clock.now())
         if verdict is not None:
-            return _quoted(check, policy, verdict, "cache", degraded=not is_recent)
+            return Recalled(policy, verdict, not is_recent)
         answer = await self._checks.submit(check)
         if isinstance(answer, Answer) and isinstance(answer.assessment, Assessment) and answer.policy is policy:
             self._keep(slot, seen, answer.assessment, answer.decision_id)
@@ -275,8 +291,8 @@ def _slot(check: Check, policy: CompiledPolicy) -> Slot:
     return Slot(check.tenant, check.customer, check.product, policy.hash)
 
 
-def _quoted(check: Check, policy: CompiledPolicy, verdict: Verdict, source: Source, *, degraded: bool) -> Answer:
-    return quoted(policy, verdict, (check.amount, check.term_days, check.network), source, degraded=degraded)
+def _asked(check: Check) -> Asked:
+    return check.amount, check.term_days, check.network
 
 
 def quoted(policy: CompiledPolicy, verdict: Verdict, asked: Asked, source: Source, *, degraded: bool) -> Answer:
@@ -294,14 +310,14 @@ def quoted(policy: CompiledPolicy, verdict: Verdict, asked: Asked, source: Sourc
     )
 
 
-def _told_again(check: Check, first: Result) -> Result:
-    """The answer to who asked the same while the first of them was answered, maybe of another amount."""
-    if isinstance(first, Refused):
+def _told_again(first: Told) -> Told:
+    """What is told to who asked the same while the first of them was answered, maybe of another amount."""
+    if not isinstance(first, Answer):
         return first
     verdict = first.assessment
     if isinstance(verdict, Assessment):
         verdict = verdict_of(verdict, first.decision_id)
-    return _quoted(check, first.policy, verdict, "cache", degraded=first.degraded)
+    return Recalled(first.policy, verdict, first.degraded)
 
 
 def _policy_refusal(check: Check, policy: CompiledPolicy | None) -> Refused | None:

@@ -1,6 +1,7 @@
 """The routes of the eligibility service: decode, ask the flow, encode."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -25,8 +26,10 @@ from amana.eligibility import (
     validator,
     views,
 )
-from amana.eligibility.flow import Result
+from amana.eligibility.flow import Recalled, Told
 from amana.eligibility.policy_http import ROUTES as POLICY_ROUTES
+from amana.eligibility.quotes import Quotes
+from amana.eligibility.records import Check
 from amana.gateway.caller import Caller
 from amana.gateway.consumers import CONSUMER_ROUTES
 from amana.gateway.rules import Begun
@@ -52,13 +55,16 @@ def check_at_once(state: State, tenant: int, data: CheckRequest) -> bytes | None
 
 def begin_check(state: State, caller: Caller, data: CheckRequest) -> Begun:
     """Queues what memory does not answer, for both lanes. Raises `Refused` for what can't be asked."""
-    return Begun(state.flow.enqueue(requests.check_of(caller, data, clock.now())), _told)
+    check = requests.check_of(caller, data, clock.now())
+    return Begun(state.flow.enqueue(check), partial(_told, state.quotes, check))
 
 
-def _told(result: Result) -> CheckView:
-    if isinstance(result, Refusal):
-        raise requests.as_problem(result)
-    return views.check_view(result, clock.now())
+def _told(quotes: Quotes, check: Check, told: Told) -> CheckView | Raw:
+    if isinstance(told, Refusal):
+        raise requests.as_problem(told)
+    if isinstance(told, Recalled):
+        return Raw(quotes.recalled(check, told, clock.unix_us()))
+    return views.check_view(told, clock.now())
 
 
 CHECK = {"scope": "eligibility:check", "hot": begin_check, "at_once": check_at_once}

@@ -1,26 +1,32 @@
-"""Replies from memory, in bytes: what they say of a customer is rendered once for all customers of whom it is true.
+"""Replies from what is cached, in bytes: what they say of a customer is rendered once for all of whom it is true.
 
 A reply begins with the decision's id and ends with its age; what stands between them (outcome, limit, price, reasons,
 policy) follows from the standing of the verdict, of which there are few, and from the amount, of which a lender's menu
 has few. It is taken out of the reply that the long way makes, so that both ways say the same.
 """
 
+from datetime import UTC, datetime
+
 import msgspec
 
 from amana.domain.decision import CompiledPolicy, Verdict
 from amana.eligibility import views
-from amana.eligibility.flow import Asked, Flow, quoted
+from amana.eligibility.flow import Asked, Flow, Recalled, quoted
+from amana.eligibility.memory import Kept
 from amana.eligibility.policies import Policies
+from amana.eligibility.records import Check
 from amana.wire.eligibility import CheckRequest
 
 PARTS_MAX = 20_000
 """Rendered parts that are kept, some 600 bytes each; the one made first goes first."""
 
-_BEGIN = len('{"decision_id":"00000000-0000-0000-0000-000000000000"')
+_ID = b'{"decision_id":'
+_BEGIN = len(_ID + b'"00000000-0000-0000-0000-000000000000"')
 _END = b',"as_of":'
-_TAIL = b',"source":"memory","offer":null,"replayed":false,"degraded":'
-_TAILS = {True: _TAIL + b"false}", False: _TAIL + b"true}"}
-"""By whether the policy is known to be the live one."""
+_TAIL = b',"source":"%b","offer":null,"replayed":false,"degraded":%b}'
+_MEMORY = {False: _TAIL % (b"memory", b"false"), True: _TAIL % (b"memory", b"true")}
+_CACHE = {False: _TAIL % (b"cache", b"false"), True: _TAIL % (b"cache", b"true")}
+"""By whether it is `degraded`."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -45,12 +51,26 @@ class Quotes:
         kept = self._memory.kept((tenant, asked.product, asked.customer.int), policy.hash)
         if kept is None or policy.document.currency is not asked.currency:
             return None
+        return self._whole(policy, kept, asked, now_us, _MEMORY[not is_recent])
+
+    def recalled(self, asked: Check, found: Recalled, now_us: int) -> bytes:
+        """The same for a verdict that the cache had: most are in memory from then on."""
+        place = asked.tenant, asked.product, asked.customer.int
+        kept = self._memory.kept(place, found.policy.hash)
+        if kept is None or kept.verdict.decision_id != found.verdict.decision_id:
+            answer = found.quoted((asked.amount, asked.term_days, asked.network))
+            return _encode(views.check_view(answer, datetime.fromtimestamp(now_us / 1_000_000, UTC)))
+        return self._whole(found.policy, kept, asked, now_us, _CACHE[found.degraded])
+
+    def _whole(
+        self, policy: CompiledPolicy, kept: Kept, asked: CheckRequest | Check, now_us: int, tail: bytes
+    ) -> bytes:
         verdict, _, standing, id_, as_of, at_us = kept
         part = self._parts.get((standing, asked.amount, asked.term_days, asked.network))
         if part is None:
             part = self._part(policy, verdict, standing, (asked.amount, asked.term_days, asked.network))
         age_ms = (now_us - at_us) // 1_000 if now_us > at_us else 0
-        return b"".join((b'{"decision_id":', id_, part, as_of, b',"age_ms":%d' % age_ms, _TAILS[is_recent]))
+        return b"".join((_ID, id_, part, as_of, b',"age_ms":%d' % age_ms, tail))
 
     def _part(self, policy: CompiledPolicy, verdict: Verdict, standing: int, asked: Asked) -> bytes:
         """Takes it out of a whole reply, whose age does not matter."""
