@@ -112,10 +112,14 @@ class Memory:
         left_s = min(left_s, self._ttl_s if self._hears else self._unheard_s)
         until_s = self._clock_s() + left_s * (1 - JITTER * random.random())  # noqa: S311  no secret
         self._held.pop(place, None)  # the newest stand last
-        verdict, standing = self._shared(verdict, slot.policy_hash)
+        self._held[place] = self.described(verdict, slot.policy_hash, until_s)
+
+    def described(self, verdict: Verdict, policy_hash: str, until_s: float = 0.0) -> Kept:
+        """A verdict with what is known of it here, kept or not."""
+        verdict, standing = self._shared(verdict, policy_hash)
         at = verdict.assessed_at
         at_us = (at - _EPOCH) // _MICROSECOND
-        self._held[place] = Kept(verdict, until_s, standing, _encode(verdict.decision_id), _encode(at), at_us)
+        return Kept(verdict, until_s, standing, _encode(verdict.decision_id), _encode(at), at_us)
 
     def forget(self, tenant: int, customer: UUID) -> None:
         """Drops all of a customer."""

@@ -5,8 +5,6 @@ policy) follows from the standing of the verdict, of which there are few, and fr
 has few. It is taken out of the reply that the long way makes, so that both ways say the same.
 """
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from amana.domain.decision import CompiledPolicy, Verdict
@@ -54,12 +52,8 @@ class Quotes:
         return self._whole(policy, kept, asked, now_us, _MEMORY[not is_recent])
 
     def recalled(self, asked: Check, found: Recalled, now_us: int) -> bytes:
-        """The same for a verdict that the cache had: most are in memory from then on."""
-        place = asked.tenant, asked.product, asked.customer.int
-        kept = self._memory.kept(place, found.policy.hash)
-        if kept is None or kept.verdict.decision_id != found.verdict.decision_id:
-            answer = found.quoted((asked.amount, asked.term_days, asked.network))
-            return _encode(views.check_view(answer, datetime.fromtimestamp(now_us / 1_000_000, UTC)))
+        """The same for a verdict that the cache had."""
+        kept = self._memory.described(found.verdict, found.policy.hash)
         return self._whole(found.policy, kept, asked, now_us, _CACHE[found.degraded])
 
     def _whole(
