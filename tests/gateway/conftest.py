@@ -8,8 +8,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 from litestar import Litestar, get, post, put
 from msgspec import Meta, json
+from tests.gateway import hot_example
+from tests.gateway.hot_example import Till
 
 from amana.domain.reasons import Reason
 from amana.gateway import provision
@@ -181,3 +184,25 @@ async def client(settings: Settings, edge_url: str, http: HttpClient) -> Client:
     scopes = ["accounts:read", "policies:write", "transfers:write"]
     key = await provision.create_key(settings.owner_database_url, tenant, scopes)
     return Client(edge_url, http, key, tenant)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def ring(client: Any, settings: Settings) -> KeyRing:
+    """Knows the client's key, which does not age."""
+    ring = KeyRing(KeyStore(settings.eligibility_database_url), clock_s=lambda: 0.0)
+    await ring.caller_for(f"Bearer {client.key}")
+    return ring
+
+
+@pytest_asyncio.fixture
+async def server(ring: KeyRing, client: Any) -> AsyncIterator[tuple[str, Till]]:
+    """The example of hot routes: where it is served, and its till."""
+    await ring.caller_for(f"Bearer {client.key}")
+    async with hot_example.serving(hot_example.build(ring)) as (url, till):
+        yield url, till
+
+
+@pytest.fixture
+def asks(client: Any) -> Callable[..., bytes]:
+    """Makes a request of an order; as `post_order`, without the key."""
+    return lambda *args, **more: hot_example.post_order(client.key, *args, **more)

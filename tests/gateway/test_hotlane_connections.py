@@ -5,40 +5,17 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from tests.gateway.hot_example import Till, Wire, an_order, build, post_order, serving, wire
+from tests.gateway.hot_example import Till, Wire, an_order, build, serving, wire
 
 from amana.gateway.keyring import KeyRing
-from amana.gateway.store import KeyStore
 from amana.infra import hotlane, http_connection, http_server
 from amana.infra.http_server import serve
-from amana.infra.settings import Settings
 
 Asks = Callable[..., bytes]
-
-
-@pytest_asyncio.fixture(scope="module")
-async def ring(client: Any, settings: Settings) -> KeyRing:
-    ring = KeyRing(KeyStore(settings.eligibility_database_url), clock_s=lambda: 0.0)  # the key does not age
-    await ring.caller_for(f"Bearer {client.key}")
-    return ring
-
-
-@pytest_asyncio.fixture
-async def server(ring: KeyRing, client: Any) -> AsyncIterator[tuple[str, Till]]:
-    await ring.caller_for(f"Bearer {client.key}")
-    async with serving(build(ring)) as (url, till):
-        yield url, till
-
-
-@pytest.fixture
-def asks(client: Any) -> Asks:
-    """Makes a request of an order; as `post_order`, without the key."""
-    return lambda *args, **more: post_order(client.key, *args, **more)
 
 
 async def until(true: Callable[[], bool]) -> None:

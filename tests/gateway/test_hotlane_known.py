@@ -3,12 +3,10 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from tests.gateway.hot_example import Till, Wire, an_order, build, post_order, serving, wire
+from tests.gateway.hot_example import Wire, an_order, build, post_order, serving, wire
 from tests.gateway.test_hotlane_connections import small_reader
 
 from amana.gateway import provision
@@ -28,25 +26,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now_s
-
-
-@pytest_asyncio.fixture(scope="module")
-async def ring(client: Any, settings: Settings) -> KeyRing:
-    ring = KeyRing(KeyStore(settings.eligibility_database_url), clock_s=lambda: 0.0)  # the key does not age
-    await ring.caller_for(f"Bearer {client.key}")
-    return ring
-
-
-@pytest_asyncio.fixture
-async def server(ring: KeyRing, client: Any) -> AsyncIterator[tuple[str, Till]]:
-    await ring.caller_for(f"Bearer {client.key}")
-    async with serving(build(ring)) as (url, till):
-        yield url, till
-
-
-@pytest.fixture
-def asks(client: Any) -> Callable[..., bytes]:
-    return lambda *args, **more: post_order(client.key, *args, **more)
 
 
 async def known(connection: Wire, request: bytes) -> None:
