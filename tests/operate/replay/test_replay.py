@@ -9,7 +9,10 @@ from amana.domain.event_types import VERSIONS
 from amana.operate.replay.tables import TABLES
 from amana.operate.stack import Stack
 
-WRITTEN_ELSEWHERE = {"AuditRead", "BodiesDropped", "OutboxPruned", "NotificationsRead", "SettledPruned"}
+WRITTEN_ELSEWHERE = {
+    *("AuditRead", "BodiesDropped", "OutboxPruned", "ConsumerRetired"),
+    *("NotificationsRead", "SettledPruned"),
+}
 """In streams of which nothing is rebuilt: audit's own, and that of notifications."""
 NOT_OF_A_DAY = {"DeadLettersPruned"}
 """Letters are kept for a week after they were settled."""
