@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.domain.policy_model import NOW, any_facts, compiled, facts, shipped
 
-from amana.domain.decision import Verdict, assess, verdict_of
+from amana.domain.decision import Verdict, assess, compile_policy, verdict_of
 from amana.domain.facts import Facts
 from amana.domain.money import Currency
 from amana.eligibility import memory as memory_module
@@ -35,7 +35,7 @@ class Desk:
 
     def __init__(self, parts_max: int = 100) -> None:
         self.now_s = 0.0
-        policies = Policies(None, clock_s=lambda: self.now_s)  # type: ignore[arg-type] # no database is asked
+        self.policies = policies = Policies(None, clock_s=lambda: self.now_s)  # type: ignore[arg-type] # no database is asked
         policies._compiled[TENANT, "nano", POLICY.version] = POLICY
         policies._pointers[TENANT, "nano"] = (POLICY.version, 0.0)
         policies.away = True
@@ -117,6 +117,20 @@ def test_what_is_no_plain_question_is_left_to_the_flow() -> None:
     assert desk.reply(ada, terms=GivenTerms(fee=1, term_days=30)) is None
     assert desk.reply(ada, currency=Currency.USD) is None
     assert desk.reply(uuid4()) is None
+
+
+def test_a_lender_is_told_its_own_version_of_a_document_that_others_have_too() -> None:
+    desk = Desk()
+    again = compile_policy(shipped("nano"), POLICY.version + 1, POLICY.hash)
+    desk.policies._compiled[2, "nano", again.version] = again
+    desk.policies._pointers[2, "nano"] = (again.version, 0.0)
+    ada, one = uuid4(), verdict()
+    for tenant in (TENANT, 2):
+        desk.memory.put(Slot(tenant, ada, "nano", POLICY.hash), one, desk.memory.tick, 1e6)
+    asked = CheckRequest(customer=ada, product="nano", amount=1_000_000, currency=Currency.NGN)
+    for tenant, policy in ((TENANT, POLICY), (2, again)) * 2:
+        answer = quoted(policy, one, (1_000_000, None, None), "memory", degraded=False)
+        assert desk.quotes.reply(tenant, asked, LATER_US) == msgspec.json.encode(check_view(answer, LATER))
 
 
 def test_what_is_rendered_is_bounded_and_goes_on_being_true() -> None:

@@ -1,8 +1,9 @@
 """Replies from what is cached, in bytes: what they say of a customer is rendered once for all of whom it is true.
 
 A reply begins with the decision's id and ends with its age; what stands between them (outcome, limit, price, reasons,
-policy) follows from the standing of the verdict, of which there are few, and from the amount, of which a lender's menu
-has few. It is taken out of the reply that the long way makes, so that both ways say the same.
+policy) follows from the standing of the verdict, of which there are few, from the amount, of which a lender's menu has
+few, and from the policy's version: one document has another number at every lender. It is taken out of the reply that
+the long way makes, so that both ways say the same.
 """
 
 import msgspec
@@ -35,7 +36,7 @@ class Quotes:
         self._policies: Policies = flow.policies
         self._memory = flow.cache.memory
         self._parts_max = parts_max
-        self._parts: dict[tuple[int, int, int | None, str | None], bytes] = {}
+        self._parts: dict[tuple[int, int, int, int | None, str | None], bytes] = {}
 
     def reply(self, tenant: int, asked: CheckRequest, now_us: int) -> bytes | None:
         """The bytes of the `CheckView` that answers a plain question at `now_us`, microseconds since 1970, where memory
@@ -60,7 +61,7 @@ class Quotes:
         self, policy: CompiledPolicy, kept: Kept, asked: CheckRequest | Check, now_us: int, tail: bytes
     ) -> bytes:
         verdict, _, standing, id_, as_of, at_us = kept
-        part = self._parts.get((standing, asked.amount, asked.term_days, asked.network))
+        part = self._parts.get((standing, policy.version, asked.amount, asked.term_days, asked.network))
         if part is None:
             part = self._part(policy, verdict, standing, (asked.amount, asked.term_days, asked.network))
         age_ms = (now_us - at_us) // 1_000 if now_us > at_us else 0
@@ -72,5 +73,5 @@ class Quotes:
         whole = _encode(views.check_view(answer, verdict.assessed_at))
         if len(self._parts) >= self._parts_max:
             self._parts.pop(next(iter(self._parts)))
-        part = self._parts[standing, *asked] = whole[_BEGIN : whole.rindex(_END) + len(_END)]
+        part = self._parts[standing, policy.version, *asked] = whole[_BEGIN : whole.rindex(_END) + len(_END)]
         return part
