@@ -15,7 +15,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from tests.declared import faults_in
 from tests.kafka.server import ApacheKafka
+from tests.processes import ended, how_processes_are
 
 from amana.infra.databases import drop_database, with_database
 from amana.infra.settings import Settings
@@ -127,6 +128,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item._id = item.parent.id.child(item.name)  # pytest has no public way to say it
 
 
+_opened: list[Stack] = []
+"""Stacks that tests share now."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test tells how the processes of its stacks were: many of its reasons stand in none of its lines."""
+    report = yield
+    if report.failed:
+        of_its_own = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Stack)]
+        for stack in dict.fromkeys([*_opened, *of_its_own]):
+            if stack.home.path.exists():
+                report.sections.append((f"processes in {stack.home.path}", how_processes_are(stack)))
+    return report
+
+
 @asynccontextmanager
 async def _open(name: str, kafka: ApacheKafka | None, *, servers_only: bool) -> AsyncIterator[Stack]:
     server = os.environ.get("AMANA_TEST_DATABASE_URL", "")
@@ -137,11 +154,14 @@ async def _open(name: str, kafka: ApacheKafka | None, *, servers_only: bool) -> 
         ledger_shards=int(os.environ.get("AMANA_TEST_LEDGER_SHARDS", "1")),
     )
     async with Stack.open(given=given, servers_only=servers_only, durable=False) as stack:
+        _opened.append(stack)
         try:
             yield stack
             undeclared = await faults_in(stack.settings.owner_database_url)
             assert not undeclared, f"events that are not as they are declared: {undeclared}"
+            assert not ended(stack), how_processes_are(stack)
         finally:
+            _opened.remove(stack)
             if server:
                 await stack.stop_services()
                 await drop_database(stack.settings.owner_database_url)

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
@@ -59,21 +62,31 @@ async def keep(stack: Stack, tenant: int, kept: list[tuple[str, Message]]) -> li
     return numbers
 
 
-async def test_tail_shows_what_happens_to_a_customer_as_it_happens(amana: Amana, lender: Lender) -> None:
+async def test_tail_shows_what_happens_to_a_customer_as_it_happens(
+    amana: Amana, lender: Lender, notifying: Stack
+) -> None:
     customer = await lender.customer()
     loan = (await lender.loan(customer))["id"]
-    watching = amana("tail", "--customer", customer, "--type", "RepaymentReceived", "--count", 1, "--json")
-    following = asyncio.ensure_future(watching)
-    for _ in range(REPAYMENTS_MAX):  # nothing says when it begins to watch: some may come before that
-        if following.done():
-            break
-        slip = {"id": near(loan), "amount": 100}
-        await lender.must("POST", "transactions", f"/v1/loans/{loan}/repayments", slip)
-        await asyncio.wait([following], timeout=REPAYMENT_EVERY_S)
-    result = await following
-    assert result.exit_code == 0, result.output
-    # Whatever else runs in this process may log to the same place.
-    (shown,) = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    words = ["events", "tail", "--customer", str(customer), "--type", "RepaymentReceived", "--count", "1", "--json"]
+    environ = {**os.environ, **to_environ(notifying.settings)}
+    # A process of its own: it may be ended where it would watch for ever.
+    watching = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "amana.cli", *words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    following = asyncio.ensure_future(watching.communicate())
+    try:
+        for _ in range(REPAYMENTS_MAX):  # nothing says when it begins to watch: some may come before that
+            slip = {"id": near(loan), "amount": 100}
+            await lender.must("POST", "transactions", f"/v1/loans/{loan}/repayments", slip)
+            await asyncio.wait([following], timeout=REPAYMENT_EVERY_S)
+            if following.done():
+                break
+    finally:
+        if watching.returncode is None:
+            watching.kill()
+    output, _ = await following
+    assert watching.returncode == 0, output.decode()
+    [shown] = [json.loads(line) for line in output.splitlines()]
     assert (shown["event"]["type"], shown["event"]["aggregate"]["id"]) == ("RepaymentReceived", loan)
     again = await amana("tail", "--from", 0, "--stream", "transactions", "--aggregate", loan, "--count", 1)
     assert f"LoanBooked            loan {loan} v1  customer {customer}" in again.stdout

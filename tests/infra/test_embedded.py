@@ -17,7 +17,7 @@ from amana.infra.cache import Cache
 from amana.infra.databases import ensure_database
 from amana.infra.embedded import orphans, places
 from amana.infra.embedded.nginx import Nginx
-from amana.infra.embedded.ports import LOOPBACK, exchange, find_free, is_free, listeners, require_free
+from amana.infra.embedded.ports import LOOPBACK, exchange, find_free, held_free, is_free, listeners, require_free
 from amana.infra.embedded.postgres import Postgres
 from amana.infra.embedded.process import Process, ServerError
 from amana.infra.embedded.valkey import Valkey
@@ -176,6 +176,18 @@ def test_free_ports_are_different_and_free() -> None:
     ports = find_free(7)
     assert len(set(ports)) == 7
     assert all(is_free(port) for port in ports)
+
+
+def test_held_ports_are_found_by_nobody_else_and_servers_may_listen_at_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    with held_free(1) as [port]:
+        monkeypatch.setattr("amana.infra.embedded.ports.FREE_FROM", port)
+        monkeypatch.setattr("amana.infra.embedded.ports.FREE_UNTIL", port + 1)
+        with pytest.raises(ServerError, match="no 1 free ports"):
+            find_free(1)
+        with socket.create_server((LOOPBACK, port)):
+            assert not is_free(port)
+        assert is_free(port)
+    assert find_free(1) == [port]
 
 
 async def test_a_process_that_ignores_the_request_to_stop_is_killed(folder: Path) -> None:

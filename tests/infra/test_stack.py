@@ -96,8 +96,8 @@ def test_trouble_with_the_disk_is_said_plainly(number: int, words: str) -> None:
 
 
 async def test_a_taken_port_is_refused_before_anything_starts(folder: Path) -> None:
-    ports = Ports.free()
     with (
+        Ports.free() as ports,
         socket.create_server((LOOPBACK, ports.valkey)),
         pytest.raises(ServerError, match=f"port {ports.valkey}, wanted for Valkey"),
     ):
@@ -108,7 +108,7 @@ async def test_a_taken_port_is_refused_before_anything_starts(folder: Path) -> N
 async def test_data_and_passwords_outlive_the_stack(folder: Path) -> None:
     seen: list[Settings] = []
     for statement in ("CREATE TABLE public.kept AS SELECT 42 AS answer", "SELECT answer FROM public.kept"):
-        async with Stack.open(folder, Ports.free(), servers_only=True) as stack:
+        async with Stack.open(folder, servers_only=True) as stack:
             connection = await asyncpg.connect(stack.settings.owner_database_url)
             answer = await connection.fetchval(statement)
             await connection.close()

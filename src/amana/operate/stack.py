@@ -13,8 +13,8 @@ import hmac
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ import msgspec
 from amana.gateway import provision
 from amana.infra.databases import database_of, ensure_database, with_database, with_role
 from amana.infra.embedded.broker import Broker
-from amana.infra.embedded.ports import LOOPBACK, exchange, find_free, is_free, require_free
+from amana.infra.embedded.ports import LOOPBACK, exchange, held_free, is_free, require_free
 from amana.infra.embedded.postgres import Postgres
 from amana.infra.embedded.process import Process, ServerError
 from amana.infra.embedded.valkey import Valkey
@@ -70,9 +70,11 @@ class Ports(NamedTuple):
         return cls(*range(base, base + 5), *range(base + 10, base + 13))
 
     @classmethod
-    def free(cls) -> "Ports":
-        """Ports that nobody uses now."""
-        return cls(*find_free(8))
+    @contextmanager
+    def free(cls) -> Iterator["Ports"]:
+        """Ports that nobody uses, and nobody else finds until the block ends."""
+        with held_free(len(cls._fields)) as ports:
+            yield cls(*ports)
 
 
 def silent(_: str) -> None:
@@ -124,13 +126,15 @@ class Stack:
         `ServerError`, `MigrationError` or `DatabaseUnavailable`, each with a message for the person at the keyboard.
         """
         home = Home(data_dir, temporary=False) if data_dir else Home.temporary_one()
-        stack = cls(home, ports or Ports.free(), given or Settings(), say, services, durable=durable)
-        try:
-            await stack._start(servers_only=servers_only)
-            yield stack
-        finally:
-            await stack._stop()
-            home.close()
+        with ExitStack() as held:
+            at = ports or held.enter_context(Ports.free())
+            stack = cls(home, at, given or Settings(), say, services, durable=durable)
+            try:
+                await stack._start(servers_only=servers_only)
+                yield stack
+            finally:
+                await stack._stop()
+                home.close()
 
     @property
     def urls(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from amana.gateway import provision
 from amana.infra.settings import Settings
 from amana.operate.play import QUIET, Proof, play, prove
-from amana.operate.stack import Ports, Stack
+from amana.operate.stack import Stack
 from amana.tape.book import Book
 from amana.tape.check import load_book
 from amana.tape.mapping import detect_mapping
@@ -50,7 +50,7 @@ async def run_replay(
     begun = time.monotonic()
     book, checked = check_tape(console, folder, mapping)
     given = given if data_dir else msgspec.structs.replace(given, log_level=QUIET)
-    async with Stack.open(data_dir, Ports.free(), given=given, say=lambda line: console.print(f"  {line}")) as stack:
+    async with Stack.open(data_dir, given=given, say=lambda line: console.print(f"  {line}")) as stack:
         dsn = stack.settings.owner_database_url
         tenant = await provision.create_tenant(dsn, "tape", f"The lender of {book.key}")
         key = await provision.create_key(dsn, tenant, provision.ALL_SCOPES)

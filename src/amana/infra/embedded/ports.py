@@ -3,6 +3,8 @@
 import asyncio
 import random
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from amana.infra.embedded.process import ServerError
@@ -29,16 +31,34 @@ def is_free(port: int) -> bool:
     return True
 
 
-def find_free(count: int) -> list[int]:
-    """`count` different free loopback ports. `ServerError` after a bounded number of tries."""
-    found: set[int] = set()
-    for _ in range(TRIES_MAX):
-        if len(found) == count:
-            return sorted(found)
-        port = random.SystemRandom().randrange(FREE_FROM, FREE_UNTIL)
-        if is_free(port):
+@contextmanager
+def held_free(count: int) -> Iterator[list[int]]:
+    """`count` different free loopback ports, which no other such search finds before the block ends, while servers may
+    listen at them. `ServerError` after a bounded number of tries.
+
+    A server may take seconds until it listens: that long another program's could come before it, and be taken for it.
+    """
+    with ExitStack() as held:
+        found: set[int] = set()
+        for _ in range(TRIES_MAX):
+            if len(found) == count:
+                yield sorted(found)
+                return
+            port = random.SystemRandom().randrange(FREE_FROM, FREE_UNTIL)
+            holder = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            try:
+                holder.bind((LOOPBACK, port))  # refused where anybody holds it
+            except OSError:
+                continue
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # from now on servers, which say so too, may
             found.add(port)
     raise ServerError(f"no {count} free ports between {FREE_FROM} and {FREE_UNTIL} on {LOOPBACK}")
+
+
+def find_free(count: int) -> list[int]:
+    """`count` different loopback ports that are free now. `ServerError` after a bounded number of tries."""
+    with held_free(count) as found:
+        return found
 
 
 def require_free(port: int, name: str) -> None:
