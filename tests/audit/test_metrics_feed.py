@@ -236,6 +236,14 @@ async def test_a_loop_waits_longer_and_longer_for_a_database_that_is_away_and_th
     assert 0.5 <= pauses[9] <= 1.0, "it begins again with the shortest"
 
 
+async def test_a_loop_that_is_behind_rests_as_long_as_it_worked() -> None:
+    async def step() -> float:
+        await asyncio.sleep(0.1)
+        return 0.0
+
+    assert await patient("trail of a test", step)() >= 0.1
+
+
 async def test_a_trail_made_anew_begins_behind_what_retention_dropped(world: World, log: Log) -> None:
     await world.receive("transactions", [repaid() for _ in range(256)])
     await log.tamper(

@@ -2,15 +2,18 @@
 
 A step, for up to `PAGE_EVENTS`: one round trip to learn where the trail is, one for what the log has after that, one
 more where the page tells of loans, and one transaction (two round trips) that stores the rows and moves the place on.
+Events are decoded in a thread: a page of them would keep everybody else of the process waiting.
 Only leaves in unbroken order are taken, so nothing that comes late is lost; the place moves with the rows or not at
 all, so nothing counts twice, whoever else feeds. While the metrics database is away the log keeps what the trail lacks.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter, Gauge
 
+from amana.audit.leaf import Leaf
 from amana.audit.metrics.products import Key, Told, find_loans, find_products, first_undecided, loan_of
 from amana.audit.metrics.store import MetricsStore
 from amana.audit.metrics.trail import TrailRow, data_of, trail_row
@@ -63,7 +66,7 @@ class Feed:
         async with self._log.rows() as rows:
             stored = await rows.leaves_from(self.stream, start, LAST_POSITION, PAGE_EVENTS)
         unbroken = [one.leaf for at, one in enumerate(stored, start) if one.leaf.position == at]
-        return [Told(leaf, data_of(leaf)) for leaf in unbroken]
+        return await asyncio.to_thread(_read, unbroken)
 
     async def _after_dropped(self, start: int) -> int | None:
         """The first position that there is behind what retention dropped; None where `start` is not of that."""
@@ -84,7 +87,13 @@ class Feed:
     async def _rows(self, events: Sequence[Told], loans: Mapping[Key, Key]) -> list[TrailRow]:
         of = [loan_of(event, loans) for event in events]
         products = await find_products(self._pool, [loan for loan in of if loan is not None])
-        return [
-            trail_row(event.leaf, event.data, products.get(loan, "") if loan else "")
-            for event, loan in zip(events, of, strict=True)
-        ]
+        named = [products.get(loan, "") if loan else "" for loan in of]
+        return await asyncio.to_thread(_counted, events, named)
+
+
+def _read(leaves: Sequence[Leaf]) -> list[Told]:
+    return [Told(leaf, data_of(leaf)) for leaf in leaves]
+
+
+def _counted(events: Sequence[Told], products: Sequence[str]) -> list[TrailRow]:
+    return [trail_row(event.leaf, event.data, product) for event, product in zip(events, products, strict=True)]

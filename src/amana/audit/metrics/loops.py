@@ -1,8 +1,11 @@
 """What keeps the metrics store, beside the other loops of the audit service: feeds, and the upkeep of partitions.
 
-While a database is away they try again after longer and longer pauses, and say so once.
+While a database is away they try again after longer and longer pauses, and say so once. After an outage, or made anew,
+the trail has all of the log before it: each step rests as long as it worked, so that half of the process is left to who
+asks and to sealing meanwhile.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 
 from amana.audit.leaf import STREAMS
@@ -34,12 +37,13 @@ def metrics_steps(metrics: MetricsStore, leaves: Store, pool: Pool) -> dict[str,
 
 
 def patient(name: str, step: Step) -> Step:
-    """The same step, which waits for a database that is away."""
+    """The same step, which waits for a database that is away, and rests as long as it worked at least."""
     backoff = Backoff(AWAY_FIRST_S, AWAY_MAX_S)
     away = False
 
     async def waiting() -> float:
         nonlocal away
+        began_s = time.monotonic()
         try:
             pause_s = await step()
         except DatabaseUnavailable as error:
@@ -51,6 +55,6 @@ def patient(name: str, step: Step) -> Step:
             log.info("metrics_go_on", loop=name)
             backoff.reset()
         away = False
-        return pause_s
+        return max(pause_s, time.monotonic() - began_s)
 
     return waiting
