@@ -9,7 +9,15 @@ from tests.relay.source import Source, event
 
 from amana.infra import outbox
 from amana.infra.lease import Lease
-from amana.infra.outbox import EVENTS_PAGE_BYTES_MAX, EVENTS_PAGE_MAX, OutboxRow, append, read_end, read_events
+from amana.infra.outbox import (
+    EVENTS_PAGE_BYTES_MAX,
+    EVENTS_PAGE_MAX,
+    FEW_MAX,
+    OutboxRow,
+    append,
+    read_end,
+    read_events,
+)
 from amana.infra.sequencer import Sequencer
 from amana.wire.events import EventPage, SequencedEvent
 
@@ -35,8 +43,10 @@ async def page_of(source: Source, after: int, limit: int) -> outbox.EventPage:
     return page
 
 
-async def test_rows_are_numbered_in_the_order_given(source: Source) -> None:
-    rows = [event(uuid4(), version) for version in range(EVENTS_PAGE_MAX)]
+@pytest.mark.parametrize("number", [1, FEW_MAX, FEW_MAX + 1, EVENTS_PAGE_MAX])
+async def test_rows_are_numbered_in_the_order_given(source: Source, number: int) -> None:
+    rows = [event(uuid4(), version) for version in range(number)]
+    rows[0] = rows[0]._replace(type='Said"\\{},', body=bytes(range(256)))
     async with source.pool.acquire() as connection:
         await append(connection, rows)
         await append(connection, [])

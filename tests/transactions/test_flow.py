@@ -1,7 +1,7 @@
 """Batches on real PostgreSQL: what is committed, what races, what one bad unit leaves of its neighbours."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -302,11 +302,13 @@ class MeetingStore(Store):
         super().__init__(shards)
         self._barrier: asyncio.Barrier | None = barrier
 
-    async def insert_ids(self, connection: Connection, keys: Iterable[Key]) -> None:
+    async def write_ids_and_counters(
+        self, connection: Connection, ids: Iterable[Key], accounts: Sequence[Account]
+    ) -> None:
         barrier, self._barrier = self._barrier, None
         if barrier is not None:
             await barrier.wait()
-        await super().insert_ids(connection, keys)
+        await super().write_ids_and_counters(connection, ids, accounts)
 
 
 async def test_lists_with_the_same_ids_in_opposite_order_never_wait_in_a_circle(bank: Bank) -> None:

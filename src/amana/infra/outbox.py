@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from amana.infra.arrays import integers, texts, uuids
 from amana.infra.postgres import Connection, Pool, reading
 from amana.infra.sql import load_queries
 
@@ -16,6 +17,8 @@ EVENTS_PAGE_MAX = 1_000
 """Events in one page of `GET /v1/events`."""
 EVENTS_PAGE_BYTES_MAX = 4 * 1024 * 1024
 """Bytes of bodies in one page, past its first event."""
+FEW_MAX = 100
+"""Events that are written by one statement. More go by COPY, which takes a round trip more and less for each row."""
 WAITING_MAX = 2_000
 """Events without a position that are looked at to find the oldest of them."""
 
@@ -65,12 +68,17 @@ class StreamEnd(NamedTuple):
 
 
 async def append(connection: Connection, rows: Sequence[OutboxRow]) -> None:
-    """Write `rows` in their order, in the caller's transaction: one COPY, one round trip. None is no round trip.
+    """Write `rows` in their order, in the caller's transaction. None is no round trip, up to `FEW_MAX` are one.
 
     Call it after the locks on the aggregates are held. A caller that draws its events before its locks loses the order.
     """
-    if rows:
+    if len(rows) > FEW_MAX:
         await connection.copy_records_to_table("outbox", records=rows, columns=OutboxRow._fields)
+    elif rows:
+        tenants, ids, aggregates, types, bodies = zip(*rows, strict=True)
+        await connection.execute(
+            SQL["append_few"], integers(tenants), uuids(ids), uuids(aggregates), texts(types), bodies
+        )
 
 
 async def read_events(pool: Pool, after: int, limit: int) -> EventPage | Pruned:

@@ -14,6 +14,11 @@
 --     UPDATE outbox SET xid = '3';  UPDATE stream SET since = pg_current_snapshot();
 -- Physical backups need nothing.
 
+-- name: append_few
+-- Events in the order of the arrays, which is the order of their seq.
+INSERT INTO outbox (tenant, event_id, aggregate_id, type, body)
+SELECT * FROM unnest($1::text::integer[], $2::text::uuid[], $3::text::uuid[], $4::text::text[], $5::bytea[]);
+
 -- name: events_after
 -- Sequenced events after a position, in order: at most $2 of them and, past the first, at most $3 bytes of bodies.
 SELECT position, tenant, event_id, aggregate_id, type, body

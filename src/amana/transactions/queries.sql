@@ -127,18 +127,23 @@ SELECT * FROM unnest($1::smallint[], $2::integer[], $3::uuid[], $4::uuid[], $5::
                      $14::bigint[], $15::bigint[], $16::bigint[], $17::uuid[], $18::bigint[], $19::timestamptz[],
                      $20::timestamptz[]);
 
--- name: update_accounts
--- Writes the counters that the batch left on accounts it had locked.
-UPDATE accounts a
-SET debits_pending = n.debits_pending, debits_posted = n.debits_posted, credits_pending = n.credits_pending,
-    credits_posted = n.credits_posted, version = n.version, last_transfer = n.last_transfer,
-    last_posted_at = n.last_posted_at
-FROM unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[],
-            $4::text::bigint[], $5::text::bigint[], $6::text::bigint[], $7::text::bigint[], $8::text::bigint[],
-            $9::text::uuid[], $10::timestamptz[])
-    AS n (shard, tenant, id, debits_pending, debits_posted, credits_pending, credits_posted, version, last_transfer,
-          last_posted_at)
-WHERE a.shard = n.shard AND a.tenant = n.tenant AND a.id = n.id;
+-- name: write_ids_and_counters
+-- Takes the ids of a batch, in the order given, and writes the counters that it left on accounts it had locked: two
+-- writes, one round trip. Whichever of them is done first, ids are all that another batch could have its hands on.
+WITH moved AS (
+    UPDATE accounts a
+    SET debits_pending = n.debits_pending, debits_posted = n.debits_posted, credits_pending = n.credits_pending,
+        credits_posted = n.credits_posted, version = n.version, last_transfer = n.last_transfer,
+        last_posted_at = n.last_posted_at
+    FROM unnest($4::text::smallint[], $5::text::integer[], $6::text::uuid[],
+                $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[], $11::text::bigint[],
+                $12::text::uuid[], $13::timestamptz[])
+        AS n (shard, tenant, id, debits_pending, debits_posted, credits_pending, credits_posted, version,
+              last_transfer, last_posted_at)
+    WHERE a.shard = n.shard AND a.tenant = n.tenant AND a.id = n.id
+)
+INSERT INTO ids (shard, tenant, id)
+SELECT * FROM unnest($1::text::smallint[], $2::text::integer[], $3::text::uuid[]);
 
 -- name: update_account_terms
 -- Writes the bounds and states that commands gave to accounts it had locked.

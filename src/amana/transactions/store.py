@@ -147,10 +147,18 @@ class Store:
         ]
         await connection.execute(SQL["insert_accounts"], *_columns(rows))
 
-    async def update_accounts(self, connection: Connection, accounts: Sequence[Account]) -> None:
-        """Writes the counters of locked accounts."""
+    async def write_ids_and_counters(
+        self, connection: Connection, ids: Iterable[Key], accounts: Sequence[Account]
+    ) -> None:
+        """Takes ids, in key order, so that two batches never wait for each other in a circle, and writes the counters
+        of locked accounts. An id that is taken is a unique violation, and the batch is run again. Nothing to write is
+        no round trip."""
+        used = sorted(ids)
+        if not used and not accounts:
+            return
         await connection.execute(
-            SQL["update_accounts"],
+            SQL["write_ids_and_counters"],
+            *self._keys(used),
             *self._keys((a.tenant, a.id) for a in accounts),
             integers([a.debits_pending for a in accounts]),
             integers([a.debits_posted for a in accounts]),
@@ -212,12 +220,6 @@ class Store:
             *astuple(debit),
             *astuple(credit),
         )
-
-    async def insert_ids(self, connection: Connection, keys: Iterable[Key]) -> None:
-        """Takes ids, in key order, so that two batches never wait for each other in a circle. One that is taken is a
-        unique violation, and the batch is run again."""
-        rows = sorted([(shard_of(id_, self.shards), tenant, id_) for tenant, id_ in keys])
-        await connection.copy_records_to_table("ids", records=rows, columns=("shard", "tenant", "id"))
 
     async def insert_holds(self, connection: Connection, holds: Sequence[Hold]) -> None:
         """New holds, as the batch left them."""
