@@ -12,6 +12,7 @@ from amana.domain.ids import (
     bucket_of,
     derived_id,
     first_bucket,
+    first_of_many,
     shard_of,
     system_account_id,
     uuid7,
@@ -106,6 +107,13 @@ def test_a_uuid7_can_be_made_for_a_bucket(unix_ms: int, random_bits: int, bucket
     made = uuid7(unix_ms, random_bits, bucket)
     assert bucket_of(made) == bucket
     assert made.int >> 12 == uuid7(unix_ms, random_bits).int >> 12
+
+
+@given(st.integers(0, 2**48 - 1), st.integers(0, 2**74 - 1), st.integers(0, 1_000_000))
+def test_ids_that_are_counted_up_keep_their_time_and_version(unix_ms: int, random_bits: int, count: int) -> None:
+    made = UUID(int=first_of_many(unix_ms, random_bits) + count)
+    assert made.int >> 80 == unix_ms
+    assert (made.version, made.variant) == (7, "specified in RFC 4122")
 
 
 def test_the_example_of_rfc_9562_comes_out() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from amana.infra.arrays import booleans, instants, integers, texts, uuids
+from amana.infra.arrays import booleans, instants, integers, same_integers, texts, uuids
 from amana.infra.postgres import Connection, open_pool
 from amana.infra.settings import Settings
 
@@ -40,3 +40,9 @@ async def connection(settings: Settings) -> AsyncIterator[Connection]:
 async def test_postgresql_reads_what_was_meant(connection: Connection, literal: Any, type_: str, values: Any) -> None:
     for given in (values, tuple(values)):
         assert await connection.fetchval(f"SELECT $1::text::{type_}[]", literal(given)) == values
+
+
+@pytest.mark.parametrize(("value", "count"), [(0, 0), (0, 1), (-7, 3), (2**31 - 1, 500)])
+async def test_one_integer_many_times_is_read_as_often(connection: Connection, value: int, count: int) -> None:
+    literal = same_integers(value, count)
+    assert await connection.fetchval("SELECT $1::text::integer[]", literal) == [value] * count

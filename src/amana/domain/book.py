@@ -140,7 +140,7 @@ class Book(Ledger):
         self.new_accounts.append(account)
 
 
-_CHOSEN = frozenset({Movement.POST, Movement.HOLD})
+_CHOSEN = (Movement.POST, Movement.HOLD)  # no set: the hash of a member is worked out in Python
 """What moves under an id of a client's and may need no answer beside its row."""
 MOVING = frozenset({Kind.TRANSFER, Kind.HOLD, Kind.CAPTURE, Kind.VOID, Kind.REVERSAL})
 """Commands whose id is that of one transfer."""

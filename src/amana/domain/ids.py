@@ -42,6 +42,11 @@ def uuid7_number(unix_ms: int, random_bits: int, bucket: int | None = None) -> i
     return (unix_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b
 
 
+def first_of_many(unix_ms: int, random_bits: int) -> int:
+    """The 128 bits of a UUIDv7 after which many more follow by counting (RFC 9562, 6.2): a bit is left free for it."""
+    return uuid7_number(unix_ms, random_bits & ~(1 << 61))
+
+
 def derived_id(base: UUID, label: str) -> UUID:
     """The id of a part of `base` (an account of a loan, a leg of a booking): always the same, in the same bucket.
 

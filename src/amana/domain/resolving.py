@@ -12,11 +12,14 @@ from amana.domain.posting import check
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Hold, HoldState, Movement, Refused, Transfer
 
+_POST, _HOLD = Movement.POST, Movement.HOLD  # to look up a member takes 0.1 us
+_HOLD_ASKED, _REVERSAL = Kind.HOLD, Kind.REVERSAL
+
 
 def resolve(book: Book, order: Order) -> Transfer | Refused:
     """What an order would move, once its original, hold or balances have said how much."""
     if order.original is not None:
-        return _reversal(book, order) if order.kind == Kind.REVERSAL else _about_hold(book, order)
+        return _reversal(book, order) if order.kind == _REVERSAL else _about_hold(book, order)
     assert order.debit_account and order.credit_account and order.amount, "the edge lets no other order pass"
     amount = order.amount
     if order.balancing is not None:
@@ -33,7 +36,7 @@ def resolve(book: Book, order: Order) -> Transfer | Refused:
         order.currency,
         order.code,
         order.effective_on or book.today,
-        Movement.HOLD if order.kind == Kind.HOLD else Movement.POST,
+        _HOLD if order.kind == _HOLD_ASKED else _POST,
         dated=order.effective_on is not None,
     )
 

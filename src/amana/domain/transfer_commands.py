@@ -31,6 +31,7 @@ from amana.domain.resolving import resolve
 from amana.domain.transfer import Hold, HoldState, Movement, Notes, Posted, Refused, Transfer
 
 EXPIRY_ACTOR = "system:expiry"
+_POST = Movement.POST  # to look up a member takes 0.1 us
 
 Moved: TypeAlias = tuple[Posted, Hold | None]
 """A transfer that moved, and the hold that it placed or changed as it left it."""
@@ -144,13 +145,10 @@ def _move(book: Book, order: Order, undo: Undo | None) -> Moved | Refused:
     if undo is not None:
         undo.note(transfer)
     posted = apply(book, transfer)
-    match transfer.kind:
-        case Movement.POST:
-            return posted, None
-        case Movement.HOLD:
-            hold = _place_hold(book, order, transfer)
-        case _:
-            hold = _settle_hold(book, order, transfer)
+    if transfer.kind == _POST:
+        return posted, None
+    place = _place_hold if transfer.kind == Movement.HOLD else _settle_hold
+    hold = place(book, order, transfer)
     # A copy in a group: a later member may change the hold again, and each event tells of its own change.
     return posted, hold if undo is None else copy(hold)
 

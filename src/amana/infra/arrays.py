@@ -11,8 +11,13 @@ from uuid import UUID
 
 def integers(values: Sequence[int | None]) -> str:
     """A literal of `smallint[]`, `integer[]` or `bigint[]`."""
-    text = str([*values])[1:-1]  # a list as Python writes it is how PostgreSQL reads an array but for what is absent
-    return "{" + (text.replace("None", "NULL") if None in values else text) + "}"
+    # A list as Python writes it is how PostgreSQL reads an array but for what is absent.
+    return "{" + str([*values])[1:-1].replace("None", "NULL") + "}"
+
+
+def same_integers(value: int, count: int) -> str:
+    """`integers` of one value so many times."""
+    return "{" + ",".join([str(value)] * count) + "}"
 
 
 def uuids(values: Iterable[UUID | None]) -> str:

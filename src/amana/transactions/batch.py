@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from amana.domain.book import Answer, Book
 from amana.domain.event_types import VERSIONS
 from amana.domain.events import Event, event_bytes
-from amana.domain.ids import uuid7_number
+from amana.domain.ids import first_of_many
 from amana.domain.transfer import Hold, Key, Movement
 from amana.domain.transfer_commands import expire_holds
 from amana.infra import clock
@@ -222,12 +222,12 @@ def _accounts_of(hold: Hold) -> Iterator[Key]:
 
 
 def event_rows(book: Book) -> Sequence[OutboxRow]:
-    """The drafts of a batch with ids and the batch's time, as canonical bytes."""
+    """The drafts of a batch with ids, counted up from a random one, and the batch's time, as canonical bytes."""
     rows = []
-    unix_ms = int(book.now.timestamp() * 1000)
-    for draft in book.drafts:
+    first = first_of_many(int(book.now.timestamp() * 1000), clock.random_74_bits())
+    for number, draft in enumerate(book.drafts, first):
         event = Event(
-            event_id=of_number(uuid7_number(unix_ms, clock.random_74_bits())),
+            event_id=of_number(number),
             tenant=draft.tenant,
             type=draft.type,
             version=VERSIONS[draft.type],

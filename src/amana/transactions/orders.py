@@ -52,7 +52,8 @@ _ABOUT = {
     ForcedCaptureRequest: Kind.CAPTURE,
     VoidRequest: Kind.VOID,
 }
-_NAMING_ACCOUNTS = {OrderKind.POST, OrderKind.HOLD}
+_POST = OrderKind.POST  # to look up a member takes 0.1 us
+_NAMING_ACCOUNTS = (OrderKind.POST, OrderKind.HOLD)
 _ACCOUNTS = ("debit_account", "credit_account", "amount", "currency")
 _FIELDS: dict[OrderKind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     OrderKind.POST: (_ACCOUNTS, ("hold", "final", "ttl_s", "reverses")),
@@ -126,7 +127,7 @@ def _is_plain(item: TransferItem) -> bool:
 
 def _check_fields(item: TransferItem, index: int) -> None:
     """Each kind has fields that it needs and fields that mean nothing to it."""
-    if item.kind is OrderKind.POST and _is_plain(item):
+    if item.kind is _POST and _is_plain(item):
         return
     needed, refused = _FIELDS[item.kind]
     errors = [
