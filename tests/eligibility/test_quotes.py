@@ -13,8 +13,9 @@ from amana.domain.decision import Verdict, assess, compile_policy, verdict_of
 from amana.domain.facts import Facts
 from amana.domain.money import Currency
 from amana.eligibility import memory as memory_module
+from amana.eligibility.answers import Quotable, quoted
 from amana.eligibility.cache import AssessmentCache
-from amana.eligibility.flow import Flow, Recalled, quoted
+from amana.eligibility.flow import Flow
 from amana.eligibility.memory import Memory, Slot
 from amana.eligibility.policies import POINTER_FRESH_S, Policies
 from amana.eligibility.quotes import Quotes
@@ -70,7 +71,9 @@ class Desk:
             term_days=term_days,
             network=network,
         )
-        return self.quotes.recalled(check, Recalled(POLICY, verdict, degraded), LATER_US)
+        return self.quotes.told(
+            check, Quotable(POLICY, self.memory.described(verdict, POLICY.hash), degraded), LATER_US
+        )
 
 
 def verdict(given: Facts | None = None) -> Verdict:

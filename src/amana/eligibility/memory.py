@@ -100,11 +100,12 @@ class Memory:
             return None
         return kept
 
-    def put(self, slot: Slot, verdict: Verdict, begun: int, left_s: float) -> None:
-        """Keeps a verdict whose computation began at tick `begun` and which has `left_s` to live."""
+    def put(self, slot: Slot, verdict: Verdict, begun: int, left_s: float) -> Kept:
+        """Keeps a verdict whose computation began at tick `begun` and which has `left_s` to live; as it is kept, or
+        would be where it is not."""
         customer = slot.tenant, slot.customer.int
         if begun < self._floors.get(customer, self._floor) or begun < self._floor or left_s <= 0:
-            return
+            return self.described(verdict, slot.policy_hash)
         place = slot.place
         if len(self._held) >= self._entries_max and place not in self._held:
             self._held.pop(next(iter(self._held)))
@@ -112,7 +113,8 @@ class Memory:
         left_s = min(left_s, self._ttl_s if self._hears else self._unheard_s)
         until_s = self._clock_s() + left_s * (1 - JITTER * random.random())  # noqa: S311  no secret
         self._held.pop(place, None)  # the newest stand last
-        self._held[place] = self.described(verdict, slot.policy_hash, until_s)
+        kept = self._held[place] = self.described(verdict, slot.policy_hash, until_s)
+        return kept
 
     def described(self, verdict: Verdict, policy_hash: str, until_s: float = 0.0) -> Kept:
         """A verdict with what is known of it here, kept or not."""
