@@ -44,7 +44,11 @@ class Shaped(msgspec.Struct, frozen=True):
     """The data of an event in a fixed shape: members in the order of their bytes, and so are those of its parts."""
 
     def check(self) -> None:
-        """Raises for what has no place in an event and that its types let pass; here nothing."""
+        """Raises for what has no place in an event and that its types let pass; here nothing. Not of `names`."""
+
+    def names(self) -> Collection[str]:
+        """The keys that no type fixes; here none."""
+        return ()
 
 
 class MovementData(Shaped, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -113,7 +117,9 @@ class Event(msgspec.Struct, frozen=True):
 @lru_cache(maxsize=64)  # all events of a batch have one instant
 def utc_text(moment: datetime) -> str:
     """`2026-01-31T09:30:00.000000Z`: one spelling for every instant, so that equal instants have equal bytes."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def event_bytes(event: Event) -> bytes:
@@ -137,6 +143,9 @@ def event_bytes(event: Event) -> bytes:
         )
     )
     assert len(body) <= EVENT_BYTES_MAX, f"an event of {len(body)} bytes"
+    if not body.isascii() and isinstance(event.data, Shaped):  # what is ASCII has no other keys
+        for name in event.data.names():
+            assert name.isascii(), f"a key of an event is not ASCII text: {name!r}"
     return body
 
 
