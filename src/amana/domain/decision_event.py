@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from amana.domain.decision import RuleState
-from amana.domain.events import Shaped, check_scalars
+from amana.domain.events import Shaped
 from amana.domain.facts import FactValue
 from amana.domain.policy import Outcome
 
@@ -74,24 +74,20 @@ class DecisionData(Shaped, frozen=True, kw_only=True):
     term_days: int | None
     terms: TermsData | None
 
-    def check(self) -> None:
-        """See `Shaped`. All numbers at once: that takes a tenth of looking at each."""
-        values: list[FactValue] = [*self.points.values(), *self.caps.values(), *self._numbers()]
+    def values(self) -> list[object]:
+        """See `Shaped`."""
+        found: list[object] = [*self.points.values(), *self.caps.values()]
+        found += (self.amount, self.exposure, self.exposure_cap, self.facts_version, self.headroom, self.limit)
+        found += (self.policy.version, self.score, self.term_days)
         for said in self.facts.values():
-            values += said.values.values()
+            found += said.values.values()
         if (price := self.price) is not None:
-            values += (price.fee, price.principal, price.rate_bps, price.term_days, price.total_due)
+            found += (price.fee, price.principal, price.rate_bps, price.term_days, price.total_due)
         if self.terms is not None:
-            values += (self.terms.fee, self.terms.term_days)
-        check_scalars(values)
+            found += (self.terms.fee, self.terms.term_days)
+        return found
 
     def names(self) -> Collection[str]:
         """See `Shaped`."""
         facts = [name for said in self.facts.values() for name in said.values]
         return (*self.facts, *facts, *self.points, *self.caps, *self.rules)
-
-    def _numbers(self) -> Collection[int | None]:
-        return (
-            *(self.amount, self.exposure, self.exposure_cap, self.facts_version, self.headroom, self.limit),
-            *(self.policy.version, self.score, self.term_days),
-        )

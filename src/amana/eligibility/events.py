@@ -11,13 +11,14 @@ from amana.domain.decision_event import DecisionData, PolicyData, PriceData, Sai
 from amana.domain.event_types import VERSIONS
 from amana.domain.events import Aggregate, Event, Shaped, event_bytes, utc_text
 from amana.domain.facts import FACTS, Facts, Source, Through
-from amana.domain.ids import uuid7
+from amana.domain.ids import uuid7_number
 from amana.domain.pricing import Price
 from amana.domain.record import CustomerRecord
 from amana.domain.sources import NOTHING_SAID, Said
 from amana.eligibility.records import Block, Made
 from amana.infra import clock
 from amana.infra.outbox import OutboxRow
+from amana.infra.quick_uuid import of_number
 
 SYSTEM = "system:eligibility"
 """The actor where no client asked."""
@@ -146,7 +147,7 @@ def outbox_row(
 ) -> OutboxRow:
     """An event, with a new id unless one is given."""
     event = Event(
-        event_id=event_id or uuid7(clock.unix_ms(), clock.random_74_bits()),
+        event_id=event_id or of_number(uuid7_number(clock.unix_ms(), clock.random_74_bits())),
         tenant=tenant,
         type=type_,
         version=VERSIONS[type_],
