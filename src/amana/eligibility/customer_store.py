@@ -150,6 +150,6 @@ def _said(row: Record, *, blocked: bool = False) -> Said:
     if row["topups_as_of"] is not None:
         topups = TopUps(as_of=row["topups_as_of"], monthly=row["topup_monthly"])
     answers = [None if (said := row[given]) is None else Consent(said, row[at]) for given, at in _CONSENTS]
-    if bureau is topups is None and not blocked and answers == _NO_ANSWERS:
+    if bureau is None and topups is None and not blocked and answers == _NO_ANSWERS:
         return NOTHING_SAID
     return Said(bureau=bureau, topups=topups, consents=Consents(*answers), blocked=blocked)
