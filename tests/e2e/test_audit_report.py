@@ -13,11 +13,12 @@ HISTORY = ["LoanBooked", "RepaymentReceived", "LoanClosed"]
 
 
 async def report_of(lender: Lender, customer: UUID, loan: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The report and what it says of the loan, once the log has the end of it, and the decision, in another stream."""
+    """The report and what it says of the loan, once the log has the end of it, and the override, in another stream."""
     for _ in range(int(SEALED_WITHIN_S / 0.1)):
         status, report = await lender.get("audit", f"/v1/audit/customers/{customer}/report")
         booked = [found for found in report["loans"] if found["loan"] == loan] if status == 200 else []
-        if booked and len(booked[0]["history"]) >= len(HISTORY) and report["decisions"]:
+        overridden_too = booked and any(told["standing"].startswith("overridden") for told in report["decisions"])
+        if overridden_too and len(booked[0]["history"]) >= len(HISTORY):
             return report, booked[0]
         await asyncio.sleep(0.1)
     raise AssertionError(f"not the whole history of {loan}: {report}")
