@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
-from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -43,7 +42,7 @@ class _Cached(msgspec.Struct, frozen=True, array_like=True):
     verdict: Verdict
 
 
-class _Look(NamedTuple):
+class _Look(msgspec.Struct, frozen=True, gc=False):
     """A question to the server, asked at tick `tick`."""
 
     slot: Slot
@@ -51,7 +50,7 @@ class _Look(NamedTuple):
     now: datetime
 
 
-class Seen(NamedTuple):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """What a computation must have seen of a customer before it began, to be kept afterwards. No `generation` where the
     server did not answer: then it is kept in this process alone."""
 

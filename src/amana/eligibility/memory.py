@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -37,7 +37,7 @@ _Said: TypeAlias = tuple[str, Outcome, tuple[str, ...], tuple[str, ...], int, in
 """What a verdict says, whoever the customer is: from the policy's hash to the headroom, in the verdict's order."""
 
 
-class Slot(NamedTuple):
+class Slot(msgspec.Struct, frozen=True, gc=False):
     """What an answer is kept under."""
 
     tenant: int
@@ -51,7 +51,7 @@ class Slot(NamedTuple):
         return self.tenant, self.product, self.customer.int
 
 
-class Kept(NamedTuple):
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """A verdict in memory. `standing` numbers what it says apart from whose it is: verdicts of one number give one
     reply, but for the decision's id and its age: those are `id` and `as_of` in JSON, `at_us` microseconds since 1970.
     """
@@ -96,7 +96,7 @@ class Memory:
     def kept(self, place: Place, policy_hash: str) -> Kept | None:
         """As `get`, with what is known of the verdict here."""
         kept = self._held.get(place)
-        if kept is None or self._clock_s() >= kept[1] or kept[0].policy_hash != policy_hash:
+        if kept is None or self._clock_s() >= kept.until_s or kept.verdict.policy_hash != policy_hash:
             return None
         return kept
 

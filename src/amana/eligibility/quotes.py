@@ -62,12 +62,11 @@ class Quotes:
     def _whole(
         self, policy: CompiledPolicy, kept: Kept, asked: CheckRequest | Check, now_us: int, tail: bytes
     ) -> bytes:
-        verdict, _, standing, id_, as_of, at_us = kept
-        part = self._parts.get((standing, policy.version, asked.amount, asked.term_days, asked.network))
+        part = self._parts.get((kept.standing, policy.version, asked.amount, asked.term_days, asked.network))
         if part is None:
-            part = self._part(policy, verdict, standing, (asked.amount, asked.term_days, asked.network))
-        age_ms = (now_us - at_us) // 1_000 if now_us > at_us else 0
-        return b"".join((_ID, id_, part, as_of, b',"age_ms":%d' % age_ms, tail))
+            part = self._part(policy, kept.verdict, kept.standing, (asked.amount, asked.term_days, asked.network))
+        age_ms = (now_us - kept.at_us) // 1_000 if now_us > kept.at_us else 0
+        return b"".join((_ID, kept.id, part, kept.as_of, b',"age_ms":%d' % age_ms, tail))
 
     def _part(self, policy: CompiledPolicy, verdict: Verdict, standing: int, asked: Asked) -> bytes:
         """Takes it out of a whole reply, whose age does not matter."""
