@@ -15,14 +15,12 @@ from amana.domain.decision import (
     DecisionInputs,
     RuleState,
     assess,
-    assessment_of,
     canonical,
     decide,
-    findings_bytes,
-    read_findings,
     replay,
 )
 from amana.domain.facts import Facts, FactValue
+from amana.domain.findings import assessment_of, findings_bytes, read_findings
 from amana.domain.money import MAX_AMOUNT
 from amana.domain.policy import Affordability, FeeMode, Outcome, Policy, Rounding
 from amana.domain.pricing import Terms, fee_of

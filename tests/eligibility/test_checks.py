@@ -14,15 +14,8 @@ from tests.domain.policy_model import shipped
 from tests.eligibility.conftest import GOOD_STANDING, Lender
 from tests.eligibility.standings_server import StandingsServer
 
-from amana.domain.decision import (
-    DecisionInputs,
-    assessment_of,
-    canonical,
-    compile_policy,
-    findings_bytes,
-    read_findings,
-    replay,
-)
+from amana.domain.decision import DecisionInputs, canonical, compile_policy, replay
+from amana.domain.findings import assessment_of, findings_bytes, read_findings
 from amana.domain.money import MAX_AMOUNT
 from amana.domain.policy import policy_bytes, policy_from
 from amana.gateway.provision import create_key

@@ -32,7 +32,7 @@ def refuse_policy(check: Check, policy: CompiledPolicy | None) -> Refused | None
     """Why the policy, None where there is none, decides nothing about this check."""
     if policy is None:
         return Refused(Reason.PRODUCT_NOT_FOUND)
-    if policy.document.currency is not check.currency:
+    if policy.document.currency != check.currency:
         return Refused(Reason.CURRENCY_MISMATCH, {"currency": str(policy.document.currency)})
     return None
 

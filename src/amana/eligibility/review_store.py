@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 
-from amana.domain.decision import read_findings
+from amana.domain.findings import read_findings
 from amana.domain.money import Currency
 from amana.domain.policy import Outcome
 from amana.domain.privacy import Processing

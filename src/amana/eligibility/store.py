@@ -7,7 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from amana.domain.decision import Decision, DecisionInputs, assessment_of, canonical, findings_bytes, read_findings
+from amana.domain.decision import Decision, DecisionInputs, canonical
+from amana.domain.findings import assessment_of, findings_bytes, read_findings
 from amana.domain.money import Currency
 from amana.domain.privacy import Processing
 from amana.domain.review import Standing
