@@ -46,7 +46,7 @@ def slot(customer: UUID, *, tenant: int = 900, product: str = "nano", policy: st
 async def found(cache: AssessmentCache, where: Slot, at: timedelta = SECOND) -> Verdict | None:
     """What the server has, whatever this process has."""
     kept, _ = await cache.find(where, NOW + at)
-    return kept and kept.verdict
+    return None if kept is None else kept.verdict
 
 
 async def put(cache: AssessmentCache, where: Slot) -> None:
