@@ -123,8 +123,8 @@ async def test_counts_are_what_the_rows_add_up_to(metrics: MetricsDatabase) -> N
 
 COUNTED = {
     "decisions": (
-        "SELECT '{per}', timescale.bucket('{per}', occurred_at), tenant, product, policy, policy_version, outcome, kind,"
-        " count(*) FROM timescale.audit_trail WHERE type = 'DecisionMade' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8"
+        "SELECT '{per}', timescale.bucket('{per}', occurred_at), tenant, product, policy, policy_version, outcome,"
+        " kind, count(*) FROM timescale.audit_trail WHERE type = 'DecisionMade' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8"
     ),
     "transfers": (
         "SELECT '{per}', timescale.bucket('{per}', occurred_at), tenant, product, kind, code, currency, amount_band,"

@@ -104,11 +104,22 @@ async def sweep(connection: Connection) -> int:
     return int(done.rpartition(" ")[2])
 
 
-async def prune(connection: Connection, days: int, limit: int, held: Collection[Key] = ()) -> int:
-    """Deletes requests that were settled more than `days` days ago, at most `limit`, but none of the `held` customers;
-    how many."""
-    tenants, customers = [tenant for tenant, _ in held], [customer for _, customer in held]
-    return deleted(await connection.execute(SQL["prune"], days, limit, tenants, customers))
+async def leave(connection: Connection, days: int, limit: int, held: Collection[Key]) -> datetime | None:
+    """Puts requests that were settled more than `days` days ago out of sight for a minute, at most `limit`, but none of
+    the `held` customers; since when, None where there are none."""
+    left: datetime | None = await connection.fetchval(SQL["leave"], days, limit, *_columns(held))
+    return left
+
+
+async def prune(connection: Connection, since: datetime, held: Collection[Key]) -> int:
+    """Deletes the requests that leave `since` then, at most half a minute later; those of the `held` customers are back
+    in sight. How many went."""
+    await connection.execute(SQL["stay"], since, *_columns(held))
+    return deleted(await connection.execute(SQL["prune"], since))
+
+
+def _columns(keys: Collection[Key]) -> tuple[list[int], list[UUID]]:
+    return [tenant for tenant, _ in keys], [customer for _, customer in keys]
 
 
 async def count_open(connection: Connection) -> dict[str, int]:
