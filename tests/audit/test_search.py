@@ -9,12 +9,23 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.audit.trail import START, STREAMS, Told, Trail, index_all, named
 
 from amana.audit.app import LOOK_EVERY_S, index_step
 from amana.audit.index_store import SQL, Index
 from amana.audit.indexer import STEP_LEAVES_MAX, Indexer
-from amana.audit.postings import SEGMENT_LEAVES, build_postings, first_position, positions_in, segment_of
+from amana.audit.postings import (
+    BLOCK_LEAVES,
+    SEGMENT_LEAVES,
+    block_of,
+    build_postings,
+    first_position,
+    positions_in,
+    segment_of,
+    segment_of_block,
+)
 from amana.audit.questions import ids_asked, question, read_cursor, texts_asked, write_cursor
 from amana.audit.rebuild import reindex
 from amana.audit.search import search
@@ -299,8 +310,20 @@ def test_places_in_a_segment_come_back_as_positions() -> None:
         positions.setdefault(posting.key, []).extend(positions_in(posting.segment, posting.places))
     for at, body in enumerate(trail.bodies["transactions"], start):
         event = read_indexed(body)
-        assert all(at in positions[key_of(event.tenant, subject)] for subject in event.subjects)
+        assert all(at in positions[key_of(event.tenant, Subject(*subject))] for subject in event.subjects)
     assert {first_position(span.number) for span in built.segments} == {4 * SEGMENT_LEAVES, 5 * SEGMENT_LEAVES}
+
+
+@given(st.sets(st.integers(0, SEGMENT_LEAVES - 1)), st.sets(st.integers(0, SEGMENT_LEAVES // BLOCK_LEAVES - 1)))
+def test_places_of_some_blocks_are_those_of_all_that_lie_in_them(offsets: set[int], parts: set[int]) -> None:
+    segment = segment_of("transactions", 7 * SEGMENT_LEAVES)
+    places = b"".join(offset.to_bytes(2) for offset in sorted(offsets))
+    blocks = {block_of("transactions", 7 * SEGMENT_LEAVES + part * BLOCK_LEAVES) for part in parts}
+    everywhere = positions_in(segment, places)
+    assert positions_in(segment, places, blocks) == [
+        position for position in everywhere if block_of("transactions", position) in blocks
+    ]
+    assert {segment_of_block(block) for block in blocks} <= {segment}
 
 
 def test_what_an_event_says_in_an_odd_shape_is_left_out() -> None:
@@ -351,5 +374,5 @@ def test_what_follows_from_a_reversal_is_found_by_the_reversal_and_by_the_offer(
         "",
         data,
     )
-    decisions = {subject.name for subject in read_indexed(event_bytes(told)).subjects if subject.kind == Kind.DECISION}
+    decisions = {name for kind, name in read_indexed(event_bytes(told)).subjects if kind == Kind.DECISION}
     assert decisions == {str(offer), str(reversal)}

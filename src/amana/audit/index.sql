@@ -42,6 +42,14 @@ UPDATE indexing SET size = $2 WHERE stream = $1;
 -- How far the streams $1 are indexed, and from where on.
 SELECT stream, floor, size FROM indexing WHERE stream = ANY($1::text[]);
 
+-- name: standings
+-- How the streams $1 stand: from where on and how far they are indexed, how much is sealed, how much was received.
+SELECT wanted.stream, coalesce(indexing.floor, 0) AS floor, coalesce(indexing.size, 0) AS size,
+       coalesce((SELECT max(size) FROM checkpoints WHERE checkpoints.stream = wanted.stream), 0) AS sealed,
+       coalesce((SELECT max(position) FROM leaves WHERE leaves.stream = wanted.stream), -1) + 1 AS received
+FROM unnest($1::text[]) AS wanted (stream)
+LEFT JOIN indexing ON indexing.stream = wanted.stream;
+
 -- name: segments_of_time
 -- The first and the last of the segments $1 to before $2 that hold an instant from $3 to before $4; NULLs for none.
 SELECT min(segment) AS first, max(segment) AS last
@@ -104,13 +112,13 @@ CROSS JOIN LATERAL (
 ) AS found;
 
 -- name: events_at
--- Tenant $1's events at the positions $3 of stream $2, in order of position.
+-- Tenant $1's events at the positions $3 of stream $2 that happened from $4 to before $5, in order of position.
 SELECT found.*
 FROM unnest($3::bigint[]) AS wanted (position)
 CROSS JOIN LATERAL (
   SELECT stream, position, event_id, occurred_at, received_at, bytes
   FROM leaves
-  WHERE stream = $2 AND position = wanted.position AND tenant = $1
+  WHERE stream = $2 AND position = wanted.position AND tenant = $1 AND occurred_at >= $4 AND occurred_at < $5
   LIMIT 1
 ) AS found
 ORDER BY found.position;

@@ -26,6 +26,14 @@ class Extent(NamedTuple):
 NOTHING = Extent(0, 0)
 
 
+class Standing(NamedTuple):
+    """How a stream stands: what of it is indexed, and how many of its leaves are sealed and were received."""
+
+    extent: Extent
+    sealed: int
+    received: int
+
+
 class IndexRows:
     """The statements, on one connection."""
 
@@ -74,6 +82,13 @@ class IndexRows:
         }
         return {stream: found.get(stream, NOTHING) for stream in streams}
 
+    async def standings(self, streams: Sequence[str]) -> dict[str, Standing]:
+        """How each stream stands."""
+        return {
+            row["stream"]: Standing(Extent(row["floor"], row["size"]), row["sealed"], max(row["received"], row["size"]))
+            for row in await self._connection.fetch(SQL["standings"], streams)
+        }
+
     async def segments_of_time(self, first: int, stop: int, since: datetime, until: datetime) -> tuple[int, int] | None:
         """The first segment and the one past the last, of those from `first` to before `stop`, that hold a time."""
         row = await self._connection.fetchrow(SQL["segments_of_time"], first, stop, since, until)
@@ -105,9 +120,11 @@ class IndexRows:
         rows = await self._connection.fetch(SQL["blocks_of_time"], segments, since, until)
         return {row["block"] for row in rows}
 
-    async def events_at(self, tenant: int, stream: str, positions: Sequence[int]) -> list[StoredEvent]:
-        """The tenant's events at `positions`, in their order in the stream."""
-        rows = await self._connection.fetch(SQL["events_at"], tenant, stream, positions)
+    async def events_at(
+        self, tenant: int, stream: str, positions: Sequence[int], since: datetime, until: datetime
+    ) -> list[StoredEvent]:
+        """The tenant's events of a time at `positions`, in their order in the stream."""
+        rows = await self._connection.fetch(SQL["events_at"], tenant, stream, positions, since, until)
         return [StoredEvent(*row) for row in rows]
 
 

@@ -6,7 +6,8 @@ segments by stream and then by position. Places are offsets in a segment, two by
 
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -47,6 +48,11 @@ class Built(NamedTuple):
     blocks: list[Span]
 
 
+def segment_of_block(block: int) -> int:
+    """The segment that a block is in."""
+    return block // (SEGMENT_LEAVES // BLOCK_LEAVES)
+
+
 def segment_of(stream: str, position: int) -> int:
     """The segment that a position is in."""
     return (STREAM_NUMBERS[stream] << STREAM_BITS) + position // SEGMENT_LEAVES
@@ -58,25 +64,25 @@ def block_of(stream: str, position: int) -> int:
     return segment * (SEGMENT_LEAVES // BLOCK_LEAVES) + offset // BLOCK_LEAVES
 
 
-def positions_of_block(block: int) -> range:
-    """The positions of a block in its stream."""
-    segment, part = divmod(block, SEGMENT_LEAVES // BLOCK_LEAVES)
-    first = first_position(segment) + part * BLOCK_LEAVES
-    return range(first, first + BLOCK_LEAVES)
-
-
 def first_position(segment: int) -> int:
     """The first position of a segment in its stream."""
     return (segment & ((1 << STREAM_BITS) - 1)) * SEGMENT_LEAVES
 
 
-def positions_in(segment: int, places: bytes) -> Sequence[int]:
-    """The positions in the stream that a posting's places stand for, ascending."""
+def positions_in(segment: int, places: bytes, blocks: Collection[int] | None = None) -> list[int]:
+    """The positions in the stream that a posting's places stand for, ascending; only those in `blocks`, where given."""
     offsets = array("H", places)
     if sys.byteorder == "little":
         offsets.byteswap()
     base = first_position(segment)
-    return [base + offset for offset in offsets]
+    if blocks is None:
+        return [base + offset for offset in offsets]
+    found = []
+    for block in sorted(blocks):
+        first = block % (SEGMENT_LEAVES // BLOCK_LEAVES) * BLOCK_LEAVES
+        run = slice(bisect_left(offsets, first), bisect_left(offsets, first + BLOCK_LEAVES))
+        found += [base + offset for offset in offsets[run]]
+    return found
 
 
 def build_postings(stream: str, start: int, bodies: Iterable[bytes]) -> Built:

@@ -6,8 +6,11 @@ a bounded run of the index, so a page may come back short, with a cursor to go o
 """
 
 from dataclasses import dataclass
+from datetime import datetime
+from heapq import merge
+from itertools import islice
 
-from amana.audit.index_store import Extent, Index
+from amana.audit.index_store import Index, Standing
 from amana.audit.store import StoredEvent
 from amana.audit.walk import Question, Walk, Walked
 
@@ -17,24 +20,24 @@ Marks = dict[str, int]
 
 @dataclass(slots=True)
 class Found:
-    """A page. `marks` is None when there is no more; `extents` says what of each stream can be found."""
+    """A page. `marks` is None when there is no more; `standings` are of just before it was looked for."""
 
     events: list[StoredEvent]
     marks: Marks | None
-    extents: dict[str, Extent]
+    standings: dict[str, Standing]
 
 
 async def search(index: Index, question: Question, marks: Marks | None, limit: int) -> Found:
     """At most `limit` events from `marks` on, or from the beginning. Raises `DatabaseUnavailable`."""
     async with index.rows() as rows:
-        extents = await rows.indexed_to(question.streams)
+        standings = await rows.standings(question.streams)
         walked = {}
         for stream in question.streams:
-            extent = extents[stream]
+            extent = standings[stream].extent
             mark = (marks or {}).get(stream, extent.size if question.newest_first else extent.floor)
             walked[stream] = await Walk(rows, question, stream, extent).run(mark, limit)
     events, next_marks = _merged(walked, question.newest_first, limit)
-    return Found(events, next_marks, extents)
+    return Found(events, next_marks, standings)
 
 
 def _merged(walked: dict[str, Walked], newest_first: bool, limit: int) -> tuple[list[StoredEvent], Marks | None]:
@@ -44,16 +47,14 @@ def _merged(walked: dict[str, Walked], newest_first: bool, limit: int) -> tuple[
     """
     taken: dict[str, int] = dict.fromkeys(walked, 0)
     page: list[StoredEvent] = []
-    while len(page) < limit:
-        heads = {
-            stream: found.events[taken[stream]] for stream, found in walked.items() if taken[stream] < len(found.events)
-        }
-        if not heads or any(stream not in heads and not found.ended for stream, found in walked.items()):
-            break
-        pick = max if newest_first else min
-        stream = pick(heads, key=lambda name: (heads[name].occurred_at, name))
-        page.append(heads[stream])
-        taken[stream] += 1
+    if all(found.events or found.ended for found in walked.values()):
+        found_in_order = merge(*(found.events for found in walked.values()), key=_when, reverse=newest_first)
+        for event in islice(found_in_order, limit):
+            page.append(event)
+            taken[event.stream] += 1
+            of_stream = walked[event.stream]
+            if taken[event.stream] == len(of_stream.events) and not of_stream.ended:
+                break
     marks = {}
     for stream, found in walked.items():
         if taken[stream] == len(found.events):
@@ -62,3 +63,7 @@ def _merged(walked: dict[str, Walked], newest_first: bool, limit: int) -> tuple[
             marks[stream] = found.events[taken[stream]].position + (1 if newest_first else 0)
     ended = all(found.ended and taken[stream] == len(found.events) for stream, found in walked.items())
     return page, None if ended else marks
+
+
+def _when(event: StoredEvent) -> tuple[datetime, str]:
+    return event.occurred_at, event.stream

@@ -21,12 +21,11 @@ from amana.audit.questions import (
     texts_asked,
     write_cursor,
 )
-from amana.audit.search import Found, search
+from amana.audit.search import search
 from amana.audit.subjects import READ_TYPES, READS
-from amana.audit.views import access_view, event_view, sealed_sizes, searchable
-from amana.audit.walk import Question
+from amana.audit.views import access_view, event_view, searchable
 from amana.gateway.caller import Caller
-from amana.wire.audit import AccessPage, AuditEventPage, SearchableStream
+from amana.wire.audit import AccessPage, AuditEventPage
 from amana.wire.common import END, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Instant
 
 MAY_SEE_READS = "audit:accesses"
@@ -95,12 +94,13 @@ async def list_events(
     told = dict(zip(TEXTS, (types, actor, trace, since, until, stream, order), strict=True))
     groups = [*ids_asked(ids), *texts_asked(types, actor, trace)]
     asked = question(caller.tenant, (stream,) if stream else STREAMS, groups, since, until, order, aggregate, READS)
-    found, sealed, searched = await _found(state, asked, after, limit)
+    found = await search(state.index, asked, read_cursor(asked, after), limit)
+    sealed = {stream: stands.sealed for stream, stands in found.standings.items()}
     await state.accesses.record(caller, "/v1/audit/events", {**ids, **told}, len(found.events), at_once=True)
     return AuditEventPage(
         events=[event_view(event, sealed) for event in found.events],
         next=write_cursor(asked, found.marks),
-        searched=searched,
+        searched=searchable(found.standings),
     )
 
 
@@ -125,22 +125,14 @@ async def list_accesses(
     told = dict(zip(TEXTS, (None, actor, trace, since, until, stream, order), strict=True)) | {"customer": customer}
     groups = [*ids_asked({"customer": customer}), *texts_asked(READ_TYPES, actor, trace)]
     asked = question(caller.tenant, (stream,) if stream else LOGS, groups, since, until, order)
-    found, sealed, searched = await _found(state, asked, after, limit)
+    found = await search(state.index, asked, read_cursor(asked, after), limit)
+    sealed = {stream: stands.sealed for stream, stands in found.standings.items()}
     await state.accesses.record(caller, "/v1/audit/accesses", told, len(found.events), at_once=True)
     return AccessPage(
         accesses=[access_view(event, sealed) for event in found.events],
         next=write_cursor(asked, found.marks),
-        searched=searched,
+        searched=searchable(found.standings),
     )
 
 
 ROUTES: Sequence[ControllerRouterHandler] = (list_events, list_accesses)
-
-
-async def _found(
-    state: State, asked: Question, after: str | None, limit: int
-) -> tuple[Found, dict[str, int], list[SearchableStream]]:
-    """A page, the sealed size of each stream, and what of it can be found."""
-    found = await search(state.index, asked, read_cursor(asked, after), limit)
-    async with state.store.rows() as rows:
-        return found, await sealed_sizes(rows, asked.streams), await searchable(rows, found.extents)

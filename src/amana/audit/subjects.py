@@ -48,7 +48,8 @@ class Indexed(NamedTuple):
     tenant: int
     occurred_at: datetime
     aggregate: str
-    subjects: set[Subject]
+    subjects: set[tuple[Kind, str]]
+    """Each is equal to its `Subject`."""
 
 
 FIELDS: dict[str, Kind] = {
@@ -108,7 +109,12 @@ class _Event(msgspec.Struct):
     data: dict[str, Any]
 
 
+class _Typed(msgspec.Struct):
+    type: str
+
+
 _decoder = msgspec.json.Decoder(_Event)
+_type_decoder = msgspec.json.Decoder(_Typed)
 
 
 _NUMBERS = {kind: str(kind.value) for kind in Kind}
@@ -117,9 +123,14 @@ _NUMBERS = {kind: str(kind.value) for kind in Kind}
 def read_indexed(body: bytes) -> Indexed:
     """What the event in `body`, the bytes of a leaf, is found by."""
     event = _decoder.decode(body)
-    common = zip(_COMMON, ("", event.type, event.actor), strict=True)
-    subjects = {Subject(kind, name) for kind, name in (*common, *_named(event))}
+    subjects = _named(event)
+    subjects.update(zip(_COMMON, ("", event.type, event.actor), strict=True))
     return Indexed(event.tenant, event.occurred_at, event.aggregate.id, subjects)
+
+
+def read_type(body: bytes) -> str:
+    """The type of the event in `body`: a tenth of the work, where nothing else is asked."""
+    return _type_decoder.decode(body).type
 
 
 def read_keys(body: bytes) -> tuple[datetime, set[int]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from amana.audit.index_store import Extent
+from amana.audit.index_store import Standing
 from amana.audit.store import Rows, StoredEvent
 from amana.wire.audit import AccessView, AuditEventView, SearchableStream
 
@@ -16,16 +16,11 @@ async def sealed_sizes(rows: Rows, streams: Iterable[str]) -> dict[str, int]:
     return {stream: checkpoint.size if checkpoint else 0 for stream, checkpoint in newest.items()}
 
 
-async def searchable(rows: Rows, extents: Mapping[str, Extent]) -> list[SearchableStream]:
+def searchable(standings: Mapping[str, Standing]) -> list[SearchableStream]:
     """What of each stream can be found, and how much of it was received."""
     return [
-        SearchableStream(
-            stream=stream,
-            floor=extent.floor,
-            size=extent.size,
-            received=max(extent.size, await rows.highest_position(stream) + 1),
-        )
-        for stream, extent in extents.items()
+        SearchableStream(stream=stream, floor=stands.extent.floor, size=stands.extent.size, received=stands.received)
+        for stream, stands in standings.items()
     ]
 
 

@@ -4,19 +4,19 @@ A question is a conjunction of groups of subjects; of each group one is enough. 
 the fewest segments: its places, cut with those of the other groups, are the candidates, whose leaves are read by their
 positions. What a leaf says decides: a row of the index that is wrong can hide an event, never invent one.
 
-A round costs two round trips, three with a time, and one more for the leaves; before the first come two. There are at
-most `ROUNDS_MAX`; then the walk stops short of its end and can be gone on with.
+A round costs a round trip, one more for other groups, one or two for a time, and one for each page of leaves; before
+the first come two at most. There are `ROUNDS_MAX`; then the walk stops short of its end and can be gone on with.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from amana.audit.index_store import Extent, IndexRows, bounds
-from amana.audit.postings import SEGMENT_LEAVES, Posting, first_position, positions_in, positions_of_block, segment_of
+from amana.audit.postings import SEGMENT_LEAVES, Posting, first_position, positions_in, segment_of, segment_of_block
 from amana.audit.store import StoredEvent
-from amana.audit.subjects import Kind, Subject, key_of, read_indexed
+from amana.audit.subjects import Kind, Subject, key_of, read_indexed, read_type
 
 ROUNDS_MAX = 8
 ROUND_SEGMENTS_FIRST = 16
@@ -73,6 +73,7 @@ class Walk:
         self._stream = stream
         self._extent = extent
         self._groups = [_keys(question.tenant, group) for group in question.groups or (WHOLE_TENANT,)]
+        self._fits = _judge(question)
 
     async def run(self, mark: int, limit: int) -> Walked:
         """Up to `limit` events from `mark` on."""
@@ -144,29 +145,31 @@ class Walk:
 
     async def _candidates(self, driver: int, postings: Sequence[Posting], mark: int) -> list[int]:
         """The positions that every group has, beyond `mark`, in the order asked for."""
-        places = _united(postings)
+        within = await self._of_time({posting.segment for posting in postings}) if self._question.timed else None
+        places = _united(postings, within)
         others = [group for at, group in enumerate(self._groups) if at != driver]
         if others and places:
             keys = [key for group in others for key in group]
             found = _by_key(await self._rows.postings_at(keys, list(places)))
             for group in others:
-                of_group = _united([posting for key in group for posting in found.get(key, ())])
+                of_group = _united([posting for key in group for posting in found.get(key, ())], within)
                 places = {at: places[at] & of_group[at] for at in places.keys() & of_group.keys()}
-        if self._question.timed and places:
-            places = await self._of_time(places)
         backwards = self._question.newest_first
         positions = sorted(set().union(*places.values()) if places else (), reverse=backwards)
         positions = [at for at in positions if (at < mark if backwards else at >= mark)]
         return [at for at in positions if self._extent.floor <= at < self._extent.size]
 
-    async def _of_time(self, places: dict[int, set[int]]) -> dict[int, set[int]]:
-        """Only those that can be of the time asked for. Of segments at its ends some blocks are; a leaf decides."""
+    async def _of_time(self, segments: set[int]) -> dict[int, list[int] | None]:
+        """Of `segments` those that can hold the time asked for, each with its blocks that can; None where all can."""
         since, until = self._question.since, self._question.until
-        whole = await self._rows.segments_within(list(places), since, until)
-        ends = [segment for segment in places if segment not in whole]
-        blocks = await self._rows.blocks_of_time(ends, since, until) if ends else set()
-        within: set[int] = set().union(*map(positions_of_block, blocks))
-        return {segment: found if segment in whole else found & within for segment, found in places.items()}
+        many = len(segments) > ROUND_SEGMENTS_FIRST
+        whole = await self._rows.segments_within(list(segments), since, until) if many else set()
+        within: dict[int, list[int] | None] = dict.fromkeys(whole)
+        ends: dict[int, list[int]] = defaultdict(list)
+        if len(whole) < len(segments):
+            for block in await self._rows.blocks_of_time(list(segments - whole), since, until):
+                ends[segment_of_block(block)].append(block)
+        return within | ends
 
     async def _read(self, walked: Walked, candidates: Sequence[int], limit: int) -> int:
         """Reads leaves, keeps up to `limit` of those that are asked for; how many candidates were looked at."""
@@ -175,8 +178,9 @@ class Walk:
         while at < len(candidates) and len(walked.events) < limit:
             wanted = candidates[at : at + limit - len(walked.events)]
             at += len(wanted)
-            events = await self._rows.events_at(self._question.tenant, self._stream, wanted)
-            fit = [event for event in events if _fits(event, self._question)]
+            question = self._question
+            events = await self._rows.events_at(question.tenant, self._stream, wanted, question.since, question.until)
+            fit = [event for event in events if self._fits(event.body)]
             walked.events += reversed(fit) if backwards else fit
             walked.mark = wanted[-1] if backwards else wanted[-1] + 1
         return at
@@ -193,11 +197,14 @@ def _by_key(postings: Sequence[Posting]) -> dict[int, list[Posting]]:
     return found
 
 
-def _united(postings: Sequence[Posting]) -> dict[int, set[int]]:
-    """The positions of any of the keys, by segment."""
+def _united(postings: Sequence[Posting], within: Mapping[int, list[int] | None] | None) -> dict[int, set[int]]:
+    """The positions of any of the keys, by segment; of the segments and blocks `within` alone, where given."""
     places: dict[int, set[int]] = defaultdict(set)
     for posting in postings:
-        places[posting.segment].update(positions_in(posting.segment, posting.places))
+        if within is None:
+            places[posting.segment].update(positions_in(posting.segment, posting.places))
+        elif posting.segment in within:
+            places[posting.segment].update(positions_in(posting.segment, posting.places, within[posting.segment]))
     return dict(places)
 
 
@@ -212,10 +219,28 @@ def _where_enough(postings: Sequence[Posting], enough: int, backwards: bool) -> 
     return []
 
 
-def _fits(event: StoredEvent, question: Question) -> bool:
-    if not question.since <= event.occurred_at < question.until:
-        return False
-    read = read_indexed(event.body)
-    if question.aggregate not in (None, read.aggregate) or not question.hidden.isdisjoint(read.subjects):
-        return False
-    return all(not group.isdisjoint(read.subjects) for group in question.groups)
+def _judge(question: Question) -> Callable[[bytes], bool]:
+    """Whether the event in the bytes of a leaf is one that is asked for; of its tenant and time it is known to be."""
+    named = [*question.groups, question.hidden]
+    if question.aggregate is None and all(subject.kind is Kind.TYPE for group in named for subject in group):
+        types: dict[str, bool] = {}
+
+        def of_type(body: bytes) -> bool:
+            type_ = read_type(body)
+            if type_ not in types:
+                types[type_] = _names(question, {(Kind.TYPE, type_)})
+            return types[type_]
+
+        return of_type
+
+    def fits(body: bytes) -> bool:
+        read = read_indexed(body)
+        return question.aggregate in (None, read.aggregate) and _names(question, read.subjects)
+
+    return fits
+
+
+def _names(question: Question, subjects: set[tuple[Kind, str]]) -> bool:
+    """One of each group, and nothing that is hidden."""
+    hidden = not question.hidden.isdisjoint(subjects)
+    return not hidden and all(not group.isdisjoint(subjects) for group in question.groups)
