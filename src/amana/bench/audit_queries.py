@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -24,7 +25,7 @@ from amana.bench.movements import seeded
 from amana.bench.report import Figure, Report, figure, publish, refusals
 from amana.bench.site import SERVER_SETTINGS, new_lender, open_stack
 from amana.bench.site import SQL as SITE_SQL
-from amana.infra.http import HttpClient
+from amana.infra.http import HttpClient, UpstreamUnavailable
 from amana.infra.postgres import open_pool, reading
 from amana.infra.settings import Settings
 from amana.operate.stack import Stack
@@ -130,12 +131,13 @@ class _Bench:
         async with HttpClient() as client:
             with console.status("Sealing"):
                 while time.monotonic() < until_s:
-                    reply = await client.request(
-                        "GET", f"{self._url}/streams", headers=headers, timeout_ms=ANSWER_TIMEOUT_MS
-                    )
-                    streams = msgspec.json.decode(reply.body)["streams"]
-                    if all(stream["sealed_size"] == stream["received"] + 1 for stream in streams):
-                        return
+                    with suppress(UpstreamUnavailable):  # to count what is unsealed may take longer than an answer may
+                        reply = await client.request(
+                            "GET", f"{self._url}/streams", headers=headers, timeout_ms=ANSWER_TIMEOUT_MS
+                        )
+                        streams = msgspec.json.decode(reply.body)["streams"] if reply.status == 200 else []
+                        if streams and all(stream["sealed_size"] == stream["received"] + 1 for stream in streams):
+                            return
                     await asyncio.sleep(1.0)
         raise LoadFailed(f"the log was not sealed within {SEALED_WITHIN_S:g} s")
 
