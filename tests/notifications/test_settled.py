@@ -177,13 +177,14 @@ async def test_requests_that_were_to_go_when_their_process_died_are_back_in_sigh
 
 async def test_who_was_stopped_for_half_a_minute_deletes_nothing(pool: Pool) -> None:
     await requests(pool, ("delivered", 40))
+    leaving = uuid4()
     async with pool.acquire() as connection:
-        since = await store.leave(connection, DAYS, 10, ())
-        assert since is not None
-        earlier = since - timedelta(seconds=31)
-        await connection.execute("UPDATE requests SET leaving_at = $1", earlier)
-        assert await store.prune(connection, earlier, ()) == 0
-    assert await pool.fetchval("SELECT count(*) FROM requests") == 1
+        assert await store.leave(connection, leaving, DAYS, 10, ()) == 1
+        await connection.execute("UPDATE requests SET leaving_at = leaving_at - INTERVAL '31 seconds'")
+        assert await store.prune(connection, leaving, ()) == 0
+        await connection.execute("UPDATE requests SET leaving_at = leaving_at + INTERVAL '5 seconds'")
+        assert await store.prune(connection, uuid4(), ()) == 0, "nor does anybody else"
+        assert await store.prune(connection, leaving, ()) == 1
 
 
 async def test_what_is_in_sight_is_not_deleted_whoever_asks(pool: Pool) -> None:

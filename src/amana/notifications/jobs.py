@@ -5,8 +5,8 @@ Nothing depends on its being on time: a claim looks at the clock itself.
 
 import asyncio
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from functools import partial
+from uuid import UUID, uuid4
 
 from prometheus_client import Gauge
 
@@ -55,16 +55,16 @@ def requests_but_held(pool: Pool, holds: Holds, days: int) -> Asked:
     """
 
     async def asked() -> Mapping[str, Remove]:
-        held = await holds.held()
+        leaving, held = uuid4(), await holds.held()
         async with reading(pool) as connection:
-            since = await leave(connection, days, settled.PRUNE_MAX, held)
-        return {"requests": _nothing if since is None else partial(_prune, since, await holds.held())}
+            left = await leave(connection, leaving, days, settled.PRUNE_MAX, held)
+        return {"requests": partial(_prune, leaving, await holds.held()) if left else _nothing}
 
     return asked
 
 
-async def _prune(since: datetime, held: Collection[Key], connection: Connection, _days: int, _limit: int) -> int:
-    return await prune(connection, since, held)
+async def _prune(leaving: UUID, held: Collection[Key], connection: Connection, _days: int, _limit: int) -> int:
+    return await prune(connection, leaving, held)
 
 
 async def _nothing(_connection: Connection, _days: int, _limit: int) -> int:

@@ -71,33 +71,29 @@ WHERE (tenant, request_id) IN (
 );
 
 -- name: leave
--- Requests that were settled more than $1 days ago are out of sight for a minute, at most $2; but none of the customers $4
--- of tenants $3, who are held, and none that leaves already. Since when, null where there is none.
-WITH leaving AS (
-    UPDATE requests SET leaving_at = statement_timestamp()
-    WHERE (tenant, request_id) IN (
-        SELECT tenant, request_id FROM requests
-        WHERE settled_at < clock_timestamp() - make_interval(days => $1)
-          AND (leaving_at IS NULL OR leaving_at < clock_timestamp() - INTERVAL '1 minute')
-          AND NOT EXISTS (SELECT FROM unnest($3::integer[], $4::uuid[]) AS held (tenant, customer)
-                          WHERE held.tenant = requests.tenant AND held.customer = requests.customer)
-        ORDER BY settled_at
-        LIMIT $2
-        FOR UPDATE OF requests SKIP LOCKED
-    )
-    RETURNING leaving_at
-)
-SELECT max(leaving_at) FROM leaving;
+-- Requests that were settled more than $1 days ago are out of sight for a minute, together as $5, at most $2; but none of
+-- the customers $4 of tenants $3, who are held, and none that leaves already.
+UPDATE requests SET leaving = $5, leaving_at = clock_timestamp()
+WHERE (tenant, request_id) IN (
+    SELECT tenant, request_id FROM requests
+    WHERE settled_at < clock_timestamp() - make_interval(days => $1)
+      AND (leaving_at IS NULL OR leaving_at < clock_timestamp() - INTERVAL '1 minute')
+      AND NOT EXISTS (SELECT FROM unnest($3::integer[], $4::uuid[]) AS held (tenant, customer)
+                      WHERE held.tenant = requests.tenant AND held.customer = requests.customer)
+    ORDER BY settled_at
+    LIMIT $2
+    FOR UPDATE OF requests SKIP LOCKED
+);
 
 -- name: stay
--- Of the requests that leave since $1 those of the customers $3 of tenants $2, who are held, are back in sight.
-UPDATE requests SET leaving_at = NULL
+-- Of the requests that leave as $1 those of the customers $3 of tenants $2, who are held, are back in sight.
+UPDATE requests SET leaving = NULL, leaving_at = NULL
 FROM unnest($2::integer[], $3::uuid[]) AS held (tenant, customer)
-WHERE leaving_at = $1 AND held.tenant = requests.tenant AND held.customer = requests.customer;
+WHERE leaving = $1 AND held.tenant = requests.tenant AND held.customer = requests.customer;
 
 -- name: prune
--- The requests that leave since $1 go. Half of their minute must be left, for this transaction to end in.
-DELETE FROM requests WHERE leaving_at = $1 AND leaving_at > clock_timestamp() - INTERVAL '30 seconds';
+-- The requests that leave as $1 go. Half of their minute must be left, for this transaction to end in.
+DELETE FROM requests WHERE leaving = $1 AND leaving_at > clock_timestamp() - INTERVAL '30 seconds';
 
 -- name: count_open
 -- How many requests are open, by state; for the gauges.

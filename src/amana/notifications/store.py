@@ -104,18 +104,18 @@ async def sweep(connection: Connection) -> int:
     return int(done.rpartition(" ")[2])
 
 
-async def leave(connection: Connection, days: int, limit: int, held: Collection[Key]) -> datetime | None:
+async def leave(connection: Connection, leaving: UUID, days: int, limit: int, held: Collection[Key]) -> int:
     """Puts requests that were settled more than `days` days ago out of sight for a minute, at most `limit`, but none of
-    the `held` customers; since when, None where there are none."""
-    left: datetime | None = await connection.fetchval(SQL["leave"], days, limit, *_columns(held))
-    return left
+    the `held` customers; how many. They leave together, under the id `leaving`."""
+    done: str = await connection.execute(SQL["leave"], days, limit, *_columns(held), leaving)
+    return int(done.rpartition(" ")[2])
 
 
-async def prune(connection: Connection, since: datetime, held: Collection[Key]) -> int:
-    """Deletes the requests that leave `since` then, at most half a minute later; those of the `held` customers are back
-    in sight. How many went."""
-    await connection.execute(SQL["stay"], since, *_columns(held))
-    return deleted(await connection.execute(SQL["prune"], since))
+async def prune(connection: Connection, leaving: UUID, held: Collection[Key]) -> int:
+    """Deletes the requests that leave under this id, at most half a minute later; those of the `held` customers are
+    back in sight. How many went."""
+    await connection.execute(SQL["stay"], leaving, *_columns(held))
+    return deleted(await connection.execute(SQL["prune"], leaving))
 
 
 def _columns(keys: Collection[Key]) -> tuple[list[int], list[UUID]]:
