@@ -15,6 +15,7 @@ from amana.audit.leaf import read_leaf
 from amana.audit.metrics import feed as feeding
 from amana.audit.metrics.feed import Feed
 from amana.audit.metrics.loops import patient
+from amana.audit.metrics.products import SQL as PRODUCTS
 from amana.audit.metrics.trail import Seen, TrailRow, amount_band, commands_of, data_of, trail_row
 from amana.audit.store import Store
 from amana.domain.events import Aggregate, Event, event_bytes
@@ -153,6 +154,15 @@ async def test_the_legs_of_a_loan_have_its_product_and_other_transfers_have_none
         ("TransferPosted", "airtime", "principal_repayment"),
         ("RepaymentReceived", "airtime", ""),
     ]
+
+
+async def test_the_product_of_a_loan_is_found_without_reading_the_log(log: Log) -> None:
+    async with log.owner.transaction():
+        await log.owner.execute("SET LOCAL search_path = audit; SET LOCAL plan_cache_mode = force_generic_plan")
+        await log.owner.execute("SET LOCAL enable_seqscan = off")  # of a log that is as good as empty it would be right
+        asked = await log.owner.prepare("EXPLAIN " + PRODUCTS["loans_booked"])
+        plan = "\n".join(row[0] for row in await asked.fetch([TENANT], [LOAN]))
+    assert "leaves_loans_booked" in plan, plan
 
 
 async def test_a_leg_waits_for_the_event_of_its_loan_but_not_for_ever(

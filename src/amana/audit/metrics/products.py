@@ -80,4 +80,4 @@ async def find_products(pool: Pool, loans: Iterable[Key]) -> dict[Key, str]:
         return {}
     async with reading(pool) as connection:
         rows = await connection.fetch(SQL["loans_booked"], [key[0] for key in wanted], [key[1] for key in wanted])
-    return {(row["tenant"], row["aggregate_id"]): short_text(data_of(row["bytes"]).product) for row in rows}
+    return {(row["tenant"], row["loan"]): short_text(data_of(row["bytes"]).product) for row in rows}
