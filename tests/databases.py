@@ -40,8 +40,14 @@ async def copy_database(template: str, dsn: str) -> None:
     connection = await asyncpg.connect(with_database(dsn, MAINTENANCE_DATABASE))
     try:
         # Copying files is quicker than the log of every page, which is how it is done otherwise.
-        await connection.execute(
-            f'CREATE DATABASE "{database_of(dsn)}" TEMPLATE "{database_of(template)}" STRATEGY FILE_COPY'
-        )
+        statement = f'CREATE DATABASE "{database_of(dsn)}" TEMPLATE "{database_of(template)}" STRATEGY FILE_COPY'
+        for _ in range(LOOKS_MAX):
+            try:
+                await connection.execute(statement)
+            except asyncpg.ObjectInUseError:  # a worker of an extension looks into every database now and then
+                await asyncio.sleep(LOOK_EVERY_S)
+            else:
+                return
     finally:
         await connection.close()
+    raise AssertionError(f"somebody never leaves {database_of(template)}")

@@ -25,13 +25,15 @@ class Story:
         self.bodies: dict[str, list[bytes]] = {"eligibility": [], "transactions": []}
         self.now = START
 
-    def say(self, stream: str, type_: str, aggregate: Aggregate, data: dict[str, Any], actor: str = "key1") -> None:
+    def say(
+        self, stream: str, type_: str, aggregate: Aggregate, data: dict[str, Any], actor: str = "key1", version: int = 1
+    ) -> None:
         self.now += timedelta(minutes=1)
         event = Event(
             event_id=named(f"{stream} {len(self.bodies[stream])}"),
             tenant=self.tenant,
             type=type_,
-            version=1,
+            version=version,
             occurred_at=self.now,
             aggregate=aggregate,
             actor=actor,
@@ -40,8 +42,18 @@ class Story:
         )
         self.bodies[stream].append(event_bytes(event))
 
-    def decision(self, id_: UUID, outcome: str = "decline", **more: Any) -> None:
-        fact = {"value": 12, "source": "ledger", "as_of": utc_text(self.now)}
+    def decision(self, id_: UUID, outcome: str = "decline", version: int = 2, **more: Any) -> None:
+        now = utc_text(self.now)
+        fact = {"value": 12, "source": "ledger", "as_of": now}
+        facts: dict[str, Any] = {
+            "current_days_past_due": fact,
+            "blocked": {**fact, "value": True, "source": "customer"},
+        }
+        if version > 1:
+            facts = {
+                "customer": {"as_of": now, "values": {"blocked": True}},
+                "ledger": {"as_of": now, "values": {"current_days_past_due": 12}},
+            }
         data = {
             "customer": str(self.customer),
             "product": "nano",
@@ -53,7 +65,7 @@ class Story:
             "offer_id": None,
             "as_of": utc_text(self.now),
             "as_of_past": False,
-            "facts": {"current_days_past_due": fact, "blocked": {**fact, "value": True, "source": "customer"}},
+            "facts": facts,
             "facts_version": 1,
             "policy": {"name": "nano", "version": 1, "hash": NANO},
             "rules": {"nothing_overdue": "failed", "adult": "passed"},
@@ -70,7 +82,7 @@ class Story:
             "reasons": ["loan_overdue"] if outcome == "decline" else [],
             **more,
         }
-        self.say("eligibility", "DecisionMade", Aggregate("decision", id_, 1), data)
+        self.say("eligibility", "DecisionMade", Aggregate("decision", id_, 1), data, version=version)
 
     def review(self, type_: str, decision: UUID, review: UUID, **more: Any) -> None:
         data = {"review": str(review), "customer": str(self.customer), "product": "nano", "standing": "x", "words": "d"}
@@ -114,7 +126,7 @@ def whole_story(tenant: int, customer: UUID) -> Story:
     story.about_customer(
         "CustomerFactsRecorded", facts_version=1, kyc_tier=2, blocked=False, known=["bvn"], consents={"bureau": True}
     )
-    story.decision(first)
+    story.decision(first, version=1)
     other = Story(tenant, named("somebody else"))
     other.decision(named("theirs"), "approve")
     story.bodies["eligibility"].append(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -112,8 +113,11 @@ def moved(at: datetime, amount: int, product: str = "", kind: str = "posted") ->
 
 
 @asynccontextmanager
-async def open_metrics(settings: Settings, form: str, template: str = "") -> AsyncIterator[MetricsDatabase]:
-    """A migrated database in this form: a copy of the one that `template` names, if it names one."""
+async def open_metrics(
+    settings: Settings, form: str, template: str = "", source: Path | None = None
+) -> AsyncIterator[MetricsDatabase]:
+    """A migrated database in this form: a copy of the one that `template` names, if it names one; else migrated by the
+    files in `source`, by default those that ship."""
     name = f"amana_metrics_test_{uuid4().hex}"
     made = msgspec.structs.replace(
         settings,
@@ -124,7 +128,7 @@ async def open_metrics(settings: Settings, form: str, template: str = "") -> Asy
         await copy_database(template, made.owner_metrics_database_url)
     else:
         await ensure_database(made.owner_metrics_database_url)
-        await _migrate(made, form)
+        await migrate(made, form, source)
     owner = await asyncpg.connect(made.owner_metrics_database_url)
     try:
         assert await owner.fetchval("SELECT timescale.form()") == form
@@ -136,10 +140,11 @@ async def open_metrics(settings: Settings, form: str, template: str = "") -> Asy
         await dropped(made.owner_metrics_database_url)
 
 
-async def _migrate(made: Settings, form: str) -> None:
+async def migrate(made: Settings, form: str, source: Path | None = None) -> None:
+    """Brings a database of this form up to date, with the migrations in `source` where others are meant."""
     asked = "&" if "?" in made.owner_metrics_database_url else "?"
     url = made.owner_metrics_database_url + (f"{asked}amana.metrics_form=plain" if form == "plain" else "")
-    await migrate_metrics(msgspec.structs.replace(made, owner_metrics_database_url=url))
+    await migrate_metrics(msgspec.structs.replace(made, owner_metrics_database_url=url), source)
 
 
 async def dropped(dsn: str) -> None:

@@ -2,13 +2,28 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
+from random import Random
+from shutil import copytree
 
 import asyncpg
 import pytest
-from tests.audit.metrics_database import TENANT, MetricsDatabase, decided, moved, outcomes
+from tests.audit.metrics_database import (
+    FORMS,
+    TENANT,
+    MetricsDatabase,
+    decided,
+    has_timescale,
+    migrate,
+    moved,
+    open_metrics,
+    outcomes,
+)
+from tests.style.source import SRC
 
 from amana.audit.metrics.store import Span
 from amana.infra import clock
+from amana.infra.settings import Settings
 
 NOON = clock.now().replace(hour=11, minute=0, second=0, microsecond=0) - timedelta(days=3)
 """Noon in Lagos, three days ago."""
@@ -75,6 +90,51 @@ async def test_a_page_that_is_stored_again_counts_once(metrics: MetricsDatabase)
     assert await metrics.owner.fetchval("SELECT count(*) FROM timescale.audit_trail") == 2
 
 
+async def test_a_page_of_which_some_is_there_already_counts_what_is_new(metrics: MetricsDatabase) -> None:
+    rows = [decided(at(minutes), position=minutes) for minutes in range(5)]
+    assert await metrics.store.add("eligibility", 0, 3, rows[:3])
+    await metrics.owner.execute("UPDATE timescale.progress SET next_position = 1")
+    assert await metrics.store.add("eligibility", 1, 5, rows[1:])
+    await metrics.settle()
+    assert outcomes(await metrics.decisions("minute", *ALL)) == {"approve": 5}
+    assert await metrics.store.next_position("eligibility") == 5
+
+
+async def test_counts_are_what_the_rows_add_up_to(metrics: MetricsDatabase) -> None:
+    draw = Random(7)
+    for _ in range(6):
+        rows = [
+            moved(
+                at(draw.randrange(-3_000, 3_000) / 3),
+                draw.choice((1, 700, 99_999, 2**53 - 1)),
+                draw.choice(("", "nano")),
+                draw.choice(("posted", "returned", "captured", "held", "voided", "expired", "")),
+            )
+            for _ in range(draw.randrange(1, 60))
+        ]
+        await metrics.add(*rows, *(decided(row.occurred_at, draw.choice(("approve", "decline"))) for row in rows[::3]))
+    for per in ("minute", "hour", "day"):
+        for what, select in COUNTED.items():
+            expected = await metrics.owner.fetch(select.format(per=per))
+            assert expected
+            found = await metrics.owner.fetch(f"SELECT * FROM timescale.{what} WHERE per = '{per}'")
+            assert sorted(map(tuple, found)) == sorted(map(tuple, expected)), (what, per)
+
+
+COUNTED = {
+    "decisions": (
+        "SELECT '{per}', timescale.bucket('{per}', occurred_at), tenant, product, policy, policy_version, outcome,"
+        " kind, count(*) FROM timescale.audit_trail WHERE type = 'DecisionMade' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8"
+    ),
+    "transfers": (
+        "SELECT '{per}', timescale.bucket('{per}', occurred_at), tenant, product, kind, code, currency, amount_band,"
+        " count(*), sum(amount) FROM timescale.audit_trail WHERE type <> 'DecisionMade' AND kind <> ''"
+        " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8"
+    ),
+}
+"""What the database is to have counted, asked of the rows themselves."""
+
+
 async def test_what_comes_late_is_counted_where_it_belongs(metrics: MetricsDatabase) -> None:
     old = clock.now() - 60 * DAY
     await metrics.upkeep()
@@ -131,6 +191,23 @@ async def test_upkeep_makes_partitions_ahead_once_and_drops_what_is_over(metrics
     later = "SELECT dropped FROM timescale.upkeep_at(now() + interval '3 years')"
     assert sum([await metrics.owner.fetchval(later) for _ in range(50)]) == made
     assert outcomes(await metrics.decisions("day", *ALL)) == {"approve": 1}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_database_that_counted_in_the_older_way_goes_on_counting(
+    settings: Settings, form: str, tmp_path: Path
+) -> None:
+    if form == "timescale" and not await has_timescale(settings):
+        pytest.skip("this PostgreSQL has no TimescaleDB")
+    older = copytree(SRC / "migrations", tmp_path / "migrations")
+    (older / "timescale" / "0006_counting.sql").unlink()
+    async with open_metrics(settings, form, source=older) as metrics:
+        await metrics.add(decided(at(0)), moved(at(0), 700))
+        await migrate(metrics.settings, form)
+        await metrics.add(decided(at(0)), moved(at(0.5), 500))
+        await metrics.settle()
+        assert await metrics.decisions("minute", *ALL) == [(at(0), "approve", 2)]
+        assert await metrics.transfers("hour", *ALL) == [("", "posted", 500, 2, Decimal(1_200))]
 
 
 FORBIDDEN = (

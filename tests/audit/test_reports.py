@@ -75,7 +75,10 @@ async def test_a_report_says_what_was_decided_why_and_what_changed_it(reader: Re
         "AppealResolved",
     ]
     assert first["loans"] == [str(named("loan"))]
-    assert first["facts"][0]["source"] in ("ledger", "customer")
+    for decision in (first, second):  # whether its event says each fact's source, as version 1 does, or not
+        told = [(fact["name"], fact["value"], fact["source"]) for fact in decision["facts"]]
+        assert told == [("blocked", True, "customer"), ("current_days_past_due", 12, "ledger")]
+        assert all(fact["as_of"] < decision["decided_at"] for fact in decision["facts"])
     assert (first["policy"]["hash"], [step["type"] for step in first["policy"]["steps"]]) == (NANO, ["PolicyPublished"])
     assert (second["standing"], second["loans"]) == ("reversed", [])
     (loan,) = report["loans"]

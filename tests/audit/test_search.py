@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.audit.trail import START, STREAMS, Told, Trail, index_all, named
 
+from amana.audit.app import LOOK_EVERY_S, index_step
 from amana.audit.index_store import SQL, Index
 from amana.audit.indexer import STEP_LEAVES_MAX, Indexer
 from amana.audit.postings import (
@@ -190,6 +191,16 @@ async def test_a_gap_stops_the_index_until_it_is_filled(store: Store, index: Ind
     await trail.receive(store, "eligibility", 20, 21)
     assert await index_all(index, "eligibility") == 30
     assert await found(index, asked(tenant=1), 100) == plainly(trail, asked(tenant=1))
+
+
+async def test_an_index_that_is_behind_rests_as_long_as_it_took_the_process(store: Store, index: Index) -> None:
+    trail = Trail(SEED, {"transactions": STEP_LEAVES_MAX + 1})
+    await trail.receive(store, "transactions")
+    indexer = Indexer("transactions", index)
+    step = index_step(indexer, store)
+    assert 0 < await step() == indexer.took_s, "a thousand leaves are decoded"
+    assert await step() == LOOK_EVERY_S, "it has caught up"
+    assert indexer.size == STEP_LEAVES_MAX + 1
 
 
 async def test_each_leaf_is_indexed_once_whoever_does_it(store: Store, index: Index, log_settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Deciding: every rule tried, caps that bound exposure, prices to the kobo, and the same bytes for ever."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from amana.domain.decision import (
     replay,
 )
 from amana.domain.facts import Facts, FactValue
+from amana.domain.findings import assessment_of, findings_bytes, read_findings
 from amana.domain.money import MAX_AMOUNT
 from amana.domain.policy import Affordability, FeeMode, Outcome, Policy, Rounding
 from amana.domain.pricing import Terms, fee_of
@@ -343,6 +345,9 @@ def test_the_same_inputs_replay_to_the_same_bytes(name: str, given_facts: Facts,
     again = replay(compiled(shipped(name)), msgspec.json.decode(canonical(inputs), type=DecisionInputs))
     assert [canonical(part) for part in again] == [canonical(made), canonical(answer)]
     assert canonical(msgspec.json.decode(canonical(made), type=type(made))) == canonical(made)
+    assert assessment_of(inputs, read_findings(findings_bytes(made))) == made
+    assert assessment_of(inputs, read_findings(canonical(made))) == made, "as it was stored before"
+    assert json.loads(findings_bytes(made)).items() <= json.loads(canonical(made)).items()
 
 
 def test_an_assessment_is_only_applied_under_its_own_policy() -> None:

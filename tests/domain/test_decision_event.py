@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amana.domain.decision import RuleState
-from amana.domain.decision_event import DecisionData, FactData, PolicyData, PriceData, TermsData
+from amana.domain.decision_event import DecisionData, PolicyData, PriceData, SaidData, TermsData
 from amana.domain.events import MAX_INTEGER, Aggregate, Event, event_bytes
 from amana.domain.policy import Outcome
 
@@ -20,7 +20,8 @@ names = st.text(st.characters(max_codepoint=127), max_size=12)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 numbers = st.integers(-MAX_INTEGER, MAX_INTEGER)
 some = st.none() | numbers
-facts = st.builds(FactData, texts, texts, st.none() | st.booleans() | numbers | texts)
+values = st.none() | st.booleans() | numbers | texts
+facts = st.builds(SaidData, texts, st.dictionaries(names, values, max_size=4))
 decisions = st.builds(
     DecisionData,
     amount=numbers,
@@ -81,7 +82,7 @@ PLAIN = DecisionData(
     customer=UUID("01890000-0000-7000-8000-000000000003"),
     exposure=0,
     exposure_cap=1,
-    facts={"kyc_tier": FactData("", "customer", 1)},
+    facts={"customer": SaidData("", {"kyc_tier": 1})},
     facts_version=1,
     headroom=1,
     limit=1,
@@ -106,7 +107,7 @@ COUNTS = ("amount", "exposure", "exposure_cap", "facts_version", "headroom", "li
 def test_no_value_that_is_unfit_gets_into_a_decisions_event(bad: Any) -> None:
     assert event_bytes(event(PLAIN))
     spoilt: list[dict[str, Any]] = [{name: bad} for name in COUNTS]
-    spoilt += [{"caps": {"a": bad}}, {"points": {"a": 0, "b": bad}}, {"facts": {"a": FactData("", "", bad)}}]
+    spoilt += [{"caps": {"a": bad}}, {"points": {"a": 0, "b": bad}}, {"facts": {"a": SaidData("", {"b": bad})}}]
     spoilt += [{"policy": PolicyData("", "", bad)}, {"price": PriceData(1, 1, bad, 1, 1)}, {"terms": TermsData(bad, 1)}]
     for change in spoilt:
         with pytest.raises(AssertionError):
@@ -118,3 +119,8 @@ def test_every_name_in_a_decisions_event_is_ascii(name: str) -> None:
     (value,) = getattr(PLAIN, name).values()
     with pytest.raises(AssertionError, match="not ASCII"):
         event_bytes(event(msgspec.structs.replace(PLAIN, **{name: {"naïve": value}})))
+
+
+def test_every_name_of_a_fact_is_ascii() -> None:
+    with pytest.raises(AssertionError, match="not ASCII"):
+        event_bytes(event(msgspec.structs.replace(PLAIN, facts={"customer": SaidData("", {"naïve": 1})})))

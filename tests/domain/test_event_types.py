@@ -113,6 +113,55 @@ def test_the_fixed_shape_of_a_movement_is_that_of_its_declarations(type_: type[D
     assert declared == OPTIONAL[type_].keys()
 
 
+def test_a_decision_of_version_1_is_read_as_one_that_says_each_source_once() -> None:
+    about = {"source": "ledger", "as_of": "2026-03-02T11:59:59.000000Z"}
+    facts = {
+        "loans_open": about | {"value": 2},
+        "kyc_tier": {"source": "customer", "as_of": "2026-03-01T08:00:00.000000Z", "value": 1},
+        "days_since_last_closed": about | {"value": None},
+    }
+    event = CATALOGUE.read(body_of("DecisionMade", DECIDED | {"facts": facts}, about="decision"))
+    assert (event.version, VERSIONS["DecisionMade"]) == (2, 2)
+    said = {
+        "ledger": {"as_of": about["as_of"], "values": {"loans_open": 2, "days_since_last_closed": None}},
+        "customer": {"as_of": "2026-03-01T08:00:00.000000Z", "values": {"kyc_tier": 1}},
+    }
+    newer = body_of("DecisionMade", DECIDED | {"facts": said}, version=2, about="decision")
+    assert event == CATALOGUE.read(newer)
+    assert fault(newer, "eligibility") == ""
+    assert "data of DecisionMade version 2" in fault(
+        body_of("DecisionMade", DECIDED | {"facts": facts}, version=2, about="decision"), "eligibility"
+    )
+
+
+DECIDED: dict[str, Any] = {
+    "customer": str(EVENT_ID),
+    "product": "nano",
+    "currency": "NGN",
+    "amount": 1_000_000,
+    "term_days": None,
+    "terms": None,
+    "request_to_borrow": True,
+    "offer_id": None,
+    "as_of": "2026-03-02T12:00:00.000000Z",
+    "as_of_past": False,
+    "facts_version": 1,
+    "policy": {"name": "nano", "version": 1, "hash": "0" * 64},
+    "rules": {"adult": "passed"},
+    "points": {"identity": 5},
+    "score": 500,
+    "band": "c",
+    "caps": {"product": 7_500_000, "repeat": None},
+    "exposure_cap": 1,
+    "exposure": 0,
+    "headroom": 1,
+    "outcome": "decline",
+    "limit": 0,
+    "price": None,
+    "reasons": ["loan_overdue"],
+}
+
+
 # A type with three versions, as one will look: the old shapes stay, each with the way to the next.
 
 

@@ -47,6 +47,26 @@ def moved(state: State, kind: str, amount: int, debit: tuple[int, ...], credit: 
     tell(state, kind, data | sides | more, position=9)
 
 
+DECIDED: dict[str, Any] = {
+    "customer": str(PURSE),
+    "product": "nano",
+    "currency": "NGN",
+    "amount": 1_000,
+    "term_days": None,
+    "terms": None,
+    "request_to_borrow": False,
+    "offer_id": None,
+    "as_of": "2026-03-01T12:00:00.000000Z",
+    "as_of_past": False,
+    "policy": {"name": "nano", "version": 1, "hash": "0" * 64},
+    "outcome": "decline",
+    "limit": 0,
+    "price": None,
+    "reasons": ["loan_overdue"],
+}
+"""What a fold reads of a decision."""
+
+
 def test_every_type_of_event_has_a_fold_or_is_said_to_have_no_effect() -> None:
     assert FOLDS.keys() | NO_EFFECT == VERSIONS.keys()
     assert not FOLDS.keys() & NO_EFFECT
@@ -67,6 +87,17 @@ def test_a_type_that_nobody_knows_is_an_error_and_so_is_a_newer_version() -> Non
         fold_of("LoanForgiven")
     with pytest.raises(UnknownEvent, match="version 2 of AccountClosed"):
         tell(State(1), "AccountClosed", {"account": str(TILL)}, of_version=2)
+    with pytest.raises(UnknownEvent, match="version 3 of DecisionMade"):
+        tell(State(1), "DecisionMade", DECIDED, of_version=3)
+
+
+def test_a_decision_is_the_same_row_whatever_version_its_event_has() -> None:
+    rows = []
+    for version in (1, 2):
+        state = State(1)
+        tell(state, "DecisionMade", dict(DECIDED), of_version=version)
+        rows += [row._replace(decision_id=PURSE) for row in state.decisions]
+    assert rows[0] == rows[1]
 
 
 def test_counters_are_worked_out_again_and_an_event_that_says_otherwise_is_objected_to() -> None:

@@ -16,9 +16,10 @@ from amana.domain.decision import Assessment
 from amana.domain.facts import Facts
 from amana.domain.money import Currency
 from amana.eligibility import projection_store
+from amana.eligibility.answers import Answer
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.consumer import NAME, TOPIC, Applying, Invalidation, others
-from amana.eligibility.flow import Answer, Flow
+from amana.eligibility.flow import Flow
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.projection import STREAM

@@ -11,8 +11,9 @@ from tests.eligibility.standings_server import StandingsServer
 
 from amana.domain.money import Currency
 from amana.domain.policy import Outcome
+from amana.eligibility.answers import Answer
 from amana.eligibility.cache import AssessmentCache
-from amana.eligibility.flow import Answer, Flow
+from amana.eligibility.flow import Flow
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check

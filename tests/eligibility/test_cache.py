@@ -45,7 +45,8 @@ def slot(customer: UUID, *, tenant: int = 900, product: str = "nano", policy: st
 
 async def found(cache: AssessmentCache, where: Slot, at: timedelta = SECOND) -> Verdict | None:
     """What the server has, whatever this process has."""
-    return (await cache.find(where, NOW + at))[0]
+    kept, _ = await cache.find(where, NOW + at)
+    return None if kept is None else kept.verdict
 
 
 async def put(cache: AssessmentCache, where: Slot) -> None:

@@ -14,9 +14,10 @@ from amana.domain.money import Currency
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
 from amana.eligibility import flow as flow_module
+from amana.eligibility.answers import Answer
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.check_lists import CHECKS_IN_FLIGHT, check_all
-from amana.eligibility.flow import Answer, Flow
+from amana.eligibility.flow import Flow
 from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check

@@ -15,6 +15,7 @@ from tests.eligibility.conftest import GOOD_STANDING, Lender
 from tests.eligibility.standings_server import StandingsServer
 
 from amana.domain.decision import DecisionInputs, canonical, compile_policy, replay
+from amana.domain.findings import assessment_of, findings_bytes, read_findings
 from amana.domain.money import MAX_AMOUNT
 from amana.domain.policy import policy_bytes, policy_from
 from amana.gateway.provision import create_key
@@ -142,10 +143,10 @@ async def test_every_decision_is_an_event_without_personal_data(lender: Lender, 
     assert (data["customer"], data["outcome"], data["request_to_borrow"], data["as_of_past"]) == (
         good, "approve", True, False,
     )  # fmt: skip
-    assert data["facts"]["loans_closed"] == {
-        "value": 8, "source": "ledger", "as_of": data["facts"]["exposure"]["as_of"],
-    }  # fmt: skip
-    assert data["facts"]["age_years"]["source"] == "customer"
+    assert (event["version"], data["facts"].keys()) == (2, {"customer", "ledger"})
+    assert data["facts"]["ledger"]["values"]["loans_closed"] == 8
+    assert data["facts"]["ledger"]["as_of"] > data["facts"]["customer"]["as_of"]
+    assert data["facts"]["customer"]["values"].keys() >= {"age_years", "kyc_tier"}
     assert data["policy"]["hash"] == answer["policy"]["hash"]
     everything = b" ".join(
         row["body"] for row in await database.fetch("SELECT body FROM outbox WHERE tenant = $1", lender.tenant)
@@ -163,8 +164,10 @@ async def test_a_recorded_decision_replays_to_the_same_bytes(lender: Lender, goo
     )
     assert row is not None
     policy = compile_policy(policy_from(row["document"]), row["version"], row["policy_hash"])
-    made, answer = replay(policy, msgspec.json.decode(row["inputs"], type=DecisionInputs))
-    assert (canonical(made), canonical(answer)) == (row["assessment"], row["decision"])
+    inputs = msgspec.json.decode(row["inputs"], type=DecisionInputs)
+    made, answer = replay(policy, inputs)
+    assert (findings_bytes(made), canonical(answer)) == (row["assessment"], row["decision"])
+    assert assessment_of(inputs, read_findings(row["assessment"])) == made
 
 
 async def test_a_decision_is_explained_whole(lender: Lender, good: str) -> None:

@@ -65,7 +65,8 @@ async def test_a_source_that_said_nothing_has_no_instant_and_is_left_out_of_the_
     assert (facts["bureau_score"]["value"], facts["bureau_score"]["as_of"]) == (None, None)
     body = await database.fetchval("SELECT body FROM outbox WHERE tenant = $1 AND type = 'DecisionMade'", lender.tenant)
     said = json.loads(body)["data"]["facts"]
-    assert {fact["source"] for fact in said.values()} == {"customer", "ledger"}
+    assert said.keys() == {"customer", "ledger"}
+    assert "bureau_score" not in said["ledger"]["values"] | said["customer"]["values"]
 
 
 async def test_a_sources_word_does_not_make_the_record_newer(lender: Lender) -> None:

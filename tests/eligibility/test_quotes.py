@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.domain.policy_model import NOW, any_facts, compiled, facts, shipped
 
-from amana.domain.decision import Verdict, assess, compile_policy, verdict_of
+from amana.domain.decision import Verdict, assess, compile_policy, decide, verdict_of
 from amana.domain.facts import Facts
 from amana.domain.money import Currency
 from amana.eligibility import memory as memory_module
+from amana.eligibility.answers import Answer, Quotable, quoted
 from amana.eligibility.cache import AssessmentCache
-from amana.eligibility.flow import Flow, Recalled, quoted
+from amana.eligibility.flow import Flow
 from amana.eligibility.memory import Memory, Slot
 from amana.eligibility.policies import POINTER_FRESH_S, Policies
 from amana.eligibility.quotes import Quotes
@@ -55,7 +56,13 @@ class Desk:
         return self.quotes.reply(TENANT, request, LATER_US)
 
     def recalled(
-        self, customer: UUID, verdict: Verdict, asked: tuple[int, int | None, str | None], *, degraded: bool
+        self,
+        customer: UUID,
+        verdict: Verdict,
+        asked: tuple[int, int | None, str | None],
+        *,
+        degraded: bool,
+        computed: Answer | None = None,
     ) -> bytes:
         amount, term_days, network = asked
         check = Check(
@@ -70,7 +77,8 @@ class Desk:
             term_days=term_days,
             network=network,
         )
-        return self.quotes.recalled(check, Recalled(POLICY, verdict, degraded), LATER_US)
+        kept = self.memory.described(verdict, POLICY.hash)
+        return self.quotes.told(check, Quotable(POLICY, kept, degraded, computed), LATER_US)
 
 
 def verdict(given: Facts | None = None) -> Verdict:
@@ -106,6 +114,18 @@ def test_a_reply_from_the_cache_is_that_of_the_long_way_whatever_is_kept_here(
     answer = quoted(POLICY, one, asked, "cache", degraded=degraded)
     for customer in (uuid4(), desk.keep(one), desk.keep(verdict())):  # the last one has another verdict here
         assert desk.recalled(customer, one, asked, degraded=degraded) == msgspec.json.encode(check_view(answer, LATER))
+
+
+@given(any_facts(), AMOUNTS, TERMS, NETWORKS)
+def test_a_reply_that_was_computed_is_that_of_the_long_way(
+    given_facts: Facts, amount: int, term_days: int | None, network: str | None
+) -> None:
+    desk, id_, assessment = Desk(), uuid4(), assess(POLICY, given_facts, NOW)
+    decision = decide(POLICY, assessment, amount, term_days, None, network)
+    answer = Answer(id_, POLICY, assessment, decision, NOW, NOW)
+    expected = msgspec.json.encode(check_view(answer, LATER))
+    asked = amount, term_days, network
+    assert desk.recalled(uuid4(), verdict_of(assessment, id_), asked, degraded=False, computed=answer) == expected
 
 
 def test_what_is_no_plain_question_is_left_to_the_flow() -> None:

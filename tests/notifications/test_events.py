@@ -84,6 +84,12 @@ def test_a_borrower_is_told(type_: str, data: dict[str, Any], template: str, tex
     assert text_of(template, newest_wording(template), told.figures) == text
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_decision_is_told_of_whatever_version_its_event_has(version: int) -> None:
+    fact = read_event(message(0, "DecisionMade", decided("approve"), of_type=version))
+    assert fact is not None and fact.event.customer == CUSTOMER
+
+
 @pytest.mark.parametrize(
     ("type_", "data"),
     [
@@ -108,6 +114,8 @@ def test_nobody_is_told(type_: str, data: dict[str, Any]) -> None:
     ("type_", "data", "of_type", "reason"),
     [
         ("LoanBooked", booked(), 2, "unknown_version"),
+        ("LoanBooked", booked(), 0, "unknown_version"),
+        ("DecisionMade", decided("approve"), 3, "unknown_version"),
         ("LoanBooked", {}, 1, "not_an_event"),
         ("LoanBooked", booked(customer="Ada"), 1, "not_an_event"),
         ("LoanBooked", booked(principal="much"), 1, "not_an_event"),

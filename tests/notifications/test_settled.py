@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from functools import partial
 from uuid import uuid4
 
 import asyncpg
@@ -21,7 +21,7 @@ from amana.infra.settings import SETTLED_DAYS_MIN, Settings, SettingsError, load
 from amana.notifications import store
 from amana.notifications.consumer import STREAMS, make_taker
 from amana.notifications.events import Told
-from amana.notifications.holds import Holds
+from amana.notifications.holds import Holds, Key
 from amana.notifications.jobs import PRUNED_TYPE, requests_but_held
 from amana.notifications.templates import TEMPLATES
 
@@ -62,9 +62,34 @@ async def letters(pool: Pool, *ages: tuple[str, int]) -> None:
         )
 
 
-async def prune(pool: Pool) -> int:
-    kinds = {"requests": store.prune, "letters": make_taker(pool).store.prune}
-    return await prune_settled(pool, PRUNED_TYPE, kinds, DAYS)
+class Desk(Holds):
+    """Knows whom a hold keeps, without a service to ask; `after` is done when an answer was given, with its number."""
+
+    def __init__(self, *held: Key, after: Callable[[int], Awaitable[None]] | None = None) -> None:
+        self.customers = set(held)
+        self.asked = 0
+        self._after = after
+
+    async def held(self) -> frozenset[Key]:
+        answer = frozenset(self.customers)
+        self.asked += 1
+        if self._after is not None:
+            await self._after(self.asked)
+        return answer
+
+
+async def prune(pool: Pool, desk: Holds | None = None) -> int:
+    asked = await requests_but_held(pool, desk or Desk(), DAYS)()
+    return await prune_settled(pool, PRUNED_TYPE, {"letters": make_taker(pool).store.prune, **asked}, DAYS)
+
+
+async def seen(pool: Pool) -> int:
+    """How many requests a lender sees, in a page of all and in one of the customer's."""
+    async with pool.acquire() as connection:
+        pages = [await store.list_page(connection, TENANT, 0, 100, None, who) for who in (None, CUSTOMER)]
+    (all_of_them, _), (of_customer, _) = pages
+    assert len(all_of_them) == len(of_customer)
+    return len(of_customer)
 
 
 async def told(pool: Pool) -> list[dict[str, int]]:
@@ -93,11 +118,11 @@ async def test_what_is_about_a_held_customer_stays_until_the_hold_is_released(po
     await pool.execute(
         "UPDATE requests SET customer = $1 WHERE request_id = (SELECT request_id FROM requests LIMIT 1)", other
     )
-    held = partial(store.prune, held={(TENANT, CUSTOMER), (TENANT + 1, other)})
-    assert await prune_settled(pool, PRUNED_TYPE, {"requests": held}, DAYS) == 1
+    desk = Desk((TENANT, CUSTOMER), (TENANT + 1, other))
+    assert await prune(pool, desk) == 1
     assert await pool.fetchval("SELECT count(*) FROM requests WHERE customer = $1", CUSTOMER) == 2
-    assert await prune_settled(pool, PRUNED_TYPE, {"requests": held}, DAYS) == 0
-    assert await prune_settled(pool, PRUNED_TYPE, {"requests": store.prune}, DAYS) == 2
+    assert await prune(pool, desk) == 0
+    assert await prune(pool) == 2
     assert [each["requests"] for each in await told(pool)] == [1, 2]
 
 
@@ -109,7 +134,63 @@ async def test_many_requests_of_held_customers_stand_in_nobodys_way(
     await pool.execute("UPDATE requests SET customer = $1", uuid4())
     kept = {(TENANT, row["customer"]) for row in await pool.fetch("SELECT customer FROM requests")}
     await requests(pool, ("delivered", 40))
-    assert await prune_settled(pool, PRUNED_TYPE, {"requests": partial(store.prune, held=kept)}, DAYS) == 1
+    assert await prune(pool, Desk(*kept)) == 1
+
+
+async def test_a_hold_that_is_acknowledged_while_requests_are_about_to_go_keeps_what_was_in_sight(pool: Pool) -> None:
+    await requests(pool, *[("delivered", 40)] * 2)
+
+    async def place(answer: int) -> None:
+        if answer == 1:  # the answer without the hold is on its way
+            desk.customers.add((TENANT, CUSTOMER))
+            assert await seen(pool) == 2, "this is what the hold is to keep"
+
+    desk = Desk(after=place)
+    assert await prune(pool, desk) == 0
+    assert await seen(pool) == 2
+    assert await prune(pool) == 2, "once it is released"
+
+
+async def test_what_a_hold_comes_too_late_for_was_out_of_sight_when_it_was_acknowledged(pool: Pool) -> None:
+    await requests(pool, ("delivered", 40))
+
+    async def place(answer: int) -> None:
+        if answer == 2:
+            desk.customers.add((TENANT, CUSTOMER))
+            assert await seen(pool) == 0
+
+    desk = Desk(after=place)
+    assert await prune(pool, desk) == 1
+    assert await pool.fetchval("SELECT count(*) FROM requests") == 0
+
+
+async def test_requests_that_were_to_go_when_their_process_died_are_back_in_sight_after_a_minute(pool: Pool) -> None:
+    await requests(pool, *[("delivered", 40)] * 2)
+    asked = await requests_but_held(pool, Desk(), DAYS)()
+    assert await seen(pool) == 0
+    assert await prune(pool) == 0, "another process leaves them to the one that is at it"
+    await pool.execute("UPDATE requests SET leaving_at = leaving_at - INTERVAL '1 minute'")
+    assert await seen(pool) == 2
+    assert await prune_settled(pool, PRUNED_TYPE, asked, DAYS) == 0, "who was stopped for so long comes too late"
+    assert await prune(pool) == 2
+
+
+async def test_who_was_stopped_for_half_a_minute_deletes_nothing(pool: Pool) -> None:
+    await requests(pool, ("delivered", 40))
+    leaving = uuid4()
+    async with pool.acquire() as connection:
+        assert await store.leave(connection, leaving, DAYS, 10, ()) == 1
+        await connection.execute("UPDATE requests SET leaving_at = leaving_at - INTERVAL '31 seconds'")
+        assert await store.prune(connection, leaving, ()) == 0
+        await connection.execute("UPDATE requests SET leaving_at = leaving_at + INTERVAL '5 seconds'")
+        assert await store.prune(connection, uuid4(), ()) == 0, "nor does anybody else"
+        assert await store.prune(connection, leaving, ()) == 1
+
+
+async def test_what_is_in_sight_is_not_deleted_whoever_asks(pool: Pool) -> None:
+    await requests(pool, ("delivered", 400))
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await pool.execute("DELETE FROM requests")
 
 
 async def test_nothing_goes_while_nobody_says_whom_a_hold_keeps(pool: Pool) -> None:
@@ -122,7 +203,7 @@ async def test_nothing_goes_while_nobody_says_whom_a_hold_keeps(pool: Pool) -> N
         with pytest.raises(UpstreamUnavailable):
             await holds.held()
         kinds = {"letters": make_taker(pool).store.prune}
-        asked = requests_but_held(holds)
+        asked = requests_but_held(pool, holds, DAYS)
         task = asyncio.create_task(prune_settled_forever(settings, pool, PRUNED_TYPE, kinds, stop, asked))
         await asyncio.sleep(0.5)
         stop.set()
@@ -173,12 +254,13 @@ async def test_what_is_not_settled_for_a_week_is_kept_whoever_asks(pool: Pool, s
 
 async def test_nothing_goes_unasked_nor_while_a_legal_hold_stands(pool: Pool) -> None:
     await requests(pool, ("delivered", 400))
-    kinds = {"requests": store.prune}
+    asked = requests_but_held(pool, Desk(), DAYS)
     for settings in (Settings(), Settings(settled_days=DAYS, legal_hold="a suit")):
-        await prune_settled_forever(settings, pool, PRUNED_TYPE, kinds, asyncio.Event())
+        await prune_settled_forever(settings, pool, PRUNED_TYPE, {}, asyncio.Event(), asked)
     assert await pool.fetchval("SELECT count(*) FROM requests") == 1
     stop = asyncio.Event()
-    task = asyncio.create_task(prune_settled_forever(Settings(settled_days=DAYS), pool, PRUNED_TYPE, kinds, stop))
+    pruning = prune_settled_forever(Settings(settled_days=DAYS), pool, PRUNED_TYPE, {}, stop, asked)
+    task = asyncio.create_task(pruning)
 
     async def gone() -> bool:
         return not await pool.fetchval("SELECT count(*) FROM requests")

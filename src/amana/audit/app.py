@@ -168,15 +168,18 @@ def _search_steps(store: Store, index: Index, accesses: AccessLog) -> dict[str, 
         await accesses.flush()
         return WRITE_EVERY_S
 
-    indexing = {f"index {stream}": _index_step(Indexer(stream, index), store) for stream in LOGS}
+    indexing = {f"index {stream}": index_step(Indexer(stream, index), store) for stream in LOGS}
     return {"record accesses": write_accesses, **indexing}
 
 
-def _index_step(indexer: Indexer, store: Store) -> Step:
+def index_step(indexer: Indexer, store: Store) -> Step:
+    """A step of the index. Where it is behind, as when it is made anew, a thread of it has half of the process at most:
+    sealing and answering have the rest."""
+
     async def step() -> float:
         await indexer.step()
         if indexer.is_behind:
-            return 0.0
+            return indexer.took_s
         async with store.rows() as rows:
             received = await rows.highest_position(indexer.stream) + 1
         meters.UNINDEXED.labels(indexer.stream).set(max(0, received - indexer.size))

@@ -7,6 +7,7 @@ to write.
 """
 
 import asyncio
+import time
 
 from amana.audit.index_store import Index
 from amana.audit.postings import Built, build_postings
@@ -27,6 +28,8 @@ class Indexer:
         """How many leaves are indexed, as of the last step."""
         self.is_behind = False
         """The last step was full: there are probably more."""
+        self.took_s = 0.0
+        """How long the last step took a thread of this process: who has more to do leaves it to others as long."""
         self._index = index
         self._limit = STEP_LEAVES_MAX
 
@@ -40,7 +43,9 @@ class Indexer:
         self.is_behind = len(bodies) == self._limit
         if not bodies:
             return 0
+        begun_s = time.monotonic()
         built = await asyncio.to_thread(build_postings, self.stream, start, bodies)
+        self.took_s = time.monotonic() - begun_s
         try:
             written = await self._write(start, start + len(bodies), built)
         except DatabaseUnavailable:

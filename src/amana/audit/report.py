@@ -152,11 +152,24 @@ def _decision(
         standing=_standing(data["outcome"], since),
         reasons=_reasons(policy["hash"], data["reasons"]),
         policy=PolicyUsed(**policy, steps=policies.get((data["product"], policy["hash"]), [])),
-        facts=[FactUsed(name=name, **fact) for name, fact in data["facts"].items()],
+        facts=_facts(data["facts"]),
         changes=since,
         loans=[loan.loan for loan in loans if str(loan.decision) in offers],
         **same,
     )
+
+
+def _facts(told: Mapping[str, Mapping[str, Any]]) -> list[FactUsed]:
+    """The facts of a decision by name. Version 1 of its event says the source and instant of each; since then each
+    source says its own."""
+    found: list[FactUsed] = []
+    for name, one in told.items():
+        if "values" in one:
+            said = {"source": name, "as_of": one["as_of"]}
+            found += [FactUsed(name=fact, value=value, **said) for fact, value in one["values"].items()]
+        else:
+            found.append(FactUsed(name=name, **one))
+    return sorted(found, key=lambda fact: fact.name)
 
 
 def _standing(outcome: str, changes: Sequence[Step]) -> str:

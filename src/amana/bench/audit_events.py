@@ -12,6 +12,7 @@ from uuid import UUID
 
 from amana.audit.leaf import Leaf
 from amana.bench.movements import seeded
+from amana.domain.event_types import VERSIONS
 from amana.domain.events import Aggregate, Event, MovementData, SideData, event_bytes, utc_text
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -121,7 +122,7 @@ def _template(tenant: int, type_: str) -> bytes:
             event_id=_MARKS["event"],
             tenant=tenant,
             type=type_,
-            version=1,
+            version=VERSIONS[type_],
             occurred_at=_AT,
             aggregate=Aggregate(aggregate, _MARKS["of"], 1),
             actor=_ACTOR,
@@ -153,9 +154,10 @@ _DATA = {
         "amount": 1_000_000,
         "request_to_borrow": True,
         "facts": {
-            f"{name}{more}": {"value": 12_345, "source": "ledger", "as_of": "2026-01-01T00:00:00.000000Z"}
-            for name in _FACTS
-            for more in ("", "_recent")
+            "ledger": {
+                "as_of": "2026-01-01T00:00:00.000000Z",
+                "values": {f"{name}{more}": 12_345 for name in _FACTS for more in ("", "_recent")},
+            }
         },
         "policy": {"name": "nano", "version": 3, "hash": "0" * 64},
         "rules": dict.fromkeys(_FACTS, "passed"),

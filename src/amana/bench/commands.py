@@ -12,6 +12,7 @@ from amana.operate.terminal import EXIT_CANNOT, complain, console, finish, repor
 SECONDS_MAX, RUNS_MAX, ACCOUNTS_MAX, TRANSFERS_MAX = 60.0, 20, 1_000_000, 1_000_000_000
 LEAVES_MAX = 100_000_000
 CUSTOMERS_MAX, ROWS_MAX, EVENTS_MAX = 1_000_000, 10_000_000, 1_000_000
+BORROWERS_MAX = 1_000_000
 SEED = 20260101
 
 Report = Annotated[Path | None, typer.Option("--report", callback=report_place, help="Write the result as JSON too.")]
@@ -180,6 +181,28 @@ def audit(
     configure_logging("bench", QUIET)  # what seals runs in this process
     options = Options(leaves=leaves, runs=runs, seed=seed)
     finish(run(run_audit(console(), context.obj(), options, tuple(only or ()))), report)
+
+
+@bench.command()
+def replay(
+    context: typer.Context,
+    report: Report = None,
+    borrowers: Annotated[
+        int, typer.Option(help="How many borrowers both lenders have.", min=2, max=BORROWERS_MAX)
+    ] = 5_000,
+    runs: Runs = 3,
+    seed: Seed = SEED,
+    only: Only = None,
+) -> None:
+    """Rebuilding what stands from the log: from outboxes, audit log, export, service and snapshot; 0 differences."""
+    from amana.bench.replaying import PATHS, Options, run_replays
+    from amana.bench.site import QUIET
+    from amana.infra.telemetry import configure_logging
+
+    _require_known(only, PATHS)
+    configure_logging("bench", QUIET)  # what exports runs in this process
+    options = Options(borrowers=borrowers, runs=runs, seed=seed, only=tuple(only or ()))
+    finish(run(run_replays(console(), context.obj(), options)), report)
 
 
 def _require_known(only: list[str] | None, paths: tuple[str, ...]) -> None:

@@ -26,7 +26,7 @@ from amana.infra.embedded.process import Process, ServerError
 from amana.infra.postgres import DatabaseUnavailable, Pool, open_pool, reading
 from amana.infra.settings import Settings
 from amana.infra.sql import load_queries
-from amana.operate.stack import Say, Stack
+from amana.operate.stack import Say, Stack, together
 
 QUIET = "warning"
 """The log level of the services: what a line for each request costs is not what is asked here."""
@@ -136,8 +136,7 @@ async def open_stack(
     settings = own_databases(given)
     async with Stack.open(data_dir, given=settings, servers_only=True, say=say) as stack:
         try:
-            for service in services:
-                await stack.start_service(service)
+            await together([stack.start_service(service) for service in services])
             yield stack
         finally:
             if given.owner_database_url:

@@ -125,7 +125,7 @@ class CompiledPolicy:
 
 
 def canonical(value: Assessment | Decision | DecisionInputs) -> bytes:
-    """The one spelling in JSON of a decision's parts."""
+    """The one spelling in JSON of a decision's parts. Of an assessment only its findings are stored (`findings`)."""
     return msgspec.json.encode(value, order="sorted")
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from amana.domain.event_kinds import Data, EventType
 from amana.domain.event_types_audit import AUDIT_EVENTS
+from amana.domain.event_types_decisions import facts_by_source
 from amana.domain.event_types_eligibility import ELIGIBILITY_EVENTS
 from amana.domain.event_types_ledger import LEDGER_EVENTS
 from amana.domain.event_types_notifications import NOTIFICATION_EVENTS
@@ -90,8 +91,8 @@ class _Written(Event, frozen=True):
 
 _envelopes = msgspec.json.Decoder(_Written)
 
-UPCASTERS: dict[tuple[str, int], Upcaster] = {}
-"""By type and the version that each starts from. Every type still has its first version."""
+UPCASTERS: dict[tuple[str, int], Upcaster] = {("DecisionMade", 1): facts_by_source}
+"""By type and the version that each starts from."""
 
 CATALOGUE = Catalogue((*AUDIT_EVENTS, *ELIGIBILITY_EVENTS, *LEDGER_EVENTS, *NOTIFICATION_EVENTS), UPCASTERS)
 VERSIONS = CATALOGUE.newest

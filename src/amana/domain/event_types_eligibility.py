@@ -5,13 +5,11 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from amana.domain.decision import RuleState
 from amana.domain.decision_reversal import StepState, UndoLoans
 from amana.domain.event_kinds import ABSENT, Absent, Count, Data, DataRead, Digest, EventType, Instant, Whole
-from amana.domain.facts import FactValue, Source, Through
+from amana.domain.event_types_decisions import DecisionMade, DecisionMadeV1, NamedPolicy
 from amana.domain.loan_reversal import Kept
-from amana.domain.policy import LoanReversal, Outcome
-from amana.domain.pricing import Price, Terms
+from amana.domain.policy import LoanReversal
 from amana.domain.privacy import ErasureReason, HoldReason, ReleaseReason
 from amana.domain.review import OverrideOutcome, OverrideTerms, ResolutionOutcome, Standing
 
@@ -95,57 +93,6 @@ class CustomerFactsRecorded(Data, frozen=True):
     blocked: bool
     known: list[str]
     consents: dict[str, bool] | Absent = ABSENT
-
-
-class KnownFact(Struct, frozen=True, kw_only=True):
-    """A fact, who says so, and as of when."""
-
-    value: FactValue
-    source: Source
-    as_of: Instant
-
-
-class NamedPolicy(Struct, frozen=True, kw_only=True):
-    """A version of a policy. The hash names its document."""
-
-    name: str
-    version: Count
-    hash: Digest
-
-
-class DecisionMade(Data, frozen=True):
-    """A decision was computed: the question, the facts, every rule, the limit, the outcome.
-
-    `ledger_through` where the ledger's facts were not asked of it for this: they came from eligibility's projection.
-    """
-
-    customer: UUID
-    product: str
-    currency: str
-    amount: Count
-    term_days: Count | None
-    terms: Terms | None
-    request_to_borrow: bool
-    offer_id: UUID | None
-    as_of: Instant
-    as_of_past: bool
-    facts: dict[str, KnownFact]
-    facts_version: Count
-    policy: NamedPolicy
-    rules: dict[str, RuleState]
-    points: dict[str, Whole]
-    score: Whole
-    band: str
-    caps: dict[str, Whole | None]
-    exposure_cap: Whole
-    exposure: Whole
-    headroom: Whole
-    outcome: Outcome
-    limit: Count
-    price: Price | None
-    reasons: list[str]
-    network: str | Absent = ABSENT
-    ledger_through: Through | Absent = ABSENT
 
 
 class _Reviewed(Data, frozen=True):
@@ -307,7 +254,6 @@ _ABOUT: dict[str, tuple[type[Data], ...]] = {
     "decision": (
         AppealResolved,
         DecisionAppealed,
-        DecisionMade,
         DecisionOverridden,
         DecisionReversalAbandoned,
         DecisionReversalResumed,
@@ -320,6 +266,8 @@ _ABOUT: dict[str, tuple[type[Data], ...]] = {
     "policy": (PolicyApproved, PolicyDrafted, PolicyPublished, PolicyRetired, PolicyWithdrawn),
 }
 
-ELIGIBILITY_EVENTS = tuple(
-    EventType(data.__name__, 1, STREAM, aggregate, data) for aggregate, types in _ABOUT.items() for data in types
+ELIGIBILITY_EVENTS = (
+    *(EventType(data.__name__, 1, STREAM, aggregate, data) for aggregate, types in _ABOUT.items() for data in types),
+    EventType("DecisionMade", 1, STREAM, "decision", DecisionMadeV1),
+    EventType("DecisionMade", 2, STREAM, "decision", DecisionMade),
 )

@@ -7,7 +7,7 @@ within +-(2^53 - 1); with sorted keys msgspec then writes exactly what RFC 8785 
 Personal data and free text never enter an event: pseudonymous ids and non-identifying scalars only.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
@@ -43,8 +43,13 @@ class SideData(msgspec.Struct, frozen=True, gc=False):
 class Shaped(msgspec.Struct, frozen=True):
     """The data of an event in a fixed shape: members in the order of their bytes, and so are those of its parts."""
 
-    def check(self) -> None:
-        """Raises for what has no place in an event and that its types let pass; here nothing."""
+    def values(self) -> Collection[object]:
+        """What its types let pass though it may have no place in an event; here nothing."""
+        return ()
+
+    def names(self) -> Collection[str]:
+        """The keys that no type fixes; here none."""
+        return ()
 
 
 class MovementData(Shaped, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -113,16 +118,20 @@ class Event(msgspec.Struct, frozen=True):
 @lru_cache(maxsize=64)  # all events of a batch have one instant
 def utc_text(moment: datetime) -> str:
     """`2026-01-31T09:30:00.000000Z`: one spelling for every instant, so that equal instants have equal bytes."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def event_bytes(event: Event) -> bytes:
     """The canonical bytes of `event`. An integer out of range, a float, a bytes value or an event that is too long is a
     bug: it raises."""
-    if isinstance(event.data, Shaped):
-        event.data.check()
-    else:
+    shaped = event.data if isinstance(event.data, Shaped) else None
+    if shaped is None:
         _check(event.data)
+    else:
+        kinds = set(map(type, shaped.values()))
+        assert kinds <= _SCALARS, f"{kinds - _SCALARS} have no place in an event"
     body = _encoder.encode(
         _Envelope(
             event.actor,
@@ -137,22 +146,24 @@ def event_bytes(event: Event) -> bytes:
         )
     )
     assert len(body) <= EVENT_BYTES_MAX, f"an event of {len(body)} bytes"
+    if shaped is not None and not (body.isascii() and _LONG not in body.translate(_DIGITS)):
+        _check_closely(shaped)
     return body
 
 
 _SCALARS = frozenset({int, str, bool, type(None)})
 
 
-def check_scalars(values: Collection[object]) -> None:
-    """Raises unless each of many values is null, a boolean, an integer within bounds or a string."""
-    kinds = set(map(type, values))
-    assert kinds <= _SCALARS, f"{kinds - _SCALARS} have no place in an event"
-    if int in kinds:
-        left: Iterable[Any] = filter(None, values)  # at once without null, false and 0
-        numbers = [0, *([value for value in left if isinstance(value, int)] if str in kinds else left)]
-        assert -MAX_INTEGER <= min(numbers) <= max(numbers) <= MAX_INTEGER, (
-            f"integers out of range in an event: {numbers}"
-        )
+_DIGITS = bytes(ord("0") if chr(byte).isdecimal() and byte < 128 else ord(" ") for byte in range(256))
+_LONG = b"0" * len(str(MAX_INTEGER))
+"""An event without so many digits in a row has no integer out of range, and without a byte beyond ASCII no such key."""
+
+
+def _check_closely(data: Shaped) -> None:
+    for name in data.names():
+        assert name.isascii(), f"a key of an event is not ASCII text: {name!r}"
+    numbers = [0, *(value for value in data.values() if isinstance(value, int))]
+    assert -MAX_INTEGER <= min(numbers) <= max(numbers) <= MAX_INTEGER, f"integers out of range in an event: {numbers}"
 
 
 def _check(value: object) -> None:

@@ -152,9 +152,8 @@ def facts_of(
     Sums of the ledger stop at the largest amount: beyond it a fact could not be written down exactly.
     """
     today = business_date(at)
-    spoke = {Source.CUSTOMER: recorded_at.astimezone(UTC), Source.LEDGER: standing.as_of.astimezone(UTC)}
-    values: dict[str, FactValue] = dict.fromkeys(FACTS)
-    values |= {
+    spoke = {Source.CUSTOMER: _in_utc(recorded_at), Source.LEDGER: _in_utc(standing.as_of)}
+    values: dict[str, FactValue] = {
         "kyc_tier": record.kyc_tier,
         "age_years": None if record.birth_date is None else whole_years(record.birth_date, today),
         "employment": None if record.employment is None else str(record.employment),
@@ -163,14 +162,6 @@ def facts_of(
         "blocked": record.blocked or said.blocked,
         "bvn_known": record.bvn_known,
         "nin_known": record.nin_known,
-    }
-    values |= _of_standing(standing, today)
-    _add_said(said, at, spoke, values)
-    return Facts(values=values, as_of=spoke, version=version, ledger_through=standing.through)
-
-
-def _of_standing(standing: CustomerStanding, today: date) -> dict[str, FactValue]:
-    return {
         "exposure": min(standing.exposure, MAX_AMOUNT),
         "loans_total": standing.loans_total,
         "loans_open": standing.loans_open,
@@ -182,7 +173,19 @@ def _of_standing(standing: CustomerStanding, today: date) -> dict[str, FactValue
         "days_since_first_loan": _days_since(standing.first_loan_on, today),
         "days_since_last_closed": _days_since(standing.last_closed_on, today),
         "linked_customers": standing.linked,
+        **_UNSAID,
     }
+    if said is not NOTHING_SAID:
+        _add_said(said, at, spoke, values)
+    return Facts(values=values, as_of=spoke, version=version, ledger_through=standing.through)
+
+
+_UNSAID = {name: None for name, spec in FACTS.items() if spec.source not in (Source.CUSTOMER, Source.LEDGER)}
+"""Until another source spoke. (One literal takes half the time of parts that are joined.)"""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 def _add_said(said: Said, at: datetime, spoke: dict[Source, datetime], values: dict[str, FactValue]) -> None:

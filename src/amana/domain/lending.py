@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -51,6 +52,7 @@ class LoanStatus(StrEnum):
     REVERSED = "reversed"
 
 
+@lru_cache(maxsize=64)  # all of a batch have one instant
 def business_date(moment: datetime) -> date:
     """The date in Africa/Lagos: due dates, daily limits and days past due go by it."""
     return moment.astimezone(LAGOS).date()

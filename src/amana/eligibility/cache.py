@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
-from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from amana.domain.decision import Verdict
-from amana.eligibility.memory import Memory, Slot
+from amana.eligibility.memory import Kept, Memory, Slot
 from amana.infra.cache import Cache
 from amana.infra.collector import Collector, Overloaded
 
@@ -43,7 +42,15 @@ class _Cached(msgspec.Struct, frozen=True, array_like=True):
     verdict: Verdict
 
 
-class Seen(NamedTuple):
+class _Look(msgspec.Struct, frozen=True, gc=False):
+    """A question to the server, asked at tick `tick`."""
+
+    slot: Slot
+    tick: int
+    now: datetime
+
+
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """What a computation must have seen of a customer before it began, to be kept afterwards. No `generation` where the
     server did not answer: then it is kept in this process alone."""
 
@@ -59,7 +66,7 @@ class AssessmentCache:
         self._server = server
         self._ttl_ms = ttl_ms
         self._decoder = msgspec.msgpack.Decoder(_Cached)
-        self._lookups: Collector[Slot, tuple[bytes | None, bytes] | None] = Collector(
+        self._lookups: Collector[_Look, tuple[Kept | None, Seen]] = Collector(
             self._look_up, batch_max=LOOKUPS_MAX, batches_in_flight=2, queue_max=QUEUE_MAX
         )
         self._unwritten: list[tuple[str, bytes]] = []
@@ -69,34 +76,28 @@ class AssessmentCache:
         """What this process has."""
         return self.memory.get(slot)
 
-    async def find(self, slot: Slot, now: datetime) -> tuple[Verdict | None, Seen]:
+    def find(self, slot: Slot, now: datetime) -> "asyncio.Future[tuple[Kept | None, Seen]]":
         """What the server has that is fresh, kept here from now on; and what to say when putting something else."""
-        tick = self.memory.tick
-        found = None
+        look = _Look(slot, self.memory.tick, now)
         if not self._server.rests:
             try:
-                found = await self._lookups.submit(slot)
+                return self._lookups.enqueue(look)
             except Overloaded:
-                found = None  # then it is computed, or shed there
-        if found is None:
-            return None, Seen(tick, None)
-        seen = Seen(tick, found[1])
-        verdict = self._fresh(*found, now)
-        if verdict is not None:
-            self.memory.put(slot, verdict, tick, self._left_s(verdict, now))
-        return verdict, seen
+                pass  # then it is computed, or shed there
+        nothing: asyncio.Future[tuple[Kept | None, Seen]] = asyncio.get_running_loop().create_future()
+        nothing.set_result((None, Seen(look.tick, None)))
+        return nothing
 
-    def put(self, slot: Slot, seen: Seen, verdict: Verdict, now: datetime) -> None:
+    def put(self, slot: Slot, seen: Seen, verdict: Verdict, now: datetime) -> Kept:
         """Keeps a verdict whose computation began after `seen`. Nobody waits for the server."""
-        self.memory.put(slot, verdict, seen.tick, self._left_s(verdict, now))
-        if seen.generation is None:
-            return
-        if len(self._unwritten) >= QUEUE_MAX:
-            return  # the next answer is computed
+        kept = self.memory.put(slot, verdict, seen.tick, self._left_s(verdict, now))
+        if seen.generation is None or len(self._unwritten) >= QUEUE_MAX:
+            return kept  # elsewhere the next answer is computed
         value = _encoder.encode(_Cached(_shape(), seen.generation, verdict))
-        self._unwritten.append((_key(slot), value))
+        self._unwritten.append((_keys(slot)[0], value))
         if self._writing is None:  # a turn later, so that all that is put in this one rides together
             self._writing = asyncio.create_task(self._write())
+        return kept
 
     async def forget(self, tenant: int, customer: UUID) -> None:
         """Drops all that is cached of a customer, everywhere. Where the server does not answer, age alone bounds what
@@ -119,13 +120,21 @@ class AssessmentCache:
         while self._writing is not None:
             await asyncio.wait([self._writing])
 
-    async def _look_up(self, slots: list[Slot]) -> list[tuple[bytes | None, bytes] | Exception | None]:
-        """(value, generation) of each slot; None for all of them where the server does not answer. One MGET."""
-        keys = [key for slot in slots for key in (_key(slot), _generation_key(slot.tenant, slot.customer))]
+    async def _look_up(self, looks: list[_Look]) -> list[tuple[Kept | None, Seen] | Exception]:
+        """What `find` gives for each. One MGET."""
+        keys = [key for look in looks for key in _keys(look.slot)]
         found = await self._server.get_many(keys)
         if found is None:
-            return [None] * len(slots)
-        return [(found[at], found[at + 1] or b"") for at in range(0, len(found), 2)]
+            return [(None, Seen(look.tick, None)) for look in looks]
+        pairs = iter(found)
+        return [self._found(look, value, next(pairs) or b"") for look, value in zip(looks, pairs, strict=False)]
+
+    def _found(self, look: _Look, value: bytes | None, generation: bytes) -> tuple[Kept | None, Seen]:
+        seen = Seen(look.tick, generation)
+        verdict = self._fresh(value, generation, look.now)
+        if verdict is None:
+            return None, seen
+        return self.memory.put(look.slot, verdict, look.tick, self._left_s(verdict, look.now)), seen
 
     async def _write(self) -> None:
         """Writes what is to be written, some at a time, until there is nothing more."""
@@ -152,8 +161,10 @@ class AssessmentCache:
         return self._ttl_ms / 1000 - (now - verdict.assessed_at).total_seconds()
 
 
-def _key(slot: Slot) -> str:
-    return f"amana:eligibility:{slot.tenant}:{slot.customer.hex}:{slot.product}:{slot.policy_hash[:32]}"
+def _keys(slot: Slot) -> tuple[str, str]:
+    """Under what the server has a verdict, and its customer's generation."""
+    generation = _generation_key(slot.tenant, slot.customer)
+    return f"{generation}:{slot.product}:{slot.policy_hash[:32]}", generation
 
 
 def _generation_key(tenant: int, customer: UUID) -> str:

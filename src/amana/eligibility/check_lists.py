@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import TypeAlias
 from uuid import UUID
 
-from amana.eligibility.flow import Flow, Result
+from amana.eligibility.answers import Result
+from amana.eligibility.flow import Flow
 from amana.eligibility.records import Check
 
 CHECKS_IN_FLIGHT = 200

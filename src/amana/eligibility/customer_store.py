@@ -8,7 +8,7 @@ from amana.domain.customer import Known
 from amana.domain.persons import LINKED_MAX
 from amana.domain.privacy import Processing
 from amana.domain.record import Employment, Profile
-from amana.domain.sources import BureauSummary, Consent, Consents, Said, TopUps
+from amana.domain.sources import NOTHING_SAID, BureauSummary, Consent, Consents, Said, TopUps
 from amana.eligibility.projection import STREAM
 from amana.eligibility.projection_store import projection_of
 from amana.eligibility.records import Customer, Kept, Key, Sealed
@@ -22,6 +22,7 @@ _PROCESSING = {one.value: one for one in Processing}
 _EMPLOYMENT: dict[str | None, Employment | None] = {None: None, **{one.value: one for one in Employment}}
 _CONSENTS = tuple((f"consent_{purpose}", f"consent_{purpose}_at") for purpose in Consents._fields)
 """The columns of an answer and of its instant."""
+_NO_ANSWERS = [None] * len(_CONSENTS)
 
 
 class Written(NamedTuple):
@@ -148,5 +149,7 @@ def _said(row: Record, *, blocked: bool = False) -> Said:
         )
     if row["topups_as_of"] is not None:
         topups = TopUps(as_of=row["topups_as_of"], monthly=row["topup_monthly"])
-    answers = [None if row[given] is None else Consent(row[given], row[at]) for given, at in _CONSENTS]
+    answers = [None if (said := row[given]) is None else Consent(said, row[at]) for given, at in _CONSENTS]
+    if bureau is None and topups is None and not blocked and answers == _NO_ANSWERS:
+        return NOTHING_SAID
     return Said(bureau=bureau, topups=topups, consents=Consents(*answers), blocked=blocked)

@@ -7,24 +7,26 @@ from uuid import UUID
 
 import msgspec
 
-from amana.domain.decision_event import DecisionData, FactData, PolicyData, PriceData, TermsData
+from amana.domain.decision_event import DecisionData, PolicyData, PriceData, SaidData, TermsData
 from amana.domain.event_types import VERSIONS
 from amana.domain.events import Aggregate, Event, Shaped, event_bytes, utc_text
 from amana.domain.facts import FACTS, Facts, Source, Through
-from amana.domain.ids import uuid7
+from amana.domain.ids import uuid7_number
 from amana.domain.pricing import Price
 from amana.domain.record import CustomerRecord
 from amana.domain.sources import NOTHING_SAID, Said
 from amana.eligibility.records import Block, Made
 from amana.infra import clock
 from amana.infra.outbox import OutboxRow
+from amana.infra.quick_uuid import of_number
 
 SYSTEM = "system:eligibility"
 """The actor where no client asked."""
 
 _RECORDED = ("bank_code", "birth_date", "bvn", "employment", "monthly_income", "nin", "nuban", "phone")
 _SAID = ("bureau", "topups")
-_NAMES = {source: [name for name, spec in FACTS.items() if spec.source is source] for source in Source}
+_NAMES = {source: sorted(name for name, spec in FACTS.items() if spec.source is source) for source in Source}
+_TEXTS = {source: source.value for source in Source}
 
 
 def decision_made(made: Made) -> OutboxRow:
@@ -118,13 +120,13 @@ def customer_block_lifted(
     return outbox_row(tenant, "CustomerBlockLifted", aggregate, now, actor, trace, data)
 
 
-def facts_data(facts: Facts) -> dict[str, FactData]:
-    """Each fact with its value, who says so, and as of when. A source that said nothing has no facts here."""
-    values, told = facts.values, dict[str, FactData]()
-    for source, at in facts.as_of.items():
-        as_of, who = utc_text(at), source.value
-        told |= {name: FactData(as_of, who, values[name]) for name in _NAMES[source] if name in values}
-    return told
+def facts_data(facts: Facts) -> dict[str, SaidData]:
+    """What each source says, and as of when. One that said nothing is not here."""
+    values = facts.values
+    return {
+        _TEXTS[source]: SaidData(utc_text(at), {name: values[name] for name in _NAMES[source] if name in values})
+        for source, at in facts.as_of.items()
+    }
 
 
 def _price(price: Price | None) -> PriceData | None:
@@ -145,7 +147,7 @@ def outbox_row(
 ) -> OutboxRow:
     """An event, with a new id unless one is given."""
     event = Event(
-        event_id=event_id or uuid7(clock.unix_ms(), clock.random_74_bits()),
+        event_id=event_id or of_number(uuid7_number(clock.unix_ms(), clock.random_74_bits())),
         tenant=tenant,
         type=type_,
         version=VERSIONS[type_],

@@ -20,36 +20,23 @@ stored, and its id stays free. One check that breaks never fails its neighbours:
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Literal, TypeAlias
 from uuid import UUID
 
-import msgspec
-
-from amana.domain.decision import (
-    Assessment,
-    CompiledPolicy,
-    Decision,
-    DecisionInputs,
-    Verdict,
-    assess,
-    decide,
-    verdict_of,
-)
+from amana.domain.decision import CompiledPolicy, DecisionInputs, assess, decide
 from amana.domain.facts import CustomerStanding, Facts, facts_of
-from amana.domain.ids import uuid7
-from amana.domain.money import Currency
+from amana.domain.ids import uuid7_number
 from amana.domain.persons import LINKED_MAX
 from amana.domain.privacy import refuse_processing
 from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused
 from amana.eligibility import asking, customer_store, store
-from amana.eligibility.cache import AssessmentCache, Seen
+from amana.eligibility.answers import Answer, Asked, Quotable, Result, quoted
+from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.events import decision_made
-from amana.eligibility.memory import Place, Slot
 from amana.eligibility.policies import Policies
-from amana.eligibility.projection import may_be_cached
+from amana.eligibility.questions import Questions, refuse_policy, slot_of
 from amana.eligibility.records import Check, Customer, Key, Made, ProductKey, Recorded
 from amana.eligibility.sealed import Opened, open_births
 from amana.eligibility.standings import Ledger
@@ -57,59 +44,15 @@ from amana.eligibility.suspects import Suspects
 from amana.infra import clock, deadline
 from amana.infra.bisecting import bisecting
 from amana.infra.collector import Collector
-from amana.infra.following import following
 from amana.infra.http import UpstreamUnavailable
 from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, reading
+from amana.infra.quick_uuid import of_number
 from amana.vault.vault import Vault
 
 BATCH_MAX = 200
-BATCHES_IN_FLIGHT = 4
+BATCHES_IN_FLIGHT = 2
+"""While one waits for the database, the other is worked on. More are smaller, and cost more for each check."""
 QUEUE_MAX = 4_000
-
-
-Source: TypeAlias = Literal["fresh", "cache", "memory"]
-Asked: TypeAlias = tuple[int, int | None, str | None]
-"""What a plain question asks of a customer: (amount, term_days, network)."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a check comes to. `as_of` is the instant that it speaks of, `expires_at` the end of its offer if it is one.
-
-    From a cache, `decision_id` is the decision that recorded the assessment. `degraded`: the live policy could not be
-    asked for, because the database is away.
-    """
-
-    decision_id: UUID
-    policy: CompiledPolicy
-    assessment: Assessment | Verdict
-    decision: Decision
-    as_of: datetime
-    decided_at: datetime
-    expires_at: datetime | None = None
-    source: Source = "fresh"
-    replayed: bool = False
-    degraded: bool = False
-
-    def age(self, now: datetime) -> timedelta:
-        """How old the assessment is; never below zero, whatever two clocks say."""
-        return max(timedelta(0), now - self.assessment.assessed_at)
-
-
-class Recalled(msgspec.Struct, frozen=True):
-    """A verdict from the cache: whatever a plain question asks of the customer follows from it. `degraded` as in
-    `Answer`."""
-
-    policy: CompiledPolicy
-    verdict: Verdict
-    degraded: bool
-
-    def quoted(self, asked: Asked) -> Answer:
-        """The answer to what is asked."""
-        return quoted(self.policy, self.verdict, asked, "cache", degraded=self.degraded)
-
-
-Result: TypeAlias = Answer | Refused
-Told: TypeAlias = Answer | Recalled | Refused
 
 
 class Flow:
@@ -127,7 +70,7 @@ class Flow:
         self._checks: Collector[Check, Result] = Collector(
             run, batch_max=BATCH_MAX, batches_in_flight=BATCHES_IN_FLIGHT, queue_max=QUEUE_MAX
         )
-        self._under_way: dict[tuple[Place, Currency], asyncio.Task[Told]] = {}
+        self._questions = Questions(cache, policies, self._checks.enqueue)
 
     def at_once(self, check: Check) -> Result | None:
         """The answer that needs no round trip, if there is one."""
@@ -135,61 +78,27 @@ class Flow:
         if known is None:
             return None
         policy, is_recent = known
-        if (refused := _policy_refusal(check, policy)) is not None:
+        if (refused := refuse_policy(check, policy)) is not None:
             return refused
-        verdict = self.cache.recall(_slot(check, policy))
+        verdict = self.cache.recall(slot_of(check, policy))
         return None if verdict is None else quoted(policy, verdict, _asked(check), "memory", degraded=not is_recent)
 
-    def enqueue(self, check: Check) -> "asyncio.Future[Result] | asyncio.Future[Told]":
+    def enqueue(self, check: Check) -> "asyncio.Future[Result] | asyncio.Future[Quotable | Refused]":
         """What `at_once` does not have: the answer, or what it follows from. A plain question is computed once for all
         who ask it at the same time; cancelling it stops nothing that somebody else waits for. Raises `Overloaded` or
         `DeadlineExceeded`."""
-        if not check.is_cacheable:
-            return self._checks.enqueue(check)
-        key = (check.tenant, check.product, check.customer.int), check.currency
-        first = self._under_way.get(key)
-        if first is not None:
-            return following(first, _told_again)
-        task = self._under_way[key] = asyncio.create_task(self._look_or_compute(check))
-        task.add_done_callback(partial(self._ended, key))
-        return following(task)
+        return self._questions.ask(check) if check.is_cacheable else self._checks.enqueue(check)
 
     async def check(self, check: Check) -> Result:
         """The answer to one check. Raises `Overloaded`, `DatabaseUnavailable` or `UpstreamUnavailable`."""
         told = self.at_once(check) or await self.enqueue(check)
-        return told.quoted(_asked(check)) if isinstance(told, Recalled) else told
+        return told.quoted(_asked(check)) if isinstance(told, Quotable) else told
 
     async def drain(self) -> None:
         """Answers what is queued: for a clean stop."""
-        if self._under_way:
-            await asyncio.wait(list(self._under_way.values()))
+        await self._questions.drain()
         await self._checks.drain()
         await self.cache.drain()
-
-    def _ended(self, key: tuple[Place, Currency], task: "asyncio.Task[Told]") -> None:
-        del self._under_way[key]
-        if not task.cancelled():
-            task.exception()  # whoever waited has it; nobody need have
-
-    async def _look_or_compute(self, check: Check) -> Told:
-        deadline.enter(None)  # whoever else waits for it has another
-        known = self.policies.known(check.tenant, check.product)
-        policy, is_recent = known or (await self.policies.recent(check.tenant, check.product), True)
-        refused = _policy_refusal(check, policy)
-        if policy is None or refused is not None:
-            return refused or Refused(Reason.PRODUCT_NOT_FOUND)
-        slot = _slot(check, policy)
-        verdict, seen = await self.cache.find(slot, clock.now())
-        if verdict is not None:
-            return Recalled(policy, verdict, not is_recent)
-        answer = await self._checks.submit(check)
-        if isinstance(answer, Answer) and isinstance(answer.assessment, Assessment) and answer.policy is policy:
-            self._keep(slot, seen, answer.assessment, answer.decision_id)
-        return answer
-
-    def _keep(self, slot: Slot, seen: Seen, assessment: Assessment, decision_id: UUID) -> None:
-        if may_be_cached(assessment):
-            self.cache.put(slot, seen, verdict_of(assessment, decision_id), clock.now())
 
     async def _run(self, checks: list[Check]) -> list[Result | Exception]:
         """One batch, in the phases that the module's docstring names."""
@@ -266,7 +175,7 @@ def _refusal(
     check: Check, customers: Mapping[Key, Customer], policies: Mapping[ProductKey, CompiledPolicy]
 ) -> Refused | None:
     """Why a check can't be decided at all; the first that applies."""
-    refused = _policy_refusal(check, policies.get((check.tenant, check.product)))
+    refused = refuse_policy(check, policies.get((check.tenant, check.product)))
     if refused is not None:
         return refused
     customer = customers.get(_whom(check))
@@ -287,45 +196,8 @@ def _whom(check: Check) -> Key:
     return check.tenant, check.customer
 
 
-def _slot(check: Check, policy: CompiledPolicy) -> Slot:
-    return Slot(check.tenant, check.customer, check.product, policy.hash)
-
-
 def _asked(check: Check) -> Asked:
     return check.amount, check.term_days, check.network
-
-
-def quoted(policy: CompiledPolicy, verdict: Verdict, asked: Asked, source: Source, *, degraded: bool) -> Answer:
-    """The answer that follows from a verdict for what is asked."""
-    amount, term_days, network = asked
-    return Answer(
-        verdict.decision_id,
-        policy,
-        verdict,
-        decide(policy, verdict, amount, term_days, None, network),
-        verdict.assessed_at,
-        verdict.assessed_at,
-        source=source,
-        degraded=degraded,
-    )
-
-
-def _told_again(first: Told) -> Told:
-    """What is told to who asked the same while the first of them was answered, maybe of another amount."""
-    if not isinstance(first, Answer):
-        return first
-    verdict = first.assessment
-    if isinstance(verdict, Assessment):
-        verdict = verdict_of(verdict, first.decision_id)
-    return Recalled(first.policy, verdict, first.degraded)
-
-
-def _policy_refusal(check: Check, policy: CompiledPolicy | None) -> Refused | None:
-    if policy is None:
-        return Refused(Reason.PRODUCT_NOT_FOUND)
-    if policy.document.currency != check.currency:
-        return Refused(Reason.CURRENCY_MISMATCH, {"currency": str(policy.document.currency)})
-    return None
 
 
 def facts_for(customer: Customer, standing: CustomerStanding, at: datetime) -> Facts:
@@ -339,7 +211,7 @@ def _make(check: Check, customer: Customer, policy: CompiledPolicy, standing: Cu
     facts = assessment.facts
     return Made(
         check=check,
-        decision_id=check.id or uuid7(clock.unix_ms(), clock.random_74_bits()),
+        decision_id=check.id or of_number(uuid7_number(clock.unix_ms(), clock.random_74_bits())),
         policy=policy,
         inputs=DecisionInputs(
             facts=facts,

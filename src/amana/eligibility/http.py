@@ -26,7 +26,7 @@ from amana.eligibility import (
     validator,
     views,
 )
-from amana.eligibility.flow import Recalled, Told
+from amana.eligibility.answers import Quotable, Told
 from amana.eligibility.policy_http import ROUTES as POLICY_ROUTES
 from amana.eligibility.quotes import Quotes
 from amana.eligibility.records import Check
@@ -62,8 +62,8 @@ def begin_check(state: State, caller: Caller, data: CheckRequest) -> Begun:
 def _told(quotes: Quotes, check: Check, told: Told) -> CheckView | Raw:
     if isinstance(told, Refusal):
         raise requests.as_problem(told)
-    if isinstance(told, Recalled):
-        return Raw(quotes.recalled(check, told, clock.unix_us()))
+    if isinstance(told, Quotable):
+        return Raw(quotes.told(check, told, clock.unix_us()))
     return views.check_view(told, clock.now())
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -37,7 +37,7 @@ _Said: TypeAlias = tuple[str, Outcome, tuple[str, ...], tuple[str, ...], int, in
 """What a verdict says, whoever the customer is: from the policy's hash to the headroom, in the verdict's order."""
 
 
-class Slot(NamedTuple):
+class Slot(msgspec.Struct, frozen=True, gc=False):
     """What an answer is kept under."""
 
     tenant: int
@@ -51,7 +51,7 @@ class Slot(NamedTuple):
         return self.tenant, self.product, self.customer.int
 
 
-class Kept(NamedTuple):
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """A verdict in memory. `standing` numbers what it says apart from whose it is: verdicts of one number give one
     reply, but for the decision's id and its age: those are `id` and `as_of` in JSON, `at_us` microseconds since 1970.
     """
@@ -96,15 +96,16 @@ class Memory:
     def kept(self, place: Place, policy_hash: str) -> Kept | None:
         """As `get`, with what is known of the verdict here."""
         kept = self._held.get(place)
-        if kept is None or self._clock_s() >= kept[1] or kept[0].policy_hash != policy_hash:
+        if kept is None or self._clock_s() >= kept.until_s or kept.verdict.policy_hash != policy_hash:
             return None
         return kept
 
-    def put(self, slot: Slot, verdict: Verdict, begun: int, left_s: float) -> None:
-        """Keeps a verdict whose computation began at tick `begun` and which has `left_s` to live."""
+    def put(self, slot: Slot, verdict: Verdict, begun: int, left_s: float) -> Kept:
+        """Keeps a verdict whose computation began at tick `begun` and which has `left_s` to live; as it is kept, or
+        would be where it is not."""
         customer = slot.tenant, slot.customer.int
         if begun < self._floors.get(customer, self._floor) or begun < self._floor or left_s <= 0:
-            return
+            return self.described(verdict, slot.policy_hash)
         place = slot.place
         if len(self._held) >= self._entries_max and place not in self._held:
             self._held.pop(next(iter(self._held)))
@@ -112,7 +113,8 @@ class Memory:
         left_s = min(left_s, self._ttl_s if self._hears else self._unheard_s)
         until_s = self._clock_s() + left_s * (1 - JITTER * random.random())  # noqa: S311  no secret
         self._held.pop(place, None)  # the newest stand last
-        self._held[place] = self.described(verdict, slot.policy_hash, until_s)
+        kept = self._held[place] = self.described(verdict, slot.policy_hash, until_s)
+        return kept
 
     def described(self, verdict: Verdict, policy_hash: str, until_s: float = 0.0) -> Kept:
         """A verdict with what is known of it here, kept or not."""

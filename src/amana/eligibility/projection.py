@@ -11,7 +11,7 @@ request to borrow, every look at an offer, every question about the past and eve
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -63,14 +63,32 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     open_due_on: date | None
     given_up: int = 0
 
-    def standing(self) -> CustomerStanding | None:
-        """What the ledger said; None where the row is stale."""
-        if self.as_of is None:
+    def standing(self, ledger_at: datetime | None = None) -> CustomerStanding | None:
+        """What the ledger said; None where the row is stale. With `ledger_at` as of then, if that is later, and said to
+        be known through the projection."""
+        as_of, through = self.as_of, Through.LEDGER
+        if as_of is None:
             return None
-        return CustomerStanding(**{name: getattr(self, name) for name in _TOLD}, lasts=True)
-
-
-_TOLD = tuple(name for name in Row.__struct_fields__ if name not in ("currency", "moves", "given_up"))
+        if ledger_at is not None:
+            as_of, through = max(as_of, ledger_at).astimezone(UTC), Through.PROJECTION
+        whole: Any = self  # by a constraint
+        return CustomerStanding(
+            customer=self.customer,
+            exposure=whole.exposure,
+            loans_total=whole.loans_total,
+            loans_open=whole.loans_open,
+            loans_closed=whole.loans_closed,
+            worst_days_past_due=whole.worst_days_past_due,
+            current_days_past_due=whole.current_days_past_due,
+            largest_principal_repaid=whole.largest_principal_repaid,
+            repaid_total=whole.repaid_total,
+            first_loan_on=self.first_loan_on,
+            last_closed_on=self.last_closed_on,
+            as_of=as_of,
+            open_due_on=self.open_due_on,
+            lasts=True,
+            through=through,
+        )
 
 
 class Watermark(NamedTuple):
@@ -104,8 +122,5 @@ class Projection(NamedTuple):
 
     def _standing(self, customer: UUID, currency: str, at: datetime, watermark: Watermark) -> CustomerStanding | None:
         row = self.row(customer, currency)
-        told = None if row is None else row.standing()
-        if told is None:
-            return None
-        as_of = max(told.as_of, watermark.ledger_at).astimezone(UTC)
-        return msgspec.structs.replace(aged(told, at), as_of=as_of, through=Through.PROJECTION)
+        told = None if row is None else row.standing(watermark.ledger_at)
+        return None if told is None else aged(told, at)

@@ -13,14 +13,14 @@ JOIN unnest($1::integer[], $2::uuid[]) AS wanted (tenant, decision_id) USING (te
 SELECT offer.tenant, offer.decision_id, offer.customer, offer.product, offer.amount, offer.currency, offer.decision,
        offer.inputs,
        offer.decided_at AS offered_at, offer.expires_at, offer.expires_at <= clock_timestamp() AS expired,
-       newest.decision_id AS newest_id, newest.as_of, newest.assessment AS newest_assessment,
+       newest.decision_id AS newest_id, newest.as_of, newest.inputs AS newest_inputs, newest.assessment AS newest_assessment,
        newest.decision AS newest_decision, newest.decided_at, coalesce(s.standing, 'active') AS standing, s.override_id,
        (SELECT processing FROM customers c
         WHERE c.tenant = offer.tenant AND c.customer = offer.customer) AS processing,
        (extract(epoch FROM clock_timestamp() - newest.decided_at) * 1000)::bigint AS age_ms
 FROM decisions AS offer
 CROSS JOIN LATERAL (
-    SELECT decision_id, as_of, assessment, decision, decided_at
+    SELECT decision_id, as_of, inputs, assessment, decision, decided_at
     FROM (
         SELECT * FROM decisions AS again WHERE again.tenant = offer.tenant AND again.offer_id = offer.decision_id
         UNION ALL

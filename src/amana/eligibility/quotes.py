@@ -1,4 +1,4 @@
-"""Replies from what is cached, in bytes: what they say of a customer is rendered once for all of whom it is true.
+"""Replies to plain questions, in bytes: what they say of a customer is rendered once for all of whom it is true.
 
 A reply begins with the decision's id and ends with its age; what stands between them (outcome, limit, price, reasons,
 policy) follows from the standing of the verdict, of which there are few, from the amount, of which a lender's menu has
@@ -10,7 +10,8 @@ import msgspec
 
 from amana.domain.decision import CompiledPolicy, Verdict
 from amana.eligibility import views
-from amana.eligibility.flow import Asked, Flow, Recalled, quoted
+from amana.eligibility.answers import Asked, Quotable, quoted
+from amana.eligibility.flow import Flow
 from amana.eligibility.memory import Kept
 from amana.eligibility.policies import Policies
 from amana.eligibility.records import Check
@@ -25,6 +26,7 @@ _END = b',"as_of":'
 _TAIL = b',"source":"%b","offer":null,"replayed":false,"degraded":%b}'
 _MEMORY = {False: _TAIL % (b"memory", b"false"), True: _TAIL % (b"memory", b"true")}
 _CACHE = {False: _TAIL % (b"cache", b"false"), True: _TAIL % (b"cache", b"true")}
+_FRESH = {False: _TAIL % (b"fresh", b"false"), True: _TAIL % (b"fresh", b"true")}
 """By whether it is `degraded`."""
 _encode = msgspec.json.Encoder().encode
 
@@ -52,20 +54,19 @@ class Quotes:
             return None
         return self._whole(policy, kept, asked, now_us, _MEMORY[not is_recent])
 
-    def recalled(self, asked: Check, found: Recalled, now_us: int) -> bytes:
-        """The same for a verdict that the cache had."""
-        kept = self._memory.described(found.verdict, found.policy.hash)
-        return self._whole(found.policy, kept, asked, now_us, _CACHE[found.degraded])
+    def told(self, asked: Check, found: Quotable, now_us: int) -> bytes:
+        """The same for a plain question that memory did not answer."""
+        tail = (_CACHE if found.computed is None else _FRESH)[found.degraded]
+        return self._whole(found.policy, found.kept, asked, now_us, tail)
 
     def _whole(
         self, policy: CompiledPolicy, kept: Kept, asked: CheckRequest | Check, now_us: int, tail: bytes
     ) -> bytes:
-        verdict, _, standing, id_, as_of, at_us = kept
-        part = self._parts.get((standing, policy.version, asked.amount, asked.term_days, asked.network))
+        part = self._parts.get((kept.standing, policy.version, asked.amount, asked.term_days, asked.network))
         if part is None:
-            part = self._part(policy, verdict, standing, (asked.amount, asked.term_days, asked.network))
-        age_ms = (now_us - at_us) // 1_000 if now_us > at_us else 0
-        return b"".join((_ID, id_, part, as_of, b',"age_ms":%d' % age_ms, tail))
+            part = self._part(policy, kept.verdict, kept.standing, (asked.amount, asked.term_days, asked.network))
+        age_ms = (now_us - kept.at_us) // 1_000 if now_us > kept.at_us else 0
+        return b"".join((_ID, kept.id, part, kept.as_of, b',"age_ms":%d' % age_ms, tail))
 
     def _part(self, policy: CompiledPolicy, verdict: Verdict, standing: int, asked: Asked) -> bytes:
         """Takes it out of a whole reply, whose age does not matter."""

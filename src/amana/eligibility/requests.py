@@ -9,6 +9,7 @@ from amana.domain.reasons import Reason
 from amana.domain.transfer import Refused as Refusal
 from amana.eligibility.records import Check
 from amana.gateway.caller import Caller
+from amana.infra.quick_uuid import quick
 from amana.wire.eligibility import CheckRequest
 from amana.wire.problems import FieldError, Refused, check_instant
 
@@ -30,8 +31,8 @@ def check_of(caller: Caller, request: CheckRequest, now: datetime) -> Check:
         tenant=caller.tenant,
         actor=caller.key_id,
         trace=caller.trace,
-        id=request.id,
-        customer=request.customer,
+        id=request.id and quick(request.id),
+        customer=quick(request.customer),
         product=request.product,
         amount=request.amount,
         currency=request.currency,

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 
-from amana.domain.decision import Assessment
+from amana.domain.findings import read_findings
 from amana.domain.money import Currency
 from amana.domain.policy import Outcome
 from amana.domain.privacy import Processing
@@ -16,7 +16,6 @@ from amana.infra.sql import load_queries
 
 SQL = load_queries("amana.eligibility", "reviews.sql")
 
-_assessment = msgspec.json.Decoder(Assessment)
 _terms = msgspec.json.Decoder(OverrideTerms)
 
 
@@ -34,7 +33,7 @@ async def lock_case(connection: Connection, tenant: int, decision_id: UUID) -> C
         asked_by=row["asked_by"],
         confirms=row["confirms"],
         outcome=Outcome(row["outcome"]),
-        knockouts=_assessment.decode(row["assessment"]).knockouts,
+        knockouts=read_findings(row["assessment"]).knockouts,
         term_days=row["term_days"],
         network=network_of(row),
         version=row["version"],

@@ -110,14 +110,14 @@ LIMIT $4;
 SELECT r.review_id, r.decision_id, d.customer, d.product, d.currency, d.inputs, r.terms, r.expires_at,
        r.expires_at <= clock_timestamp() AS expired, s.standing, s.override_id,
        (SELECT processing FROM customers c WHERE c.tenant = d.tenant AND c.customer = d.customer) AS processing,
-       newest.decision_id AS newest_id, newest.as_of, newest.assessment AS newest_assessment,
+       newest.decision_id AS newest_id, newest.as_of, newest.inputs AS newest_inputs, newest.assessment AS newest_assessment,
        newest.decision AS newest_decision, newest.decided_at,
        (extract(epoch FROM clock_timestamp() - newest.decided_at) * 1000)::bigint AS age_ms
 FROM reviews r
 JOIN decisions d USING (tenant, decision_id)
 JOIN decision_standings s USING (tenant, decision_id)
 LEFT JOIN LATERAL (
-    SELECT decision_id, as_of, assessment, decision, decided_at
+    SELECT decision_id, as_of, inputs, assessment, decision, decided_at
     FROM decisions AS again
     WHERE again.tenant = r.tenant AND again.offer_id = r.review_id
     ORDER BY decided_at DESC, decision_id DESC

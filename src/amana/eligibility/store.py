@@ -7,7 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from amana.domain.decision import Assessment, Decision, DecisionInputs, canonical
+from amana.domain.decision import Decision, DecisionInputs, canonical
+from amana.domain.findings import assessment_of, findings_bytes, read_findings
 from amana.domain.money import Currency
 from amana.domain.privacy import Processing
 from amana.domain.review import Standing
@@ -20,7 +21,6 @@ from amana.infra.sql import load_queries
 SQL = load_queries("amana.eligibility")
 
 _inputs = msgspec.json.Decoder(DecisionInputs)
-_assessment = msgspec.json.Decoder(Assessment)
 _decision = msgspec.json.Decoder(Decision)
 
 
@@ -61,7 +61,7 @@ def look(row: Record) -> Look:
     return Look(
         decision_id=row["newest_id"],
         as_of=row["as_of"],
-        assessment=_assessment.decode(row["newest_assessment"]),
+        assessment=assessment_of(_inputs.decode(row["newest_inputs"]), read_findings(row["newest_assessment"])),
         decision=_decision.decode(row["newest_decision"]),
         decided_at=row["decided_at"],
         age_ms=row["age_ms"],
@@ -104,7 +104,7 @@ def _columns(made: Made) -> tuple[object, ...]:
         made.policy.version,
         made.policy.hash,
         canonical(made.inputs),
-        canonical(made.assessment),
+        findings_bytes(made.assessment),
         canonical(made.decision),
         made.policy.document.offer_ttl_s,
         check.actor,
@@ -112,6 +112,7 @@ def _columns(made: Made) -> tuple[object, ...]:
 
 
 def _recorded(row: Record) -> Recorded:
+    inputs = _inputs.decode(row["inputs"])
     return Recorded(
         tenant=row["tenant"],
         decision_id=row["decision_id"],
@@ -121,8 +122,8 @@ def _recorded(row: Record) -> Recorded:
         as_of=row["as_of"],
         to_borrow=row["to_borrow"],
         offer_id=row["offer_id"],
-        inputs=_inputs.decode(row["inputs"]),
-        assessment=_assessment.decode(row["assessment"]),
+        inputs=inputs,
+        assessment=assessment_of(inputs, read_findings(row["assessment"])),
         decision=_decision.decode(row["decision"]),
         decided_at=row["decided_at"],
         expires_at=row["expires_at"],

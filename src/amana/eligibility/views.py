@@ -9,7 +9,7 @@ from amana.domain.facts import FACTS
 from amana.domain.policy import Policy, Rule
 from amana.domain.pricing import Price
 from amana.domain.scorecard import best_points
-from amana.eligibility.flow import Answer
+from amana.eligibility.answers import Answer
 from amana.eligibility.offers import Confirmed
 from amana.eligibility.records import Recorded
 from amana.wire.eligibility import (

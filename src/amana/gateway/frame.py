@@ -110,7 +110,7 @@ def sent_in(received: Mapping[bytes, bytes]) -> Sent:
     return NOTHING_SENT if sent == NOTHING_SENT else sent
 
 
-class Ids(NamedTuple):
+class Ids(msgspec.Struct, frozen=True, gc=False):
     """Under what a request is told of: here, and to whoever follows it across services."""
 
     request_id: str

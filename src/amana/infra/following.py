@@ -11,15 +11,15 @@ Result = TypeVar("Result")
 
 
 def following(
-    task: "asyncio.Task[Result]", told: Callable[[Result], Result] = lambda result: result
+    work: "asyncio.Future[Result]", told: Callable[[Result], Result] = lambda result: result
 ) -> "asyncio.Future[Result]":
-    """A future of what `task` comes to, as it is `told` to this one. To cancel it leaves the task alone. At the current
+    """A future of what `work` comes to, as it is `told` to this one. To cancel it leaves the work alone. At the current
     deadline it has `DeadlineExceeded`, which is raised here where that is too near already."""
-    future: asyncio.Future[Result] = task.get_loop().create_future()
+    future: asyncio.Future[Result] = work.get_loop().create_future()
     until_s = deadline.current()
     expiry = None if until_s is None else expiry_of(future, until_s)
 
-    def tell(done: "asyncio.Task[Result]") -> None:
+    def tell(done: "asyncio.Future[Result]") -> None:
         if expiry is not None:
             expiry.timer.cancel()
         if future.done():
@@ -31,7 +31,7 @@ def following(
         else:
             _settle(future, told, done.result())
 
-    task.add_done_callback(tell)
+    work.add_done_callback(tell)
     return future
 
 

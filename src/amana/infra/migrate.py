@@ -72,11 +72,11 @@ async def migrate(settings: Settings, source: Traversable | None = None) -> list
     ]
 
 
-async def migrate_metrics(settings: Settings) -> list[str]:
+async def migrate_metrics(settings: Settings, source: Traversable | None = None) -> list[str]:
     """The same for the metrics database, apart because nothing else may depend on it; nothing where none is set."""
     if not settings.owner_metrics_database_url:
         return []
-    roles, folder = {"amana_metrics": settings.metrics_database_url}, files("amana").joinpath("migrations")
+    roles, folder = {"amana_metrics": settings.metrics_database_url}, source or files("amana").joinpath("migrations")
     return await _migrate_one(settings.owner_metrics_database_url, roles, METRICS_SCHEMAS, folder)
 
 

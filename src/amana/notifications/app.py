@@ -53,7 +53,8 @@ def build(settings: Settings) -> Litestar:
             app.state.consumer = runtime
             app.state.outbox_pool = pool
             app.state.read_log = ReadLog(pool, READ_TYPE)
-            kinds, asked = {"letters": runtime.taker.store.prune}, requests_but_held(Holds(client, settings))
+            kinds = {"letters": runtime.taker.store.prune}
+            asked = requests_but_held(pool, Holds(client, settings), settings.settled_days)
             pruning = prune_settled_forever(settings, pool, PRUNED_TYPE, kinds, stop, asked)
             async with _beside(stop, runtime.run(stop), sweep_forever(pool, stop), pruning):
                 yield

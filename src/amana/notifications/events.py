@@ -16,7 +16,8 @@ from amana.domain.money import MAX_AMOUNT, Currency
 from amana.infra.consuming.records import Fact, Order, Unreadable
 from amana.infra.kafka import Message
 
-VERSION = 1
+VERSION_MAX = {"DecisionMade": 2}
+"""The newest version of a type that is read here; 1 of every other. What is read of them is in all up to it."""
 PAST_AFTER = timedelta(days=1)
 """What took effect longer than this before it was recorded comes from an older book: nobody waits to be told of it."""
 
@@ -222,8 +223,9 @@ def read_event(message: Message) -> Fact | None:
         reader = READERS.get(envelope.type)
         if reader is None:
             return None
-        if envelope.version != VERSION:
-            raise Unreadable("unknown_version", f"{envelope.type} version {envelope.version}; {VERSION} is known")
+        newest = VERSION_MAX.get(envelope.type, 1)
+        if not 1 <= envelope.version <= newest:
+            raise Unreadable("unknown_version", f"{envelope.type} version {envelope.version}; up to {newest} is known")
         data = reader.decoder.decode(envelope.data)
         words = reader.words(data, envelope.occurred_at)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -4,17 +4,19 @@ Nothing depends on its being on time: a claim looks at the clock itself.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
+from uuid import UUID, uuid4
 
 from prometheus_client import Gauge
 
+from amana.gateway import settled
 from amana.gateway.settled import Asked, Remove
 from amana.infra.breaker import pause
-from amana.infra.postgres import DatabaseUnavailable, Pool, in_transaction, reading
+from amana.infra.postgres import Connection, DatabaseUnavailable, Pool, in_transaction, reading
 from amana.infra.telemetry import logger
-from amana.notifications.holds import Holds
-from amana.notifications.store import SWEEP_MAX, count_open, prune, sweep
+from amana.notifications.holds import Holds, Key
+from amana.notifications.store import SWEEP_MAX, count_open, leave, prune, sweep
 
 SWEEP_EVERY_S = 5.0
 PRUNED_TYPE = "SettledPruned"
@@ -43,11 +45,27 @@ async def sweep_forever(pool: Pool, stop: asyncio.Event) -> None:
             await pause(SWEEP_EVERY_S, stop)
 
 
-def requests_but_held(holds: Holds) -> Asked:
-    """Removes settled requests, but none about a customer whom a legal hold keeps: whom, is asked anew each time. One
-    that is placed while a transaction deletes what was asked about just before may come too late for that."""
+def requests_but_held(pool: Pool, holds: Holds, days: int) -> Asked:
+    """Removes requests settled more than `days` days ago, but none about a customer whom a legal hold keeps.
+
+        whom?  →  BEGIN, out of sight, COMMIT  →  whom?  →  BEGIN, theirs back in sight, the others go, COMMIT
+
+    A hold that is acknowledged before the first COMMIT is in the second answer; one that comes later finds nothing in
+    sight that goes. What a process leaves out of sight when it dies comes back by itself.
+    """
 
     async def asked() -> Mapping[str, Remove]:
-        return {"requests": partial(prune, held=await holds.held())}
+        leaving, held = uuid4(), await holds.held()
+        async with reading(pool) as connection:
+            left = await leave(connection, leaving, days, settled.PRUNE_MAX, held)
+        return {"requests": partial(_prune, leaving, await holds.held()) if left else _nothing}
 
     return asked
+
+
+async def _prune(leaving: UUID, held: Collection[Key], connection: Connection, _days: int, _limit: int) -> int:
+    return await prune(connection, leaving, held)
+
+
+async def _nothing(_connection: Connection, _days: int, _limit: int) -> int:
+    return 0

@@ -6,11 +6,12 @@ SELECT * FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::text[], $5::smal
 ON CONFLICT (tenant, request_id) DO NOTHING;
 
 -- name: list_requests
--- A page of a tenant's requests after a number, of one state where given.
+-- A page of a tenant's requests after a number, of one state where given; but for those that leave.
 SELECT request_id, number, event_id, template, wording, customer, about, figures, occurred_at, made_at, expires_at,
        state, attempts, due_at, lease, error, settled_at
 FROM requests
 WHERE tenant = $1 AND number > $2 AND ($3::text IS NULL OR state = $3)
+      AND (leaving_at IS NULL OR leaving_at < clock_timestamp() - INTERVAL '1 minute')
 ORDER BY number
 LIMIT $4;
 
@@ -20,6 +21,7 @@ SELECT request_id, number, event_id, template, wording, customer, about, figures
        state, attempts, due_at, lease, error, settled_at
 FROM requests
 WHERE tenant = $1 AND number > $2 AND ($3::text IS NULL OR state = $3) AND customer = $5
+      AND (leaving_at IS NULL OR leaving_at < clock_timestamp() - INTERVAL '1 minute')
 ORDER BY number
 LIMIT $4;
 
@@ -42,6 +44,7 @@ RETURNING request_id, number, event_id, template, wording, customer, about, figu
 -- What reports are about, locked in the order of the key.
 SELECT request_id, state, attempts, lease, error FROM requests
 WHERE tenant = $1 AND request_id = ANY ($2::uuid[])
+      AND (leaving_at IS NULL OR leaving_at < clock_timestamp() - INTERVAL '1 minute')
 ORDER BY request_id
 FOR UPDATE;
 
@@ -67,19 +70,30 @@ WHERE (tenant, request_id) IN (
     FOR UPDATE SKIP LOCKED
 );
 
--- name: prune
--- Requests that were settled more than $1 days ago go, at most $2; but none of the customers $4 of tenants $3, who are
--- held.
-DELETE FROM requests
+-- name: leave
+-- Requests that were settled more than $1 days ago are out of sight for a minute, together as $5, at most $2; but none of
+-- the customers $4 of tenants $3, who are held, and none that leaves already.
+UPDATE requests SET leaving = $5, leaving_at = clock_timestamp()
 WHERE (tenant, request_id) IN (
     SELECT tenant, request_id FROM requests
     WHERE settled_at < clock_timestamp() - make_interval(days => $1)
+      AND (leaving_at IS NULL OR leaving_at < clock_timestamp() - INTERVAL '1 minute')
       AND NOT EXISTS (SELECT FROM unnest($3::integer[], $4::uuid[]) AS held (tenant, customer)
                       WHERE held.tenant = requests.tenant AND held.customer = requests.customer)
     ORDER BY settled_at
     LIMIT $2
     FOR UPDATE OF requests SKIP LOCKED
 );
+
+-- name: stay
+-- Of the requests that leave as $1 those of the customers $3 of tenants $2, who are held, are back in sight.
+UPDATE requests SET leaving = NULL, leaving_at = NULL
+FROM unnest($2::integer[], $3::uuid[]) AS held (tenant, customer)
+WHERE leaving = $1 AND held.tenant = requests.tenant AND held.customer = requests.customer;
+
+-- name: prune
+-- The requests that leave as $1 go. Half of their minute must be left, for this transaction to end in.
+DELETE FROM requests WHERE leaving = $1 AND leaving_at > clock_timestamp() - INTERVAL '30 seconds';
 
 -- name: count_open
 -- How many requests are open, by state; for the gauges.

@@ -104,11 +104,22 @@ async def sweep(connection: Connection) -> int:
     return int(done.rpartition(" ")[2])
 
 
-async def prune(connection: Connection, days: int, limit: int, held: Collection[Key] = ()) -> int:
-    """Deletes requests that were settled more than `days` days ago, at most `limit`, but none of the `held` customers;
-    how many."""
-    tenants, customers = [tenant for tenant, _ in held], [customer for _, customer in held]
-    return deleted(await connection.execute(SQL["prune"], days, limit, tenants, customers))
+async def leave(connection: Connection, leaving: UUID, days: int, limit: int, held: Collection[Key]) -> int:
+    """Puts requests that were settled more than `days` days ago out of sight for a minute, at most `limit`, but none of
+    the `held` customers; how many. They leave together, under the id `leaving`."""
+    done: str = await connection.execute(SQL["leave"], days, limit, *_columns(held), leaving)
+    return int(done.rpartition(" ")[2])
+
+
+async def prune(connection: Connection, leaving: UUID, held: Collection[Key]) -> int:
+    """Deletes the requests that leave under this id, at most half a minute later; those of the `held` customers are
+    back in sight. How many went."""
+    await connection.execute(SQL["stay"], leaving, *_columns(held))
+    return deleted(await connection.execute(SQL["prune"], leaving))
+
+
+def _columns(keys: Collection[Key]) -> tuple[list[int], list[UUID]]:
+    return [tenant for tenant, _ in keys], [customer for _, customer in keys]
 
 
 async def count_open(connection: Connection) -> dict[str, int]:

@@ -13,10 +13,18 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter, Gauge
 
-from amana.audit.leaf import Leaf
-from amana.audit.metrics.products import Key, Told, find_loans, find_products, first_undecided, loan_of
+from amana.audit.metrics.products import (
+    Key,
+    Told,
+    find_loans,
+    find_products,
+    first_undecided,
+    loan_of,
+    read_unbroken,
+    told,
+)
 from amana.audit.metrics.store import MetricsStore
-from amana.audit.metrics.trail import TrailRow, data_of, trail_row
+from amana.audit.metrics.trail import Seen, TrailRow, trail_row
 from amana.audit.store import Store
 from amana.infra.postgres import Pool
 
@@ -25,7 +33,6 @@ EVERY_S = 2.0
 """The counts of a page are kept by statements that cost the same for one event and for thousands: few and full ones."""
 WAIT_FOR_LOAN_S = 5.0
 """How long the end of the log waits for the event that tells which loan a leg is of; then it counts without product."""
-LAST_POSITION = 2**53 - 1
 
 EVENTS = Counter("amana_metrics_events_total", "Events of the log that the trail looked at.", ("stream",))
 POSITION = Gauge(
@@ -63,9 +70,7 @@ class Feed:
 
     async def _page(self, start: int) -> list[Told]:
         """What the log has from `start` up to its first gap."""
-        async with self._log.rows() as rows:
-            stored = await rows.leaves_from(self.stream, start, LAST_POSITION, PAGE_EVENTS)
-        unbroken = [one.leaf for at, one in enumerate(stored, start) if one.leaf.position == at]
+        unbroken = await read_unbroken(self._pool, self.stream, start, PAGE_EVENTS)
         return await asyncio.to_thread(_read, unbroken)
 
     async def _after_dropped(self, start: int) -> int | None:
@@ -91,9 +96,9 @@ class Feed:
         return await asyncio.to_thread(_counted, events, named)
 
 
-def _read(leaves: Sequence[Leaf]) -> list[Told]:
-    return [Told(leaf, data_of(leaf)) for leaf in leaves]
+def _read(events: Sequence[Seen]) -> list[Told]:
+    return [told(event) for event in events]
 
 
 def _counted(events: Sequence[Told], products: Sequence[str]) -> list[TrailRow]:
-    return [trail_row(event.leaf, event.data, product) for event, product in zip(events, products, strict=True)]
+    return [trail_row(event.seen, event.data, product) for event, product in zip(events, products, strict=True)]

@@ -3,11 +3,10 @@ names that command and the loan, and the event that booked the loan names the pr
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from amana.audit.leaf import Leaf, read_leaf
-from amana.audit.metrics.trail import commands_of, data_of, uuid_in
+from amana.audit.metrics.trail import Data, Seen, commands_of, data_of, short_text, uuid_in
 from amana.infra.postgres import Pool, reading
 from amana.infra.sql import load_queries
 
@@ -21,33 +20,38 @@ Key: TypeAlias = tuple[int, UUID]
 
 
 class Told(NamedTuple):
-    """An event, and its data."""
+    """An event, its data, and what may name a loan: the command that a movement is a leg of; of a loan's own event the
+    ids under which its legs may have moved.
+    """
 
-    leaf: Leaf
-    data: Mapping[str, Any]
+    seen: Seen
+    data: Data
+    command: Key | None
+    commands: Sequence[UUID]
+
+
+def told(seen: Seen) -> Told:
+    """Reads an event."""
+    data = data_of(seen.body)
+    command = uuid_in(data.command)
+    of_loan = seen.aggregate_type == "loan"
+    return Told(seen, data, (seen.tenant, command) if command else None, commands_of(seen.body) if of_loan else ())
 
 
 def find_loans(events: Iterable[Told]) -> dict[Key, Key]:
     """The loan of each command that an event of a loan names."""
     return {
-        (leaf.tenant, command): (leaf.tenant, leaf.aggregate_id)
-        for leaf, data in events
-        if leaf.aggregate_type == "loan"
-        for command in commands_of(data)
+        (event.seen.tenant, command): (event.seen.tenant, event.seen.aggregate_id)
+        for event in events
+        for command in event.commands
     }
 
 
 def loan_of(event: Told, loans: Mapping[Key, Key]) -> Key | None:
     """The loan that an event is of: its own, or that of the command that a movement is a leg of."""
-    if event.leaf.aggregate_type == "loan":
-        return event.leaf.tenant, event.leaf.aggregate_id
-    command = _command_of(event)
-    return loans.get(command) if command else None
-
-
-def _command_of(event: Told) -> Key | None:
-    command = uuid_in(event.data.get("command"))
-    return (event.leaf.tenant, command) if command else None
+    if event.seen.aggregate_type == "loan":
+        return event.seen.tenant, event.seen.aggregate_id
+    return loans.get(event.command) if event.command else None
 
 
 def first_undecided(events: Sequence[Told], loans: Mapping[Key, Key]) -> int:
@@ -56,10 +60,17 @@ def first_undecided(events: Sequence[Told], loans: Mapping[Key, Key]) -> int:
     A hold that was voided with an offer names a command, too, and waits for nothing: no event of a loan may name that.
     """
     for at in range(max(0, len(events) - LOAN_WITHIN), len(events)):
-        command = _command_of(events[at])
-        if events[at].leaf.type == "TransferPosted" and command is not None and command not in loans:
+        event = events[at]
+        if event.seen.type == "TransferPosted" and event.command is not None and event.command not in loans:
             return at
     return len(events)
+
+
+async def read_unbroken(pool: Pool, stream: str, start: int, limit: int) -> list[Seen]:
+    """The events of a stream from `start` up to its first gap, at most `limit`. Raises `DatabaseUnavailable`."""
+    async with reading(pool) as connection:
+        rows = await connection.fetch(SQL["events_from"], stream, start, limit)
+    return [Seen(*row) for at, row in enumerate(rows, start) if row["position"] == at]
 
 
 async def find_products(pool: Pool, loans: Iterable[Key]) -> dict[Key, str]:
@@ -69,7 +80,4 @@ async def find_products(pool: Pool, loans: Iterable[Key]) -> dict[Key, str]:
         return {}
     async with reading(pool) as connection:
         rows = await connection.fetch(SQL["loans_booked"], [key[0] for key in wanted], [key[1] for key in wanted])
-    return {
-        (row["tenant"], row["aggregate_id"]): str(data_of(read_leaf(0, row["bytes"])).get("product", ""))
-        for row in rows
-    }
+    return {(row["tenant"], row["loan"]): short_text(data_of(row["bytes"]).product) for row in rows}

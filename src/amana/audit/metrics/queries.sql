@@ -3,19 +3,45 @@
 SELECT next_position FROM progress WHERE stream = $1;
 
 -- name: move_on
--- Moves stream $1 from $2 to $3; no row when somebody else did, or everything was forgotten.
-UPDATE progress SET next_position = $3 WHERE stream = $1 AND next_position = $2 RETURNING stream;
+-- Moves stream $1 from $2 to $3; no row when somebody else did, or everything was forgotten. What the transaction then
+-- adds is planned for the arrays that it has, and not for any.
+UPDATE progress SET next_position = $3 WHERE stream = $1 AND next_position = $2
+RETURNING set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- name: add_rows
--- Events of stream $1, but for those older than what is kept long enough to be counted.
+-- Events of stream $1 with their own columns $2 to $6, each of shape $7, and the shapes; but for events older than what
+-- is kept long enough to be counted. None may be there already: a unique violation says that one is.
 INSERT INTO audit_trail (stream, occurred_at, tenant, position, type, aggregate, customer, actor, kind, product, policy,
                          policy_version, outcome, code, currency, amount, amount_band)
-SELECT $1, one.*
-FROM unnest($2::timestamptz[], $3::integer[], $4::bigint[], $5::text[], $6::uuid[], $7::uuid[], $8::text[], $9::text[],
-            $10::text[], $11::text[], $12::integer[], $13::text[], $14::text[], $15::text[], $16::bigint[],
-            $17::bigint[])
-     AS one (occurred_at)
+SELECT $1, one.occurred_at, shape.tenant, one.position, shape.type, one.aggregate, one.customer, shape.actor, shape.kind,
+       shape.product, shape.policy, shape.policy_version, shape.outcome, shape.code, shape.currency, one.amount,
+       shape.amount_band
+FROM unnest($2::timestamptz[], $3::bigint[], $4::uuid[], $5::uuid[], $6::bigint[], $7::bigint[])
+     AS one (occurred_at, position, aggregate, customer, amount, shape)
+JOIN unnest($8::integer[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[],
+            $16::text[], $17::text[], $18::bigint[])
+     WITH ORDINALITY
+     AS shape (tenant, type, actor, kind, product, policy, policy_version, outcome, code, currency, amount_band, number)
+     ON shape.number = one.shape
 WHERE one.occurred_at >= bucket('day', now() - INTERVAL '390 days')
+ORDER BY one.position;
+
+-- name: add_missing_rows
+-- The same, where some may be there already: those stay as they are, and are not counted again.
+INSERT INTO audit_trail (stream, occurred_at, tenant, position, type, aggregate, customer, actor, kind, product, policy,
+                         policy_version, outcome, code, currency, amount, amount_band)
+SELECT $1, one.occurred_at, shape.tenant, one.position, shape.type, one.aggregate, one.customer, shape.actor, shape.kind,
+       shape.product, shape.policy, shape.policy_version, shape.outcome, shape.code, shape.currency, one.amount,
+       shape.amount_band
+FROM unnest($2::timestamptz[], $3::bigint[], $4::uuid[], $5::uuid[], $6::bigint[], $7::bigint[])
+     AS one (occurred_at, position, aggregate, customer, amount, shape)
+JOIN unnest($8::integer[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[],
+            $16::text[], $17::text[], $18::bigint[])
+     WITH ORDINALITY
+     AS shape (tenant, type, actor, kind, product, policy, policy_version, outcome, code, currency, amount_band, number)
+     ON shape.number = one.shape
+WHERE one.occurred_at >= bucket('day', now() - INTERVAL '390 days')
+ORDER BY one.position
 ON CONFLICT DO NOTHING;
 
 -- name: upkeep

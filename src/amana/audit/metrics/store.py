@@ -3,11 +3,12 @@
 Its pool opens when it is first used: the audit service starts and runs without it.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from amana.audit.metrics.trail import TrailRow
+from amana.audit.metrics.trail import TrailRow, packed
 from amana.infra.lazy_pool import LazyPool
 from amana.infra.postgres import Connection, Record
 from amana.infra.sql import load_queries
@@ -41,13 +42,17 @@ class MetricsStore:
 
         False, and nothing stored, when the trail is no longer at `start`: another process was first.
         """
-        columns = [list(column) for column in zip(*rows, strict=True)]
+        columns = await asyncio.to_thread(packed, rows) if rows else []
+        statement = SQL["add_rows"]
 
         async def work(connection: Connection) -> bool:
+            nonlocal statement
             if await connection.fetchval(SQL["move_on"], stream, start, stop) is None:
                 return False
             if rows:
-                await connection.execute(SQL["add_rows"], stream, *columns)
+                # Where the first attempt meets a row that is there already, the next one looks for such rows.
+                adding, statement = statement, SQL["add_missing_rows"]
+                await connection.execute(adding, stream, *columns)
             return True
 
         return await self._pool.in_transaction(work)

@@ -3,15 +3,14 @@
 Texts that do not apply are empty and numbers 0: every row then has one place in every count.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
-
-from amana.audit.leaf import Leaf
 
 
 class Kind(StrEnum):
@@ -38,6 +37,20 @@ _MOVEMENTS = {
     "HoldExpired": Kind.EXPIRED,
 }
 _REVIEWS = {"DecisionOverridden": Kind.OVERRIDDEN, "DecisionReversed": Kind.REVERSED}
+
+
+class Seen(NamedTuple):
+    """What the trail reads of an event: columns of its leaf, and its bytes."""
+
+    position: int
+    tenant: int
+    type: str
+    occurred_at: datetime
+    aggregate_type: str
+    aggregate_id: UUID
+    customer: UUID | None
+    actor: str
+    body: bytes
 
 
 class TrailRow(NamedTuple):
@@ -70,85 +83,126 @@ def amount_band(amount: int) -> int:
     return power * (5 if lead >= 5 else 2 if lead >= 2 else 1)
 
 
-def data_of(leaf: Leaf) -> dict[str, Any]:
-    """The data of an event."""
-    data: dict[str, Any] = _decoder.decode(leaf.body).data
-    return data
+class Data(msgspec.Struct, frozen=True, gc=False):
+    """What the trail reads of an event's data. A value may be anything: its writer's declarations change."""
+
+    amount: Any = None
+    as_of_past: Any = None
+    code: Any = None
+    command: Any = None
+    currency: Any = None
+    outcome: Any = None
+    policy: Any = None
+    principal: Any = None
+    product: Any = None
+    request_to_borrow: Any = None
+    reverses: Any = None
 
 
-def trail_row(leaf: Leaf, data: Mapping[str, Any], product: str = "") -> TrailRow:
+def data_of(body: bytes) -> Data:
+    """The data of an event; what the trail does not read is passed over."""
+    try:
+        return _decoder.decode(body).data
+    except msgspec.ValidationError:
+        return _NO_DATA
+
+
+def trail_row(seen: Seen, data: Data, product: str = "") -> TrailRow:
     """The row of an event; `product` is that of the loan that it belongs to, where its data does not say."""
+    kind = policy = outcome = code = currency = ""
+    policy_version = amount = 0
+    if seen.type == "DecisionMade":
+        named = data.policy if isinstance(data.policy, dict) else {}
+        asked = Kind.REQUESTED if data.request_to_borrow else Kind.ASKED
+        kind = (Kind.REPLAYED if data.as_of_past else asked).value
+        policy, policy_version = short_text(named.get("name")), _number(named.get("version"), 2**31 - 1)
+        outcome, currency, amount = short_text(data.outcome), short_text(data.currency), _amount(data.amount)
+    elif seen.type in _REVIEWS:
+        kind, outcome = _REVIEWS[seen.type].value, short_text(data.outcome)
+    else:
+        currency = short_text(data.currency)
+        amount = _amount(data.amount if data.principal is None else data.principal)
+        if seen.type in _MOVEMENTS:
+            returned = seen.type == "TransferPosted" and data.reverses
+            kind = (Kind.RETURNED if returned else _MOVEMENTS[seen.type]).value
+            code = short_text(data.code) if data.command else ""
     return TrailRow(
-        occurred_at=leaf.occurred_at,
-        tenant=leaf.tenant,
-        position=leaf.position,
-        type=leaf.type,
-        aggregate=leaf.aggregate_id,
-        customer=leaf.customer,
-        actor=leaf.actor,
-        **{"product": _text(data, "product") or product, **_counted(leaf.type, data)},
+        seen.occurred_at,
+        seen.tenant,
+        seen.position,
+        seen.type,
+        seen.aggregate_id,
+        seen.customer,
+        seen.actor,
+        kind,
+        short_text(data.product) or product,
+        policy,
+        policy_version,
+        outcome,
+        code,
+        currency,
+        amount,
+        amount_band(amount),
     )
 
 
-def _counted(type_: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns by which an event is counted."""
-    if type_ == "DecisionMade":
-        return _decision(data)
-    if type_ in _REVIEWS:
-        return {"kind": _REVIEWS[type_], "outcome": _text(data, "outcome")}
-    columns: dict[str, Any] = {"currency": _text(data, "currency"), **_amount(data, "principal", "amount")}
-    if type_ in _MOVEMENTS:
-        kind = Kind.RETURNED if type_ == "TransferPosted" and data.get("reverses") else _MOVEMENTS[type_]
-        columns |= {"kind": kind, "code": _text(data, "code") if data.get("command") else ""}
-    return columns
+Columns: TypeAlias = list[list[Any]]
 
 
-def _decision(data: Mapping[str, Any]) -> dict[str, Any]:
-    policy = data.get("policy")
-    policy = policy if isinstance(policy, dict) else {}
-    asked = Kind.REQUESTED if data.get("request_to_borrow") else Kind.ASKED
-    return {
-        "kind": Kind.REPLAYED if data.get("as_of_past") else asked,
-        "policy": _text(policy, "name"),
-        "policy_version": _number(policy, "version", 2**31 - 1),
-        "outcome": _text(data, "outcome"),
-        "currency": _text(data, "currency"),
-        **_amount(data, "amount"),
-    }
+def packed(rows: Sequence[TrailRow]) -> Columns:
+    """Rows as columns: first what each has for itself (`OWN`) and the number, from 1, of its shape; then the columns of
+    the shapes (`SHAPE`). A page has some dozens of them, and the database takes an array apart by its elements.
+    """
+    shapes: dict[tuple[Any, ...], int] = {}
+    numbers = [shapes.setdefault(_shape(row), len(shapes) + 1) for row in rows]
+    own = [list(column) for column in zip(*map(_own, rows), strict=True)]
+    return [*own, numbers, *(list(column) for column in zip(*shapes, strict=True))]
 
 
-def _amount(data: Mapping[str, Any], *names: str) -> dict[str, int]:
-    """The first amount that the event tells of, and its band."""
-    amount = next((_number(data, name, 2**53 - 1) for name in names if name in data), 0)
-    return {"amount": amount, "amount_band": amount_band(amount)}
+OWN = ("occurred_at", "position", "aggregate", "customer", "amount")
+SHAPE = tuple(name for name in TrailRow._fields if name not in OWN)
+_own, _shape = attrgetter(*OWN), attrgetter(*SHAPE)
 
 
-def _text(data: Mapping[str, Any], name: str) -> str:
+def short_text(value: Any) -> str:
     """A short text; what the log holds otherwise (its writer may change) counts as none rather than stop the trail."""
-    value = data.get(name)
     return value if isinstance(value, str) and len(value) <= 100 and "\0" not in value else ""
 
 
-def _number(data: Mapping[str, Any], name: str, at_most: int) -> int:
-    value = data.get(name)
+def _number(value: Any, at_most: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= at_most else 0
 
 
-class _Envelope(msgspec.Struct):
-    data: Any
+def _amount(value: Any) -> int:
+    return _number(value, 2**53 - 1)
 
 
+class _Envelope(msgspec.Struct, gc=False):
+    data: Data
+
+
+class _Whole(msgspec.Struct, gc=False):
+    data: dict[str, Any]
+
+
+_NO_DATA = Data()
+"""Of what has some other value where an event has its object."""
 _decoder = msgspec.json.Decoder(_Envelope)
+_whole_decoder = msgspec.json.Decoder(_Whole)
 
 
-def commands_of(data: Mapping[str, Any]) -> Iterable[UUID]:
+def commands_of(body: bytes) -> tuple[UUID, ...]:
     """The ids in an event of a loan under which legs may have moved: the loan's own, a repayment's, a reversal's."""
-    return (found for value in data.values() if (found := uuid_in(value)))
+    try:
+        values = _whole_decoder.decode(body).data.values()
+    except msgspec.ValidationError:
+        return ()
+    return tuple(found for value in values if (found := uuid_in(value)))
 
 
 def uuid_in(value: object) -> UUID | None:
     """The id that a text spells."""
     try:
-        return UUID(value) if isinstance(value, str) and len(value) == 36 else None
-    except ValueError:
+        return msgspec.convert(value, UUID) if isinstance(value, str) and len(value) == 36 else None
+    except msgspec.ValidationError:
         return None
