@@ -16,8 +16,8 @@ FREE_WITHIN_S = 4.0
 NEIGHBOURS_WITHIN_S = 1.4
 """Whoever needs none of what it has: half a second until the others find out, and what a busy machine takes."""
 SILENCE_ANSWERED_WITHIN_S = 12.0
-"""Every route of the ledger, when PostgreSQL says nothing: five seconds of tries, at most as long in the queue, and what
-a busy machine takes to say so."""
+"""Every route of the ledger, when PostgreSQL says nothing: five seconds of tries, at most as long in the queue, and
+what a busy machine takes to say so."""
 BACK_WITHIN_S = 5.0
 TRIES_MAX = 200
 TRY_EVERY_S = 0.02

@@ -36,10 +36,11 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a snapshot is of. `columns` and `sha256` are by table."""
+    """What a snapshot is of. `events` are the versions that were read, by type where not 1 (in older snapshots one for
+    all); `columns` and `sha256` are by table."""
 
     format: int
-    events: int
+    events: dict[str, int] | int
     shards: int
     streams: dict[str, Place]
     columns: dict[str, list[str]]
