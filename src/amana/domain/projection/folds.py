@@ -10,8 +10,10 @@ from amana.domain.projection import customers, decisions, ledger, lending, polic
 from amana.domain.projection.state import Needs, State
 from amana.domain.projection.told import Told
 
-VERSION_MAX = {"DecisionMade": 2}
+VERSIONS_MAX = {"DecisionMade": 2}
 """The newest version of a type that its fold reads; 1 of every other."""
+VERSION_MAX = max(VERSIONS_MAX.values())
+"""The newest version of any event that the folds read."""
 NO_EFFECT: frozenset[str] = frozenset(
     (
         *("AuditRead", "CustomerRecordRead", "LedgerRecordRead", "NotificationsRead"),
@@ -126,6 +128,6 @@ def read(type_: str, fold: Fold, body: bytes) -> Told[Any]:
     event = fold.decode(body)
     if event.type != type_:
         raise UnknownEvent(f"it is filed as {type_} and says that it is {event.type}")
-    if event.version > VERSION_MAX.get(type_, 1):
+    if event.version > VERSIONS_MAX.get(type_, 1):
         raise UnknownEvent(f"no fold knows version {event.version} of {event.type}")
     return event
