@@ -12,8 +12,6 @@ from amana.domain.projection.told import Told
 
 VERSIONS_MAX = {"DecisionMade": 2}
 """The newest version of a type that its fold reads; 1 of every other."""
-VERSION_MAX = max(VERSIONS_MAX.values())
-"""The newest version of any event that the folds read."""
 NO_EFFECT: frozenset[str] = frozenset(
     (
         *("AuditRead", "CustomerRecordRead", "LedgerRecordRead", "NotificationsRead"),

@@ -14,7 +14,7 @@ from typing import IO, Any
 import msgspec
 
 from amana.audit.merkle import Tree
-from amana.domain.projection.folds import VERSION_MAX
+from amana.domain.projection.folds import VERSIONS_MAX
 from amana.operate.replay.log import Stream
 from amana.operate.replay.options import CannotReplay, Options
 from amana.operate.replay.scratch import Scratch
@@ -64,7 +64,7 @@ async def write_snapshot(path: Path, scratch: Scratch, streams: list[Stream], sh
             digests[name] = hashing.digest.hexdigest()
         manifest = Manifest(
             format=FORMAT,
-            events=VERSION_MAX,
+            events=VERSIONS_MAX,
             shards=shards,
             streams={stream.name: _place(stream.tree) for stream in streams},
             columns={name: list(table.columns) for name, table in TABLES.items()},
@@ -110,7 +110,7 @@ async def read_snapshot(path: Path, scratch: Scratch, streams: list[Stream], opt
 
 def _require_ours(manifest: Manifest, shards: int) -> None:
     columns = {name: list(table.columns) for name, table in TABLES.items()}
-    if (manifest.format, manifest.events, manifest.columns) != (FORMAT, VERSION_MAX, columns):
+    if (manifest.format, manifest.events, manifest.columns) != (FORMAT, VERSIONS_MAX, columns):
         raise CannotReplay("the snapshot was made by another version of Amana: replay from the first event")
     if manifest.shards != shards:
         raise CannotReplay(f"the snapshot was made with {manifest.shards} ledger shards, and there are {shards}")
