@@ -18,6 +18,7 @@ from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.standings import Ledger
 from amana.gateway.provision import ALL_SCOPES, create_key, create_tenant
+from amana.infra import channel
 from amana.infra.cache import Cache
 from amana.infra.http import HttpClient, Reply
 from amana.infra.postgres import open_pool
@@ -138,9 +139,12 @@ def service_settings(settings: Settings, shared_ledger: StandingsServer) -> Sett
 
 @pytest.fixture(scope="session")
 async def service_url(service_settings: Settings) -> AsyncIterator[str]:
-    """The service. It validates its cache when it is told to: by itself it would ask the ledger in between."""
+    """The service. It validates its cache when it is told to: by itself it would ask the ledger in between. It bears
+    with a busy machine's silence: by itself it would forget what a test has it keep.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validator, "EVERY_S", 3_600)
+        patch.setattr(channel, "SILENCE_MAX_S", 20.0)
         async with served(build(service_settings)) as url:
             yield url
 

@@ -50,7 +50,9 @@ async def test_first_checks_that_race_record_the_default_once(
     await asyncio.gather(*(lender.check(customer, 10_000, product="airtime") for customer in customers))
     rows = await database.fetch("SELECT version FROM policies WHERE tenant = $1", lender.tenant)
     assert [row["version"] for row in rows] == [1]
-    told = await database.fetch("SELECT type FROM outbox WHERE tenant = $1 AND type LIKE 'Policy%'", lender.tenant)
+    told = await database.fetch(
+        "SELECT type FROM outbox WHERE tenant = $1 AND type LIKE 'Policy%' ORDER BY seq", lender.tenant
+    )
     assert [row["type"] for row in told] == ["PolicyDrafted", "PolicyApproved", "PolicyPublished"]
 
 
