@@ -64,6 +64,7 @@ LONG = (
     "platform",
     "chaos",
     "replay",
+    "tests/bench/test_replaying.py",
     "tests/relay/test_relay.py",
     "kills",
     "tests/infra/test_embedded.py",
