@@ -144,6 +144,21 @@ async def test_what_goes_wrong_is_told_to_all_who_ask_and_is_asked_anew() -> Non
     assert again.result() == Refused(Reason.CUSTOMER_NOT_FOUND)
 
 
+async def test_a_look_up_that_breaks_is_told_and_the_question_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AssessmentCache, "find", broken)
+        with pytest.raises(RuntimeError, match="a bug"):
+            await desk.ask(check())
+    again = desk.ask(check())
+    await desk.compute()
+    assert isinstance(again.result(), Quotable)
+
+
 async def test_a_batch_that_is_cancelled_leaves_nobody_waiting() -> None:
     desk = Desk()
     asked = desk.ask(check())

@@ -119,9 +119,13 @@ class Questions:
             self._tell(question, refused or Refused(Reason.PRODUCT_NOT_FOUND))
             return
         question.policy, question.is_recent = policy, is_recent
-        question.slot = slot_of(question.check, policy)
-        found = self._cache.find(question.slot, clock.now())
-        found.add_done_callback(partial(self._looked_up, question))
+        try:
+            question.slot = slot_of(question.check, policy)
+            found = self._cache.find(question.slot, clock.now())
+        except Exception as error:  # else the question would stay under way, and whoever asks it wait in vain
+            self._fail(question, error)
+        else:
+            found.add_done_callback(partial(self._looked_up, question))
 
     def _looked_up(self, question: _Question, found: "asyncio.Future[tuple[Kept | None, Seen]]") -> None:
         try:
