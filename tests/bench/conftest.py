@@ -9,7 +9,7 @@ from amana.infra.settings import Settings
 from amana.operate.stack import Stack
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 async def settings(stack: Stack) -> AsyncIterator[Settings]:
     """Where the servers of `stack` are, for as long as they are measured."""
     await wait_for_disk(stack, wait=True)

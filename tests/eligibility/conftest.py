@@ -1,6 +1,7 @@
 """The eligibility service on a real socket, over real PostgreSQL and Valkey, beside a ledger of the tests' own."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 from tests.eligibility.standings_server import StandingsServer, running, served
 
-from amana.eligibility import validator
+from amana.eligibility import app, validator
 from amana.eligibility.app import build
 from amana.eligibility.cache import AssessmentCache
 from amana.eligibility.flow import Flow
@@ -18,8 +19,8 @@ from amana.eligibility.memory import Memory
 from amana.eligibility.policies import Policies
 from amana.eligibility.standings import Ledger
 from amana.gateway.provision import ALL_SCOPES, create_key, create_tenant
-from amana.infra import channel
 from amana.infra.cache import Cache
+from amana.infra.channel import listen
 from amana.infra.http import HttpClient, Reply
 from amana.infra.postgres import open_pool
 from amana.infra.settings import Settings
@@ -37,6 +38,8 @@ GOOD_STANDING = {"loans_total": 8, "loans_closed": 8, "largest_principal_repaid"
 KEPT = {"memory", "cache"}
 """Where an answer that is kept comes from. A process that hears nobody for a second, which happens on a busy machine,
 forgets its own."""
+
+SILENCE_BORNE_S = 20.0
 
 _numbers = count(1)
 
@@ -144,7 +147,7 @@ async def service_url(service_settings: Settings) -> AsyncIterator[str]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validator, "EVERY_S", 3_600)
-        patch.setattr(channel, "SILENCE_MAX_S", 20.0)
+        patch.setattr(app, "listen", partial(listen, silence_max_s=SILENCE_BORNE_S))
         async with served(build(service_settings)) as url:
             yield url
 

@@ -13,6 +13,7 @@ from amana.eligibility.flow import Flow
 from amana.eligibility.memory import Memory
 from amana.infra.postgres import DatabaseUnavailable
 
+HEARD_WITHIN_S = 10.0
 OLD_ENOUGH_S = validator.YOUNGEST.total_seconds() + 0.05
 
 
@@ -45,9 +46,13 @@ async def test_a_record_that_changed_without_a_word_is_a_difference_of_facts(
     lender: Lender, good: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await lender.check(good)
+    told: list[object] = []
     with monkeypatch.context() as patch:
-        patch.setattr(Memory, "forget", lambda *_: None)
+        patch.setattr(Memory, "forget", lambda *whom: told.append(whom))
         await lender.send("PUT", f"/v1/customers/{good}", RECORD | {"monthly_income": 20_000_000})
+        async with asyncio.timeout(HEARD_WITHIN_S):
+            while len(told) < 2:  # who changes the record, and the channel, which comes later
+                await asyncio.sleep(0.01)
     assert (await lender.check(good))["source"] == "memory"
     assert await validated(lender) == {"facts": 1}
     assert (await lender.check(good))["source"] == "fresh"

@@ -27,19 +27,26 @@ _log = logger(__name__)
 
 
 async def listen(
-    url: str, channel: str, *, heard: Callable[[bytes], None], lost: Callable[[], None], back: Callable[[], None]
+    url: str,
+    channel: str,
+    *,
+    heard: Callable[[bytes], None],
+    lost: Callable[[], None],
+    back: Callable[[], None],
+    silence_max_s: float = SILENCE_MAX_S,
 ) -> None:
-    """Until cancelled. `back` is called whenever the channel begins to be heard, `lost` when it no longer is."""
+    """Until cancelled. `back` is called whenever the channel begins to be heard, `lost` when it no longer is: also when
+    it was silent for `silence_max_s`."""
     backoff = Backoff(max_s=BACKOFF_MAX_S)
     while True:
         client = Redis.from_url(
-            url, socket_timeout=SILENCE_MAX_S, socket_connect_timeout=SILENCE_MAX_S, retry=Retry(NoBackoff(), 0)
+            url, socket_timeout=silence_max_s, socket_connect_timeout=silence_max_s, retry=Retry(NoBackoff(), 0)
         )
         hearing = False
         try:
             async with client, client.pubsub() as subscription:
                 await subscription.subscribe(channel)
-                async with aclosing(_messages(subscription)) as messages:
+                async with aclosing(_messages(subscription, silence_max_s)) as messages:
                     async for kind, data in messages:
                         if kind == "subscribe":
                             hearing = True
@@ -55,7 +62,7 @@ async def listen(
         await asyncio.sleep(backoff.next_s())
 
 
-async def _messages(subscription: PubSub) -> AsyncGenerator[tuple[str, bytes], None]:
+async def _messages(subscription: PubSub, silence_max_s: float) -> AsyncGenerator[tuple[str, bytes], None]:
     """(kind, data) of whatever comes. Raises `TimeoutError` when even a ping brings nothing."""
     heard_s = time.monotonic()
     while True:
@@ -63,7 +70,7 @@ async def _messages(subscription: PubSub) -> AsyncGenerator[tuple[str, bytes], N
         if message is not None:
             heard_s = time.monotonic()
             yield message["type"], message["data"]
-        elif time.monotonic() > heard_s + SILENCE_MAX_S:
+        elif time.monotonic() > heard_s + silence_max_s:
             raise TimeoutError
         else:
             await subscription.ping()
