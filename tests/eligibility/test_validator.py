@@ -47,12 +47,17 @@ async def test_a_record_that_changed_without_a_word_is_a_difference_of_facts(
 ) -> None:
     await lender.check(good)
     told: list[object] = []
+    heard = asyncio.Event()
+
+    def forget(*whom: object) -> None:
+        told.append(whom)
+        if len(told) == 2:  # by who changes the record, and by the channel, which comes later
+            heard.set()
+
     with monkeypatch.context() as patch:
-        patch.setattr(Memory, "forget", lambda *whom: told.append(whom))
+        patch.setattr(Memory, "forget", forget)
         await lender.send("PUT", f"/v1/customers/{good}", RECORD | {"monthly_income": 20_000_000})
-        async with asyncio.timeout(HEARD_WITHIN_S):
-            while len(told) < 2:  # who changes the record, and the channel, which comes later
-                await asyncio.sleep(0.01)
+        await asyncio.wait_for(heard.wait(), HEARD_WITHIN_S)
     assert (await lender.check(good))["source"] == "memory"
     assert await validated(lender) == {"facts": 1}
     assert (await lender.check(good))["source"] == "fresh"
